@@ -1,0 +1,47 @@
+//! One flag that ends a program in order: set once, seen by every loop, waited on without polling.
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+/// A shared request to stop. Clones are handles to the same request; it is never taken back.
+///
+/// ```
+/// use std::time::Duration;
+/// use webmon::shutdown::Shutdown;
+///
+/// let shutdown = Shutdown::new();
+/// assert!(!shutdown.wait(Duration::ZERO));
+/// shutdown.request();
+/// assert!(shutdown.wait(Duration::from_secs(60))); // returns at once
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Shutdown(Arc<(Mutex<bool>, Condvar)>);
+
+impl Shutdown {
+    /// A request not made yet.
+    pub fn new() -> Shutdown {
+        Shutdown::default()
+    }
+
+    /// Asks everything that holds a handle to stop; wakes all that wait.
+    pub fn request(&self) {
+        let (flag, changed) = &*self.0;
+        *flag.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        changed.notify_all();
+    }
+
+    /// Whether a stop was asked for.
+    pub fn is_requested(&self) -> bool {
+        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits up to `timeout` for the request; returns whether it was made.
+    pub fn wait(&self, timeout: Duration) -> bool {
+        let (flag, changed) = &*self.0;
+        let guard = flag.lock().unwrap_or_else(PoisonError::into_inner);
+        let (guard, _) = changed
+            .wait_timeout_while(guard, timeout, |requested| !*requested)
+            .unwrap_or_else(PoisonError::into_inner);
+        *guard
+    }
+}

@@ -1,0 +1,205 @@
+//! A site as checked: the values of its `[[site]]` table, resolved and within their ranges.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use regex::Regex;
+use url::Url;
+
+use crate::schedule::Schedule;
+
+/// A site to check. Built by [`crate::config`]; an embedder may start from [`Site::new`].
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// The identity in records and tables: `id` where one is set, else the name. At most 200 characters.
+    pub key: String,
+    /// The display name, at most 200 characters.
+    pub name: String,
+    /// At most 16 labels, keys and values of at most 200 characters.
+    pub labels: BTreeMap<String, String>,
+    /// An `http` or `https` URL, at most 2,048 bytes.
+    pub url: Url,
+    /// The request's method.
+    pub method: Method,
+    /// Request headers beside the usual ones, as name and value.
+    pub headers: Vec<(String, String)>,
+    /// When to check.
+    pub schedule: Schedule,
+    /// The longest time of one attempt, redirects and body included; 1 ms to 10 min.
+    pub timeout: Duration,
+    /// Further attempts that must fail too before a failure is believed; 0 to 5.
+    pub retries: u16,
+    /// The pause before each further attempt; 0 to 1 min.
+    pub retry_pause: Duration,
+    /// Redirects followed at most; 0 to 20. With 0 a 3xx is an answer like any other.
+    pub max_redirects: u16,
+    /// Decoded bytes of the body read at most; up to 64 MiB.
+    pub max_body: usize,
+    /// What counts as success.
+    pub expect: Expect,
+    /// Whether records keep the values of the URL's query.
+    pub keep_query: bool,
+    /// Whether a failing response is sampled (headers and the start of the body).
+    pub sample: bool,
+}
+
+impl Site {
+    /// A site with the defaults of `[site_defaults]`: a GET with a timeout of 10 s, expecting a 2xx.
+    pub fn new(name: &str, url: Url, schedule: Schedule) -> Site {
+        Site {
+            key: name.to_owned(),
+            name: name.to_owned(),
+            labels: BTreeMap::new(),
+            url,
+            method: Method::Get,
+            headers: Vec::new(),
+            schedule,
+            timeout: Duration::from_secs(10),
+            retries: 0,
+            retry_pause: Duration::from_secs(1),
+            max_redirects: 5,
+            max_body: 1 << 20,
+            expect: Expect::default(),
+            keep_query: false,
+            sample: false,
+        }
+    }
+
+    /// The longest time a check may take: `timeout × (1 + retries)` and the pauses between.
+    pub fn time_budget(&self) -> Duration {
+        self.timeout * (1 + u32::from(self.retries)) + self.retry_pause * u32::from(self.retries)
+    }
+
+    /// `url` fit for a record: no credentials, no fragment, and, unless the site keeps them, `…` for the
+    /// values of the query.
+    pub fn redacted(&self, url: &Url) -> String {
+        redacted(url, self.keep_query)
+    }
+}
+
+/// `url` without credentials and fragment and, unless `keep_query`, without the values of its query.
+pub fn redacted(url: &Url, keep_query: bool) -> String {
+    let mut url = url.clone();
+    // Both fail only for URLs that cannot have credentials, which then have none.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_fragment(None);
+    if !keep_query && let Some(query) = url.query() {
+        let hidden: Vec<String> = query
+            .split('&')
+            .map(|pair| match pair.split_once('=') {
+                Some((key, _)) => format!("{key}=..."),
+                // Without `=` there's no telling a key from a token.
+                None => "...".to_owned(),
+            })
+            .collect();
+        url.set_query(Some(&hidden.join("&")));
+    }
+    crate::result::truncated(url.as_str(), crate::result::MAX_URL)
+}
+
+/// A request method without a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// GET
+    Get,
+    /// HEAD: no body, so no expectation on it.
+    Head,
+    /// OPTIONS
+    Options,
+}
+
+impl Method {
+    /// The method's name in a request line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Method::Get => "GET",
+            Method::Head => "HEAD",
+            Method::Options => "OPTIONS",
+        }
+    }
+}
+
+/// What a response must be like to count as a success. Every expectation is evaluated, also after one failed.
+#[derive(Clone, Debug)]
+pub struct Expect {
+    /// The status codes accepted.
+    pub status: Vec<StatusRange>,
+    /// A pattern that the decoded body must contain.
+    pub body: Option<Regex>,
+    /// A pattern that the decoded body must not contain.
+    pub not_body: Option<Regex>,
+    /// Headers that must be there with a value that matches, by lower-case name.
+    pub headers: Vec<(String, Regex)>,
+    /// The longest total time that still counts as success.
+    pub max_time: Option<Duration>,
+    /// How long the certificate must still be valid, at least.
+    pub certificate: Option<Duration>,
+}
+
+impl Default for Expect {
+    fn default() -> Self {
+        Expect {
+            status: vec![StatusRange { from: 200, to: 299 }],
+            body: None,
+            not_body: None,
+            headers: Vec::new(),
+            max_time: None,
+            certificate: None,
+        }
+    }
+}
+
+/// Status codes `from` to `to`, both included: `200`, `2xx` or `200-204`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StatusRange {
+    /// The lowest code accepted.
+    pub from: u16,
+    /// The highest code accepted.
+    pub to: u16,
+}
+
+impl StatusRange {
+    /// Whether `status` lies in the range.
+    pub fn contains(self, status: u16) -> bool {
+        (self.from..=self.to).contains(&status)
+    }
+}
+
+impl std::str::FromStr for StatusRange {
+    type Err = String;
+
+    /// Reads `200`, `2xx` or `200-204`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let code = |text: &str| text.parse::<u16>().ok().filter(|code| (100..=599).contains(code));
+        let range = match text.as_bytes() {
+            [class @ b'1'..=b'5', b'x' | b'X', b'x' | b'X'] => {
+                let from = u16::from(class - b'0') * 100;
+                Some(StatusRange { from, to: from + 99 })
+            }
+            _ => match text.split_once('-') {
+                Some((from, to)) => code(from).zip(code(to)).map(|(from, to)| StatusRange { from, to }),
+                None => code(text).map(|code| StatusRange { from: code, to: code }),
+            },
+        };
+        range
+            .filter(|range| range.from <= range.to)
+            .ok_or_else(|| format!("{text:?} is not a status: expected \"200\", \"2xx\" or \"200-204\""))
+    }
+}
+
+impl fmt::Display for StatusRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.from == self.to { write!(f, "{}", self.from) } else { write!(f, "{}-{}", self.from, self.to) }
+    }
+}
+
+/// Who checks: the location and the instance, in every record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Where the checks are made from, such as `berlin-1`; part of a result's identity.
+    pub location: String,
+    /// The host or instance.
+    pub checker: String,
+}

@@ -1,7 +1,13 @@
 //! webmon (skeleton)
 #[cfg(feature = "check")]
 pub mod check;
+pub mod config;
+pub mod kafka;
+#[cfg(feature = "check")]
+pub mod outbox;
 pub mod result;
 pub mod schedule;
 pub mod shutdown;
 pub mod site;
+#[cfg(feature = "store")]
+pub mod store;

@@ -1,0 +1,61 @@
+//! What both programs share: logging, exit codes, and the signals that end them.
+
+pub mod logging;
+
+use std::process::ExitCode;
+
+use webmon::config::ConfigError;
+use webmon::shutdown::Shutdown;
+
+/// A run-time fault.
+const FAULT: u8 = 1;
+/// Bad usage or a bad configuration; clap exits with it too.
+const USAGE: u8 = 2;
+
+/// Runs a program: its error goes to stderr, a line a fault, and decides the exit code.
+pub fn exit_with(program: &str, outcome: anyhow::Result<ExitCode>) -> ExitCode {
+    let error = match outcome {
+        Ok(code) => return code,
+        Err(error) => error,
+    };
+    match error.downcast_ref::<ConfigError>() {
+        Some(ConfigError::Faults(faults)) => {
+            for fault in faults {
+                eprintln!("{program}: {fault}");
+            }
+            ExitCode::from(USAGE)
+        }
+        Some(_) => {
+            eprintln!("{program}: {error:#}");
+            ExitCode::from(USAGE)
+        }
+        None => {
+            eprintln!("{program}: {error:#}");
+            ExitCode::from(FAULT)
+        }
+    }
+}
+
+/// Turns SIGTERM and SIGINT into a request to stop; a second one ends the process at once.
+pub fn stop_on_signals(shutdown: &Shutdown) -> anyhow::Result<()> {
+    use anyhow::Context;
+    use signal_hook::consts::{SIGINT, SIGTERM};
+
+    let mut signals =
+        signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).context("cannot handle signals")?;
+    let shutdown = shutdown.clone();
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            for signal in signals.forever() {
+                if shutdown.is_requested() {
+                    // Whoever asks twice does not want to wait: 128 + the signal's number, as a shell reports it.
+                    std::process::exit(128 + signal);
+                }
+                log::info!(signal; "stopping");
+                shutdown.request();
+            }
+        })
+        .context("cannot start a thread")?;
+    Ok(())
+}

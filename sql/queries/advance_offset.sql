@@ -1,0 +1,13 @@
+-- Moves a partition's offset and renews its lease: the fence of every ingest transaction, and its first statement.
+-- Parameters: $1 topic, $2 partition, $3 epoch held, $4 offset expected, $5 next offset, $6 lease in milliseconds
+-- Locks: the partition's row, until the transaction ends
+-- Rows changed: 1, or 0 when the claim was lost
+UPDATE webmon.partition_offsets
+SET next_offset = $5,
+    lease_until = clock_timestamp() + $6::float8 * interval '1 millisecond',
+    last_error = NULL,
+    updated_at = clock_timestamp()
+WHERE topic = $1
+  AND partition = $2
+  AND epoch = $3
+  AND next_offset = $4

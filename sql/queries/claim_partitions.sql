@@ -1,0 +1,26 @@
+-- Claims free partitions: never claimed, released, or with a lease that is over. A lease that ends further off
+-- than the lease time was given before the clock was set back, and counts as over.
+-- Parameters: $1 topic, $2 claimer, $3 lease in milliseconds, $4 partitions at most
+-- Locks: the claimed rows, until the transaction ends; rows locked by others are passed over
+-- Rows returned: the partitions claimed, with their new epoch and the offset to go on from (null: none yet)
+WITH free AS (
+    SELECT topic, partition
+    FROM webmon.partition_offsets
+    WHERE topic = $1
+      AND paused IS NULL
+      AND (owner IS NULL
+           OR lease_until < clock_timestamp()
+           OR lease_until > clock_timestamp() + $3::float8 * interval '1 millisecond')
+    ORDER BY partition
+    LIMIT $4
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE webmon.partition_offsets o
+SET owner = $2,
+    epoch = o.epoch + 1,
+    lease_until = clock_timestamp() + $3::float8 * interval '1 millisecond',
+    updated_at = clock_timestamp()
+FROM free
+WHERE o.topic = free.topic
+  AND o.partition = free.partition
+RETURNING o.partition, o.epoch, o.next_offset

@@ -1,0 +1,12 @@
+-- Adds versions of sites that are not there yet.
+-- Parameters: as look_up_site_versions
+INSERT INTO webmon.site_versions (site_id, name, url, method, labels)
+SELECT w.*
+FROM unnest($1::integer[], $2::text[], $3::text[], $4::text[], $5::jsonb[]) AS w (site_id, name, url, method, labels)
+WHERE NOT EXISTS (
+    SELECT
+    FROM webmon.site_versions v
+    WHERE v.site_id = w.site_id
+      AND v.digest = md5(md5(w.name) || md5(w.url) || md5(w.method) || md5(w.labels::text))::uuid)
+ORDER BY w.site_id
+ON CONFLICT (site_id, digest) DO NOTHING

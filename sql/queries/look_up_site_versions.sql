@@ -1,0 +1,9 @@
+-- Finds versions of sites.
+-- Parameters: $1 site ids, $2 names, $3 URLs, $4 methods, $5 labels: one array a column, all of one length
+-- Rows returned: place in the arrays (from 1) and id of those that are there
+SELECT w.place, v.version_id
+FROM unnest($1::integer[], $2::text[], $3::text[], $4::text[], $5::jsonb[])
+    WITH ORDINALITY AS w (site_id, name, url, method, labels, place)
+JOIN webmon.site_versions v
+    ON v.site_id = w.site_id
+   AND v.digest = md5(md5(w.name) || md5(w.url) || md5(w.method) || md5(w.labels::text))::uuid

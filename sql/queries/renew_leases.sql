@@ -1,0 +1,12 @@
+-- Renews the leases of partitions held, also of idle ones.
+-- Parameters: $1 topic, $2 owner, $3 lease in milliseconds, $4 partitions, $5 their epochs
+-- Locks: the renewed rows, until the transaction ends
+-- Rows returned: the partitions still held; one that is missing was lost
+UPDATE webmon.partition_offsets o
+SET lease_until = clock_timestamp() + $3::float8 * interval '1 millisecond'
+FROM unnest($4::integer[], $5::bigint[]) AS held (partition, epoch)
+WHERE o.topic = $1
+  AND o.owner = $2
+  AND o.partition = held.partition
+  AND o.epoch = held.epoch
+RETURNING o.partition

@@ -1,0 +1,48 @@
+-- Replaces stored results by those of a higher rank: missed < failure < success. Runs after insert_results, in
+-- the same transaction; what it leaves alone is equal to, or below, what is stored: a duplicate.
+-- Parameters: as insert_results
+-- Locks: the replaced rows, until the transaction ends
+-- Rows changed: the results replaced
+UPDATE webmon.check_results stored
+SET cert_not_after = new.cert_not_after,
+    version_id = new.version_id,
+    checker_id = new.checker_id,
+    next_after_s = new.next_after_s,
+    started_after_us = new.started_after_us,
+    dns_us = new.dns_us,
+    connect_us = new.connect_us,
+    tls_us = new.tls_us,
+    ttfb_us = new.ttfb_us,
+    download_us = new.download_us,
+    total_us = new.total_us,
+    body_bytes = new.body_bytes,
+    http_status = new.http_status,
+    redirects = new.redirects,
+    attempts = new.attempts,
+    failed_expectations = new.failed_expectations,
+    error_type = new.error_type,
+    outcome = new.outcome,
+    http_version = new.http_version,
+    tls_version = new.tls_version,
+    body_matched = new.body_matched,
+    body_truncated = new.body_truncated,
+    remote_ip = new.remote_ip,
+    final_url = new.final_url,
+    error_detail = new.error_detail,
+    error_message = new.error_message,
+    sample = new.sample
+FROM unnest(
+    $1::timestamptz[], $2::timestamptz[], $3::integer[], $4::integer[], $5::integer[], $6::integer[], $7::integer[],
+    $8::integer[], $9::integer[], $10::integer[], $11::integer[], $12::integer[], $13::integer[], $14::integer[],
+    $15::smallint[], $16::smallint[], $17::smallint[], $18::smallint[], $19::smallint[], $20::smallint[],
+    $21::"char"[], $22::"char"[], $23::"char"[], $24::boolean[], $25::boolean[], $26::inet[], $27::text[],
+    $28::text[], $29::text[], $30::jsonb[])
+    AS new (
+        scheduled_at, cert_not_after, site_id, version_id, checker_id, next_after_s, started_after_us, dns_us,
+        connect_us, tls_us, ttfb_us, download_us, total_us, body_bytes, location_id, http_status, redirects,
+        attempts, failed_expectations, error_type, outcome, http_version, tls_version, body_matched,
+        body_truncated, remote_ip, final_url, error_detail, error_message, sample)
+WHERE stored.site_id = new.site_id
+  AND stored.location_id = new.location_id
+  AND stored.scheduled_at = new.scheduled_at
+  AND webmon.outcome_rank(new.outcome) > webmon.outcome_rank(stored.outcome)

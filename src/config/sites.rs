@@ -1,0 +1,268 @@
+//! `[[site]]`: each site's table, what it leaves out taken from `[site_defaults]`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use regex::{Regex, RegexBuilder};
+use url::Url;
+
+use super::reader::{Entry, Table};
+use super::{MAX_SITES, MILLISECOND, MINUTE, Role, show_duration};
+use crate::result::{MAX_LABELS, MAX_TEXT, MAX_URL};
+use crate::schedule::Schedule;
+use crate::site::{Expect, Method, Site};
+
+/// The longest pattern, in characters.
+const MAX_PATTERN: usize = 4_096;
+/// The largest compiled pattern, in bytes: a thread's share of memory stays bounded.
+const MAX_PATTERN_SIZE: usize = 1 << 20;
+
+pub(super) fn sites(root: &Table, defaults: &Table, role: Role) -> Vec<Arc<Site>> {
+    // Whatever stands in the defaults must be known and right even where every site overrides it.
+    let _ = (defaults.get("schedule"), defaults.get("timezone"), options(defaults));
+    defaults.refuse_unknown();
+
+    let tables = root.tables("site");
+    if tables.is_empty() && role == Role::Check && !root.raw().contains_key("site") {
+        root.missing("site", "at least one [[site]] table");
+    }
+    if tables.len() > MAX_SITES {
+        root.fault(format!("site has {} tables: expected at most {MAX_SITES}", tables.len()));
+        return Vec::new();
+    }
+    let mut first_of_key: BTreeMap<String, usize> = BTreeMap::new();
+    let mut schedules = Schedules::default();
+    let mut sites = Vec::with_capacity(tables.len());
+    for (i, table) in tables.into_iter().enumerate() {
+        let table = match table.raw().get("name").and_then(|name| name.as_str()) {
+            Some(name) => table.named(name),
+            None => table,
+        };
+        let table = table.with_defaults("site_defaults", defaults.raw());
+        let site = site(&table, &mut schedules);
+        table.refuse_unknown();
+        let Some(site) = site else { continue };
+        if let Some(first) = first_of_key.get(&site.key) {
+            table.fault(format!(
+                "has the key {:?} of site[{first}]: expected another name, or an id",
+                site.key
+            ));
+        } else {
+            first_of_key.insert(site.key.clone(), i);
+        }
+        sites.push(Arc::new(site));
+    }
+    sites
+}
+
+/// Thousands of sites share a handful of schedules: each distinct one is parsed once.
+#[derive(Default)]
+struct Schedules(BTreeMap<(String, String), Option<(Schedule, Duration)>>);
+
+impl Schedules {
+    fn get(&mut self, expression: &Entry, timezone: Option<&Entry>) -> Option<(Schedule, Duration)> {
+        let key = (
+            expression.text(MAX_TEXT)?,
+            match timezone {
+                Some(entry) => entry.text(MAX_TEXT)?,
+                None => "UTC".to_owned(),
+            },
+        );
+        if let Some(Some(known)) = self.0.get(&key) {
+            return Some(known.clone());
+        }
+        let parsed = match Schedule::new(&key.0, &key.1) {
+            Ok(schedule) => {
+                let shortest = schedule.shortest_interval();
+                Some((schedule, shortest))
+            }
+            Err(error) => expression.refuse(error),
+        };
+        self.0.insert(key, parsed.clone());
+        parsed
+    }
+}
+
+fn site(table: &Table, schedules: &mut Schedules) -> Option<Site> {
+    let name = required(table, "name", "a text");
+    let id = table.text("id", MAX_TEXT);
+    let url = match table.get("url") {
+        Some(entry) => url(&entry),
+        None => {
+            table.missing("url", "an http or https URL");
+            None
+        }
+    };
+    let schedule = match table.get("schedule") {
+        Some(expression) => schedules.get(&expression, table.get("timezone").as_ref()),
+        None => {
+            let _ = table.get("timezone");
+            table.missing("schedule", "a cron expression, here or in site_defaults");
+            None
+        }
+    };
+    let options = options(table);
+    let (name, url, (schedule, shortest)) = (name?, url?, schedule?);
+
+    let mut site = Site::new(&name, url, schedule);
+    site.key = id.unwrap_or(name);
+    options.apply(&mut site);
+    let budget = site.time_budget();
+    if budget >= shortest {
+        table.fault(format!(
+            "may take {} (timeout × (1 + retries) + pauses), but its schedule \"{}\" has instants {} apart: \
+             expected a shorter timeout or a rarer schedule",
+            show_duration(budget),
+            site.schedule.expression(),
+            show_duration(shortest),
+        ));
+    }
+    if site.method == Method::Head && (site.expect.body.is_some() || site.expect.not_body.is_some()) {
+        table.fault("expects something of the body, but HEAD has none: expected method = \"GET\"".to_owned());
+    }
+    Some(site)
+}
+
+fn required(table: &Table, key: &'static str, expected: &str) -> Option<String> {
+    match table.get(key) {
+        Some(entry) => entry.text(MAX_TEXT),
+        None => {
+            table.missing(key, expected);
+            None
+        }
+    }
+}
+
+fn url(entry: &Entry) -> Option<Url> {
+    let text = entry.text(MAX_URL)?;
+    // The text isn't quoted: it may hold a password.
+    match Url::parse(&text) {
+        Ok(url) if !matches!(url.scheme(), "http" | "https") => {
+            entry.refuse(format_args!("has the scheme {:?}: expected http or https", url.scheme()))
+        }
+        Ok(url) if url.as_str().len() > MAX_URL => {
+            entry.refuse(format_args!("is longer than {MAX_URL} bytes"))
+        }
+        Ok(url) => Some(url),
+        Err(error) => entry.refuse(format_args!("is not a URL: {error}")),
+    }
+}
+
+/// The keys that `[site_defaults]` may have too.
+struct Options {
+    labels: Option<BTreeMap<String, String>>,
+    method: Option<Method>,
+    headers: Option<Vec<(String, String)>>,
+    timeout: Option<Duration>,
+    retries: Option<u16>,
+    retry_pause: Option<Duration>,
+    max_redirects: Option<u16>,
+    max_body: Option<u64>,
+    expect: Option<Expect>,
+    keep_query: Option<bool>,
+    sample: Option<bool>,
+}
+
+fn options(table: &Table) -> Options {
+    Options {
+        labels: table.texts("labels", MAX_LABELS, MAX_TEXT).map(|pairs| pairs.into_iter().collect()),
+        method: table.get("method").and_then(|entry| method(&entry)),
+        headers: table.texts("headers", 32, 4_096).map(|pairs| check_headers(table, pairs)),
+        timeout: table.duration("timeout", MILLISECOND, MINUTE * 10),
+        retries: table.integer("retries", 0, 5u16),
+        retry_pause: table.duration("retry_pause", Duration::ZERO, MINUTE),
+        max_redirects: table.integer("max_redirects", 0, 20u16),
+        max_body: table.size("max_body", 0, 64 << 20),
+        expect: table.table("expect").map(|table| expect(&table)),
+        keep_query: table.bool("keep_query"),
+        sample: table.bool("sample"),
+    }
+}
+
+impl Options {
+    fn apply(self, site: &mut Site) {
+        fn set<T>(target: &mut T, value: Option<T>) {
+            if let Some(value) = value {
+                *target = value;
+            }
+        }
+        set(&mut site.labels, self.labels);
+        set(&mut site.method, self.method);
+        set(&mut site.headers, self.headers);
+        set(&mut site.timeout, self.timeout);
+        set(&mut site.retries, self.retries);
+        set(&mut site.retry_pause, self.retry_pause);
+        set(&mut site.max_redirects, self.max_redirects);
+        set(&mut site.max_body, self.max_body.map(|bytes| bytes as usize));
+        set(&mut site.expect, self.expect);
+        set(&mut site.keep_query, self.keep_query);
+        set(&mut site.sample, self.sample);
+    }
+}
+
+fn method(entry: &Entry) -> Option<Method> {
+    match entry.text(16)?.as_str() {
+        "GET" => Some(Method::Get),
+        "HEAD" => Some(Method::Head),
+        "OPTIONS" => Some(Method::Options),
+        other => entry
+            .refuse(format_args!("{other:?} is not supported: expected \"GET\", \"HEAD\" or \"OPTIONS\"")),
+    }
+}
+
+/// Names must be tokens (RFC 9110, 5.6.2) and values printable; the values are never quoted.
+fn check_headers(table: &Table, pairs: Vec<(String, String)>) -> Vec<(String, String)> {
+    for (name, value) in &pairs {
+        let token = |c: u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c);
+        if name.is_empty() || name.len() > MAX_TEXT || !name.bytes().all(token) {
+            table.fault(format!("headers has {name:?}: expected a header's name"));
+        } else if matches!(
+            name.to_ascii_lowercase().as_str(),
+            "host" | "content-length" | "transfer-encoding" | "connection"
+        ) {
+            table.fault(format!("headers has {name:?}: it is set by the check itself"));
+        } else if value.bytes().any(|byte| byte < 0x20 || byte == 0x7f) {
+            table.fault(format!("headers has a control character in the value of {name:?}"));
+        }
+    }
+    pairs
+}
+
+fn expect(table: &Table) -> Expect {
+    let mut expect = Expect::default();
+    if let Some(items) = table.list("status", 32) {
+        expect.status = items.iter().filter_map(|item| item.parse(str::parse)).collect();
+    }
+    expect.body = table.get("body").and_then(|entry| pattern(&entry));
+    expect.not_body = table.get("not_body").and_then(|entry| pattern(&entry));
+    for (name, text) in table.texts("header", 16, MAX_PATTERN).unwrap_or_default() {
+        match compile(&text) {
+            Ok(regex) => expect.headers.push((name.to_ascii_lowercase(), regex)),
+            Err(problem) => table.fault(format!(": header {name:?} {problem}")),
+        }
+    }
+    expect.max_time = table.duration("max_time", MILLISECOND, MINUTE * 10);
+    expect.certificate = table.duration("certificate", Duration::ZERO, Duration::from_secs(3_650 * 86_400));
+    table.refuse_unknown();
+    expect
+}
+
+fn pattern(entry: &Entry) -> Option<Regex> {
+    match compile(&entry.text(MAX_PATTERN)?) {
+        Ok(regex) => Some(regex),
+        Err(problem) => entry.refuse(problem),
+    }
+}
+
+fn compile(text: &str) -> Result<Regex, String> {
+    RegexBuilder::new(text).size_limit(MAX_PATTERN_SIZE).build().map_err(|error| match error {
+        regex::Error::CompiledTooBig(limit) => format!("{text:?} compiles to more than {limit} bytes"),
+        // The parser's message draws a picture over several lines; its last line says what is wrong.
+        error => {
+            let shown = error.to_string();
+            let reason = shown.lines().last().unwrap_or_default().trim_start_matches("error: ");
+            format!("{text:?} is not a regular expression: {reason}")
+        }
+    })
+}

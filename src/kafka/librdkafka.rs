@@ -1,0 +1,355 @@
+//! The default client, librdkafka: an idempotent producer driven synchronously, and a consumer that is only
+//! ever assigned explicit offsets.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Message};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
+use rdkafka::util::Timeout;
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::{
+    Consumer, Delivery, FetchLimits, Fetched, KafkaError, NewTopic, OffsetRange, Outgoing, Producer,
+    partition_for,
+};
+use crate::config::Kafka;
+
+/// How long the broker may take over metadata or offsets.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a record may take to be acknowledged before it is handed back for another try.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often the number of partitions is read again.
+const METADATA_AGE: Duration = Duration::from_secs(60);
+
+fn client(config: &Kafka) -> ClientConfig {
+    let mut client = ClientConfig::new();
+    client
+        .set("bootstrap.servers", config.brokers.join(","))
+        .set("client.id", "webmon")
+        .set("reconnect.backoff.ms", "100")
+        .set("reconnect.backoff.max.ms", "2000")
+        .set("socket.keepalive.enable", "true")
+        // A missing topic is an error to report, not one to create.
+        .set("allow.auto.create.topics", "false");
+    client
+}
+
+/// Collects the delivery reports, each with the index of its record.
+#[derive(Default)]
+struct Reports(Mutex<Vec<(usize, Option<RDKafkaErrorCode>)>>);
+
+impl ClientContext for Reports {}
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, report: &DeliveryResult<'_>, index: usize) {
+        let error = report.as_ref().err().map(|(error, _)| code(error));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((index, error));
+    }
+}
+
+/// Produces to one topic with `acks=all` and idempotence.
+pub struct LibrdkafkaProducer {
+    config: Kafka,
+    client: Option<BaseProducer<Reports>>,
+    partitions: Option<(i32, Instant)>,
+}
+
+impl LibrdkafkaProducer {
+    /// A producer for `config.topic`. It connects when it first produces.
+    pub fn new(config: &Kafka) -> LibrdkafkaProducer {
+        LibrdkafkaProducer { config: config.clone(), client: None, partitions: None }
+    }
+
+    fn connect(config: &Kafka) -> Result<BaseProducer<Reports>, KafkaError> {
+        client(config)
+            .set("acks", "all")
+            .set("enable.idempotence", "true")
+            .set("message.timeout.ms", DELIVERY_TIMEOUT.as_millis().to_string())
+            .set("linger.ms", "2")
+            // Both clients can read and write snappy.
+            .set("compression.codec", "snappy")
+            .set("queue.buffering.max.messages", "200000")
+            .create_with_context(Reports::default())
+            .map_err(|error| other("cannot set up the kafka producer", &error))
+    }
+
+    fn client(&mut self) -> Result<&BaseProducer<Reports>, KafkaError> {
+        let client = match self.client.take() {
+            Some(client) => client,
+            None => Self::connect(&self.config)?,
+        };
+        Ok(self.client.insert(client))
+    }
+
+    fn try_produce(&mut self, records: &[Outgoing]) -> Result<Vec<Delivery>, KafkaError> {
+        let partitions = match self.partitions {
+            Some((partitions, read_at)) if read_at.elapsed() < METADATA_AGE => partitions,
+            _ => {
+                let partitions = self.partitions()?;
+                self.partitions = Some((partitions, Instant::now()));
+                partitions
+            }
+        };
+        let config = self.config.clone();
+        let client = self.client()?;
+
+        let mut deliveries: Vec<Option<Delivery>> = Vec::with_capacity(records.len());
+        let mut waiting = 0;
+        for (index, outgoing) in records.iter().enumerate() {
+            let record = BaseRecord::with_opaque_to(&config.topic, index)
+                .partition(partition_for(outgoing.key.as_bytes(), partitions))
+                .key(&outgoing.key)
+                .payload(&outgoing.value);
+            match client.send(record) {
+                Ok(()) => {
+                    waiting += 1;
+                    deliveries.push(None);
+                }
+                Err((error, _)) => deliveries.push(Some(failed(&config, code(&error)))),
+            }
+        }
+        // Every record that was sent gets its report within the delivery timeout, also one that fails.
+        let deadline = Instant::now() + DELIVERY_TIMEOUT * 2;
+        let mut stale = false;
+        while waiting > 0 && Instant::now() < deadline {
+            client.poll(Duration::from_millis(100));
+            for (index, error) in client.context().0.lock().unwrap_or_else(PoisonError::into_inner).drain(..)
+            {
+                waiting -= 1;
+                stale |= error.is_some();
+                deliveries[index] = Some(match error {
+                    None => Delivery::Delivered,
+                    Some(code) => failed(&config, code),
+                });
+            }
+        }
+        let fatal = client.client().fatal_error();
+        if waiting > 0 || fatal.is_some() {
+            // A report that came later would be taken for a record of another call: start over.
+            log::error!(reason = fatal.map_or_else(|| "reports overdue".to_owned(), |(code, text)| format!("{code}: {text}")); "rebuilding the kafka producer");
+            self.client = None;
+        }
+        if stale {
+            self.partitions = None;
+        }
+        let overdue = || Delivery::Retry(KafkaError::Fatal("no delivery report".to_owned()));
+        Ok(deliveries.into_iter().map(|delivery| delivery.unwrap_or_else(overdue)).collect())
+    }
+}
+
+impl Producer for LibrdkafkaProducer {
+    fn partitions(&mut self) -> Result<i32, KafkaError> {
+        let config = self.config.clone();
+        partitions(self.client()?.client(), &config)
+    }
+
+    fn produce(&mut self, records: &[Outgoing]) -> Vec<Delivery> {
+        match self.try_produce(records) {
+            Ok(deliveries) => deliveries,
+            Err(error) => records.iter().map(|_| Delivery::Retry(error.clone())).collect(),
+        }
+    }
+}
+
+fn failed(config: &Kafka, code: RDKafkaErrorCode) -> Delivery {
+    match code {
+        // What no second try can mend lies in the record itself.
+        RDKafkaErrorCode::MessageSizeTooLarge
+        | RDKafkaErrorCode::InvalidMessage
+        | RDKafkaErrorCode::InvalidMessageSize
+        | RDKafkaErrorCode::InvalidTimestamp
+        | RDKafkaErrorCode::InvalidRecord => Delivery::Refused(code.to_string()),
+        code => Delivery::Retry(error(config, "cannot produce", code, &code.to_string())),
+    }
+}
+
+/// Fetches from one topic at explicit offsets.
+pub struct LibrdkafkaConsumer {
+    config: Kafka,
+    client: BaseConsumer,
+}
+
+impl LibrdkafkaConsumer {
+    /// A consumer of `config.topic`, assigned nothing.
+    ///
+    /// # Errors
+    /// Where librdkafka refuses its configuration.
+    pub fn new(config: &Kafka) -> Result<LibrdkafkaConsumer, KafkaError> {
+        let client = client(config)
+            // librdkafka assigns nothing without a group's name; no group is joined and nothing committed.
+            .set("group.id", "webmon-store")
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "error")
+            .set("isolation.level", "read_committed")
+            .set("check.crcs", "true")
+            .set("fetch.wait.max.ms", "500")
+            // The default of a second stalls a consumer that drained its queue.
+            .set("fetch.queue.backoff.ms", "5")
+            .set("queued.max.messages.kbytes", "16384")
+            .create()
+            .map_err(|error| other("cannot set up the kafka consumer", &error))?;
+        Ok(LibrdkafkaConsumer { config: config.clone(), client })
+    }
+}
+
+impl Consumer for LibrdkafkaConsumer {
+    fn partitions(&mut self) -> Result<i32, KafkaError> {
+        partitions(self.client.client(), &self.config)
+    }
+
+    fn offsets(&mut self, partition: i32) -> Result<OffsetRange, KafkaError> {
+        self.client
+            .fetch_watermarks(&self.config.topic, partition, REQUEST_TIMEOUT)
+            .map(|(earliest, end)| OffsetRange { earliest, end })
+            .map_err(|cause| error(&self.config, "cannot read offsets", code(&cause), &cause.to_string()))
+    }
+
+    fn assign(&mut self, positions: &[(i32, i64)]) -> Result<(), KafkaError> {
+        let mut list = TopicPartitionList::with_capacity(positions.len());
+        for (partition, offset) in positions {
+            list.add_partition_offset(&self.config.topic, *partition, Offset::Offset(*offset))
+                .map_err(|error| other("cannot assign partitions", &error))?;
+        }
+        self.client.assign(&list).map_err(|error| other("cannot assign partitions", &error))
+    }
+
+    fn fetch(&mut self, limits: FetchLimits, each: &mut dyn FnMut(Fetched<'_>)) -> Result<usize, KafkaError> {
+        let deadline = Instant::now() + limits.wait;
+        let (mut records, mut bytes) = (0, 0);
+        while records < limits.records && bytes < limits.bytes {
+            // Only the first record is waited for: a batch is what is there.
+            let wait = if records == 0 {
+                deadline.saturating_duration_since(Instant::now())
+            } else {
+                Duration::ZERO
+            };
+            match self.client.poll(Timeout::After(wait)) {
+                Some(Ok(message)) => {
+                    records += 1;
+                    bytes += message.payload_len();
+                    each(Fetched {
+                        partition: message.partition(),
+                        offset: message.offset(),
+                        timestamp_ms: message.timestamp().to_millis(),
+                        key: message.key(),
+                        value: message.payload(),
+                    });
+                }
+                Some(Err(cause)) => {
+                    let code = code(&cause);
+                    if !is_passing(code) {
+                        return Err(error(&self.config, "cannot fetch", code, &cause.to_string()));
+                    }
+                    log::debug!(error = cause.to_string(); "kafka is away, trying on");
+                }
+                None if records > 0 || Instant::now() >= deadline => break,
+                None => {}
+            }
+        }
+        Ok(records)
+    }
+}
+
+/// Whether librdkafka reports this for information only and goes on by itself.
+fn is_passing(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::BrokerTransportFailure
+            | RDKafkaErrorCode::AllBrokersDown
+            | RDKafkaErrorCode::Resolve
+            | RDKafkaErrorCode::OperationTimedOut
+            | RDKafkaErrorCode::RequestTimedOut
+            | RDKafkaErrorCode::NetworkException
+            | RDKafkaErrorCode::NotLeaderForPartition
+            | RDKafkaErrorCode::LeaderNotAvailable
+            | RDKafkaErrorCode::CoordinatorNotAvailable
+            | RDKafkaErrorCode::CoordinatorLoadInProgress
+            | RDKafkaErrorCode::PartitionEOF
+    )
+}
+
+/// Creates `config.topic`.
+///
+/// # Errors
+/// [`KafkaError::TopicExists`], or why the brokers refused.
+pub fn create_topic(config: &Kafka, topic: &NewTopic) -> Result<(), KafkaError> {
+    use rdkafka::admin::{AdminClient, AdminOptions, NewTopic as Spec, TopicReplication};
+
+    let admin: AdminClient<_> =
+        client(config).create().map_err(|error| other("cannot set up the kafka admin client", &error))?;
+    let retention = topic.retention.as_millis().to_string();
+    let spec = Spec::new(&config.topic, topic.partitions, TopicReplication::Fixed(topic.replication))
+        .set("retention.ms", &retention)
+        .set("cleanup.policy", "delete");
+    let options =
+        AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT)).operation_timeout(Some(REQUEST_TIMEOUT));
+    let doing = format!("cannot create topic {:?}", config.topic);
+    // librdkafka answers from a thread of its own: any executor will do to wait.
+    let outcome = futures_executor::block_on(admin.create_topics([&spec], &options))
+        .map_err(|cause| error(config, &doing, code(&cause), &cause.to_string()))?;
+    match outcome.into_iter().next() {
+        Some(Ok(_)) => Ok(()),
+        Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => {
+            Err(KafkaError::TopicExists { topic: config.topic.clone() })
+        }
+        Some(Err((_, code))) => Err(error(config, &doing, code, &code.to_string())),
+        None => Err(KafkaError::Other { doing, detail: "no answer".to_owned() }),
+    }
+}
+
+fn partitions<C: ClientContext>(
+    client: &rdkafka::client::Client<C>,
+    config: &Kafka,
+) -> Result<i32, KafkaError> {
+    let unknown = || KafkaError::UnknownTopic { topic: config.topic.clone() };
+    let doing = "cannot read the topic's partitions";
+    let metadata = client
+        .fetch_metadata(Some(&config.topic), REQUEST_TIMEOUT)
+        .map_err(|cause| error(config, doing, code(&cause), &cause.to_string()))?;
+    let topic = metadata.topics().iter().find(|topic| topic.name() == config.topic).ok_or_else(unknown)?;
+    if let Some(failure) = topic.error() {
+        let code = RDKafkaErrorCode::from(failure);
+        return Err(error(config, doing, code, &code.to_string()));
+    }
+    match i32::try_from(topic.partitions().len()) {
+        Ok(count) if count > 0 => Ok(count),
+        _ => Err(unknown()),
+    }
+}
+
+fn code(error: &ClientError) -> RDKafkaErrorCode {
+    error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown)
+}
+
+fn error(config: &Kafka, doing: &str, code: RDKafkaErrorCode, detail: &str) -> KafkaError {
+    let topic = || config.topic.clone();
+    match code {
+        RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => {
+            KafkaError::UnknownTopic { topic: topic() }
+        }
+        RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::AutoOffsetReset => {
+            KafkaError::OffsetOutOfRange { topic: topic() }
+        }
+        RDKafkaErrorCode::BrokerTransportFailure
+        | RDKafkaErrorCode::AllBrokersDown
+        | RDKafkaErrorCode::Resolve
+        | RDKafkaErrorCode::OperationTimedOut
+        | RDKafkaErrorCode::MessageTimedOut => {
+            KafkaError::Unreachable { brokers: config.brokers.join(","), detail: detail.to_owned() }
+        }
+        RDKafkaErrorCode::Fatal => KafkaError::Fatal(detail.to_owned()),
+        _ => KafkaError::Other { doing: doing.to_owned(), detail: detail.to_owned() },
+    }
+}
+
+fn other(doing: &str, error: &ClientError) -> KafkaError {
+    KafkaError::Other { doing: doing.to_owned(), detail: error.to_string() }
+}

@@ -1,0 +1,36 @@
+//! Where results wait for Kafka: append → durable → acknowledged. Nothing leaves an outbox before the broker
+//! has acknowledged it, and what an outbox must drop it accounts for with a gap.
+
+mod memory;
+mod publisher;
+
+use std::time::Duration;
+
+pub use self::memory::MemoryOutbox;
+pub use self::publisher::{Publisher, publish};
+use crate::result::Record;
+
+/// Identifies a waiting record within its outbox; later records have higher numbers.
+pub type Sequence = u64;
+
+/// A bounded queue of records between the checks and Kafka.
+pub trait Outbox: Send + Sync {
+    /// Takes a record; when this returns it is as durable as this outbox makes it. Never waits for Kafka. A
+    /// full outbox drops the oldest results that are not being sent and reports them as a gap later on.
+    fn append(&self, record: Record);
+
+    /// The oldest records, at most `max`, which stay until acknowledged. Waits up to `wait` for a first one.
+    /// They count as being sent until the next call.
+    fn peek(&self, max: usize, wait: Duration) -> Vec<(Sequence, Record)>;
+
+    /// Lets go of records that Kafka holds, or will never take.
+    fn acknowledge(&self, sequences: &[Sequence]);
+
+    /// How many records wait.
+    fn len(&self) -> usize;
+
+    /// Whether nothing waits.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

@@ -1,0 +1,173 @@
+//! From fetched records to what a transaction stores: decoded, checked against the clock, one result an
+//! identity. Nothing here touches the database.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::kafka::Fetched;
+use crate::result::{CheckResult, DecodeError, GapRecord, MAX_MESSAGE, Record, truncated};
+
+/// What `scheduled_at` may be: later is a dead letter, earlier is expired.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Window {
+    pub oldest: Timestamp,
+    pub newest: Timestamp,
+}
+
+impl Window {
+    /// The window around the database's `now`.
+    pub fn around(now: Timestamp, max_age: Duration, max_ahead: Duration) -> Window {
+        Window {
+            oldest: now.checked_sub(max_age).unwrap_or(Timestamp::MIN),
+            newest: now.checked_add(max_ahead).unwrap_or(Timestamp::MAX),
+        }
+    }
+}
+
+/// The records of one partition that one transaction stores, offsets `[from, to)`.
+pub(super) struct Batch {
+    pub partition: i32,
+    pub from: i64,
+    pub to: i64,
+    pub records: usize,
+    pub results: Vec<Row>,
+    pub gaps: Vec<GapRecord>,
+    pub dead: Vec<DeadLetter>,
+    pub expired: i64,
+    /// Results that another one of the same batch outranks or equals; known after [`Batch::finish`].
+    pub duplicate: i64,
+    pub unknown_versions: usize,
+    /// The raw keys and values of `results`, should the database refuse one.
+    raw: Vec<u8>,
+}
+
+/// A result, and where it came from.
+pub(super) struct Row {
+    pub result: Box<CheckResult>,
+    source: Source,
+}
+
+#[derive(Clone)]
+struct Source {
+    offset: i64,
+    timestamp_ms: Option<i64>,
+    key: Range<usize>,
+    value: Range<usize>,
+}
+
+/// A record that is not a result.
+pub(super) struct DeadLetter {
+    pub offset: i64,
+    pub at: Option<Timestamp>,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+    pub reason: &'static str,
+    pub detail: String,
+}
+
+impl Batch {
+    pub fn new(partition: i32, from: i64) -> Batch {
+        Batch {
+            partition,
+            from,
+            to: from,
+            records: 0,
+            results: Vec::new(),
+            gaps: Vec::new(),
+            dead: Vec::new(),
+            expired: 0,
+            duplicate: 0,
+            unknown_versions: 0,
+            raw: Vec::new(),
+        }
+    }
+
+    /// Takes the next record of the partition. One below the offset expected was stored before: it is ignored.
+    pub fn add(&mut self, record: Fetched<'_>, window: Window) {
+        if record.offset < self.to {
+            return;
+        }
+        self.to = record.offset + 1;
+        self.records += 1;
+        match Record::decode(record.value.unwrap_or_default()) {
+            Ok(Record::Result(result)) if result.scheduled_at < window.oldest => self.expired += 1,
+            Ok(Record::Result(result)) if result.scheduled_at > window.newest => {
+                let detail = format!("scheduled_at {} is ahead of the database's clock", result.scheduled_at);
+                self.bury(record, "ahead_of_time", detail);
+            }
+            Ok(Record::Result(result)) => {
+                let key = self.keep(record.key.unwrap_or_default());
+                let value = self.keep(record.value.unwrap_or_default());
+                let source = Source { offset: record.offset, timestamp_ms: record.timestamp_ms, key, value };
+                self.results.push(Row { result, source });
+            }
+            Ok(Record::Gap(gap)) => self.gaps.push(gap),
+            Err(error) => {
+                self.unknown_versions += usize::from(matches!(error, DecodeError::UnknownVersion(_)));
+                self.bury(record, error.reason(), error.to_string());
+            }
+        }
+    }
+
+    fn keep(&mut self, bytes: &[u8]) -> Range<usize> {
+        let start = self.raw.len();
+        self.raw.extend_from_slice(bytes);
+        start..self.raw.len()
+    }
+
+    fn bury(&mut self, record: Fetched<'_>, reason: &'static str, detail: String) {
+        self.dead.push(DeadLetter {
+            offset: record.offset,
+            at: record.timestamp_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok()),
+            key: record.key.map(<[u8]>::to_vec),
+            value: record.value.map(<[u8]>::to_vec),
+            reason,
+            detail: truncated(&detail, MAX_MESSAGE),
+        });
+    }
+
+    /// The dead letter of a result that the database will not store.
+    pub fn refused(&self, row: &Row, detail: &str) -> DeadLetter {
+        let source = row.source.clone();
+        DeadLetter {
+            offset: source.offset,
+            at: source.timestamp_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok()),
+            key: Some(self.raw[source.key].to_vec()),
+            value: Some(self.raw[source.value].to_vec()),
+            reason: "refused",
+            detail: truncated(detail, MAX_MESSAGE),
+        }
+    }
+
+    /// Keeps the highest of its own duplicates and sorts by identity. Of equal ones the first stays, as it would
+    /// in the database.
+    pub fn finish(&mut self) {
+        let before = self.results.len();
+        {
+            let mut best: HashMap<(&str, &str, Timestamp), usize> = HashMap::with_capacity(before);
+            for (i, row) in self.results.iter().enumerate() {
+                let result = &row.result;
+                let kept = best.entry((&result.site, &result.location, result.scheduled_at)).or_insert(i);
+                if result.supersedes(self.results[*kept].result.outcome) {
+                    *kept = i;
+                }
+            }
+            if best.len() < before {
+                let mut keep = vec![false; before];
+                for i in best.into_values() {
+                    keep[i] = true;
+                }
+                let mut keep = keep.into_iter();
+                self.results.retain(|_| keep.next().unwrap_or(true));
+            }
+        }
+        self.results.sort_by(|a, b| {
+            let (a, b) = (&a.result, &b.result);
+            (&a.site, &a.location, a.scheduled_at).cmp(&(&b.site, &b.location, b.scheduled_at))
+        });
+        self.duplicate += (before - self.results.len()) as i64;
+    }
+}

@@ -1,0 +1,137 @@
+//! Claims on topic-partitions: a lease and a fence. A claim is taken and renewed in short transactions that
+//! are durable when they return; the epoch it was given is the fence that every ingest transaction must pass.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use postgres::Client;
+
+use super::StoreError;
+
+/// A partition that this writer may store, until its lease is over or its epoch passed by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Claim {
+    pub partition: i32,
+    pub epoch: i64,
+    /// The next offset to store; none before the partition was ever begun.
+    pub next_offset: Option<i64>,
+}
+
+/// One writer's dealings with `partition_offsets`.
+pub(super) struct Claims {
+    pub topic: String,
+    pub owner: String,
+    pub lease: Duration,
+}
+
+impl Claims {
+    fn lease_ms(&self) -> f64 {
+        self.lease.as_millis() as f64
+    }
+
+    /// Makes a standing row for each partition of the topic.
+    pub fn discover(&self, client: &mut Client, partitions: i32) -> Result<(), StoreError> {
+        let sql = "INSERT INTO webmon.partition_offsets (topic, partition) \
+                   SELECT $1, p FROM generate_series(0, $2::integer - 1) AS p \
+                   WHERE NOT EXISTS (SELECT FROM webmon.partition_offsets o WHERE o.topic = $1 AND o.partition = p) \
+                   ON CONFLICT (topic, partition) DO NOTHING";
+        client
+            .execute(sql, &[&self.topic, &partitions])
+            .map(drop)
+            .map_err(StoreError::database("cannot register the topic's partitions"))
+    }
+
+    /// Says that this writer is at work. Returns how many are, and the server's clock.
+    pub fn heartbeat(&self, client: &mut Client) -> Result<(i64, Timestamp), StoreError> {
+        let row = client
+            .query_one(include_str!("../../sql/queries/heartbeat.sql"), &[&self.owner, &self.lease_ms()])
+            .map_err(StoreError::database("cannot register the writer"))?;
+        Ok((row.get(0), row.get(1)))
+    }
+
+    /// Claims up to `count` free partitions.
+    pub fn claim(&self, client: &mut Client, count: usize) -> Result<Vec<Claim>, StoreError> {
+        let rows = client
+            .query(
+                include_str!("../../sql/queries/claim_partitions.sql"),
+                &[&self.topic, &self.owner, &self.lease_ms(), &(count as i64)],
+            )
+            .map_err(StoreError::database("cannot claim partitions"))?;
+        Ok(rows
+            .iter()
+            .map(|row| Claim { partition: row.get(0), epoch: row.get(1), next_offset: row.get(2) })
+            .collect())
+    }
+
+    /// Renews the leases of `held`, and returns the partitions that are still held.
+    pub fn renew(&self, client: &mut Client, held: &[Claim]) -> Result<Vec<i32>, StoreError> {
+        let (partitions, epochs) = columns(held);
+        let rows = client
+            .query(
+                include_str!("../../sql/queries/renew_leases.sql"),
+                &[&self.topic, &self.owner, &self.lease_ms(), &partitions, &epochs],
+            )
+            .map_err(StoreError::database("cannot renew leases"))?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
+
+    /// Gives partitions back; `paused` says why nobody is to claim them again.
+    pub fn release(
+        &self,
+        client: &mut Client,
+        held: &[Claim],
+        paused: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let (partitions, epochs) = columns(held);
+        client
+            .execute(
+                include_str!("../../sql/queries/release_partitions.sql"),
+                &[&self.topic, &self.owner, &partitions, &epochs, &paused],
+            )
+            .map(drop)
+            .map_err(StoreError::database("cannot release partitions"))
+    }
+
+    /// Signs the writer off, so that the others share its part at once, and forgets the long gone.
+    pub fn sign_off(&self, client: &mut Client) -> Result<(), StoreError> {
+        client
+            .execute(
+                "DELETE FROM webmon.writers WHERE owner = $1 OR seen_at < clock_timestamp() - interval '1 hour'",
+                &[&self.owner],
+            )
+            .map(drop)
+            .map_err(StoreError::database("cannot sign the writer off"))
+    }
+
+    /// Sets where a partition that was never stored begins. Returns whether the claim still holds.
+    pub fn begin_at(&self, client: &mut Client, claim: Claim, offset: i64) -> Result<bool, StoreError> {
+        let sql = "UPDATE webmon.partition_offsets SET next_offset = $4, updated_at = clock_timestamp() \
+                   WHERE topic = $1 AND partition = $2 AND epoch = $3 AND next_offset IS NULL";
+        client
+            .execute(sql, &[&self.topic, &claim.partition, &claim.epoch, &offset])
+            .map(|rows| rows == 1)
+            .map_err(StoreError::database("cannot begin a partition"))
+    }
+
+    /// Records that Kafka no longer holds `[lost_from, held_from)` and goes on after it. Returns whether the
+    /// claim still holds.
+    pub fn skip_lost(
+        &self,
+        client: &mut Client,
+        claim: Claim,
+        lost_from: i64,
+        held_from: i64,
+    ) -> Result<bool, StoreError> {
+        client
+            .query(
+                include_str!("../../sql/queries/skip_lost_offsets.sql"),
+                &[&self.topic, &claim.partition, &claim.epoch, &lost_from, &held_from],
+            )
+            .map(|rows| !rows.is_empty())
+            .map_err(StoreError::database("cannot record lost offsets"))
+    }
+}
+
+fn columns(held: &[Claim]) -> (Vec<i32>, Vec<i64>) {
+    held.iter().map(|claim| (claim.partition, claim.epoch)).unzip()
+}

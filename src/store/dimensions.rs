@@ -1,0 +1,184 @@
+//! Names to ids: looked up, then inserted where missing, in a transaction of their own. `ON CONFLICT DO NOTHING`
+//! burns an id each time it finds a row, so it is only tried for names that a look-up did not find.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use postgres::Client;
+use postgres::types::{Json, ToSql, Type};
+
+use super::StoreError;
+use super::batch::Batch;
+use crate::result::CheckResult;
+
+/// Entries of one cache, beyond which it starts over: a bound on memory, not on sites.
+const MAX_CACHED: usize = 1_000_000;
+
+/// What a writer knows of the dimensions.
+#[derive(Default)]
+pub(super) struct Dimensions {
+    sites: HashMap<String, i32>,
+    locations: HashMap<String, i16>,
+    checkers: HashMap<String, i32>,
+    versions: HashMap<Version, i32>,
+}
+
+/// What distinguishes two rows of `site_versions`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Version {
+    site_id: i32,
+    name: String,
+    url: String,
+    method: String,
+    labels: BTreeMap<String, String>,
+}
+
+impl Version {
+    fn of(site_id: i32, result: &CheckResult) -> Version {
+        Version {
+            site_id,
+            name: result.name.clone(),
+            url: result.url.clone(),
+            method: result.method.clone(),
+            labels: result.labels.clone(),
+        }
+    }
+}
+
+/// The ids of one result.
+#[derive(Clone, Copy)]
+pub(super) struct Ids {
+    pub site: i32,
+    pub location: i16,
+    pub checker: i32,
+    pub version: i32,
+}
+
+impl Dimensions {
+    /// Makes sure that every name of `batch` has an id; touches the database only for names never seen.
+    pub fn resolve(&mut self, client: &mut Client, batch: &Batch) -> Result<(), StoreError> {
+        let results = || batch.results.iter().map(|row| row.result.as_ref());
+        let site_names = results().map(|r| &r.site).chain(batch.gaps.iter().map(|g| &g.site));
+        let location_names = results().map(|r| &r.location).chain(batch.gaps.iter().map(|g| &g.location));
+        let checker_names = results().map(|r| &r.checker).chain(batch.gaps.iter().map(|g| &g.checker));
+        resolve_names(client, &mut self.sites, site_names, "sites", "site_id", "key")?;
+        resolve_names(client, &mut self.locations, location_names, "locations", "location_id", "name")?;
+        resolve_names(client, &mut self.checkers, checker_names, "checkers", "checker_id", "name")?;
+        self.resolve_versions(client, results())
+    }
+
+    fn resolve_versions<'a>(
+        &mut self,
+        client: &mut Client,
+        results: impl Iterator<Item = &'a CheckResult>,
+    ) -> Result<(), StoreError> {
+        bound(&mut self.versions);
+        let missing: BTreeSet<Version> = results
+            .filter_map(|result| Some(Version::of(*self.sites.get(&result.site)?, result)))
+            .filter(|version| !self.versions.contains_key(version))
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let missing: Vec<Version> = missing.into_iter().collect();
+        let site_ids: Vec<i32> = missing.iter().map(|v| v.site_id).collect();
+        let names: Vec<&str> = missing.iter().map(|v| v.name.as_str()).collect();
+        let urls: Vec<&str> = missing.iter().map(|v| v.url.as_str()).collect();
+        let methods: Vec<&str> = missing.iter().map(|v| v.method.as_str()).collect();
+        let labels: Vec<Json<&BTreeMap<String, String>>> = missing.iter().map(|v| Json(&v.labels)).collect();
+        let parameters: [&(dyn ToSql + Sync); 5] = [&site_ids, &names, &urls, &methods, &labels];
+
+        let failed = StoreError::database("cannot store the versions of sites");
+        let mut found = || -> Result<HashMap<usize, i32>, postgres::Error> {
+            let mut transaction = client.transaction()?;
+            let look_up = transaction.prepare(include_str!("../../sql/queries/look_up_site_versions.sql"))?;
+            let mut rows = transaction.query(&look_up, &parameters)?;
+            if rows.len() < missing.len() {
+                transaction
+                    .execute(include_str!("../../sql/queries/insert_site_versions.sql"), &parameters)?;
+                rows = transaction.query(&look_up, &parameters)?;
+            }
+            transaction.commit()?;
+            Ok(rows.iter().map(|row| (row.get::<_, i64>(0) as usize - 1, row.get(1))).collect())
+        };
+        let found = found().map_err(failed)?;
+        for (i, version) in missing.into_iter().enumerate() {
+            if let Some(id) = found.get(&i) {
+                self.versions.insert(version, *id);
+            }
+        }
+        Ok(())
+    }
+
+    /// The ids of a result of the batch resolved last.
+    pub fn ids(&self, result: &CheckResult) -> Result<Ids, StoreError> {
+        let site = lookup(&self.sites, &result.site)?;
+        Ok(Ids {
+            site,
+            location: lookup(&self.locations, &result.location)?,
+            checker: lookup(&self.checkers, &result.checker)?,
+            version: *self.versions.get(&Version::of(site, result)).ok_or_else(|| vanished(&result.site))?,
+        })
+    }
+
+    /// The ids of a gap's site, location and checker.
+    pub fn gap_ids(&self, site: &str, location: &str, checker: &str) -> Result<(i32, i16, i32), StoreError> {
+        Ok((lookup(&self.sites, site)?, lookup(&self.locations, location)?, lookup(&self.checkers, checker)?))
+    }
+}
+
+fn lookup<I: Copy>(cache: &HashMap<String, I>, name: &str) -> Result<I, StoreError> {
+    cache.get(name).copied().ok_or_else(|| vanished(name))
+}
+
+/// Somebody deletes from the dimensions while results refer to them.
+fn vanished(name: &str) -> StoreError {
+    StoreError::Schema(format!("the id of {name:?} is gone from the dimensions as soon as it was inserted"))
+}
+
+fn bound<K, V>(cache: &mut HashMap<K, V>) {
+    if cache.len() > MAX_CACHED {
+        cache.clear();
+    }
+}
+
+fn resolve_names<'a, I>(
+    client: &mut Client,
+    cache: &mut HashMap<String, I>,
+    names: impl Iterator<Item = &'a String>,
+    table: &'static str,
+    id: &'static str,
+    name: &'static str,
+) -> Result<(), StoreError>
+where
+    I: for<'b> postgres::types::FromSql<'b>,
+{
+    bound(cache);
+    // Sorted, so that two writers insert in the same order.
+    let missing: BTreeSet<&str> =
+        names.map(String::as_str).filter(|name| !cache.contains_key(*name)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let missing: Vec<&str> = missing.into_iter().collect();
+    let mut resolve = || -> Result<(), postgres::Error> {
+        let mut transaction = client.transaction()?;
+        let look_up = format!("SELECT {name}, {id} FROM webmon.{table} WHERE {name} = ANY($1)");
+        let look_up = transaction.prepare_typed(&look_up, &[Type::TEXT_ARRAY])?;
+        let mut rows = transaction.query(&look_up, &[&missing])?;
+        if rows.len() < missing.len() {
+            let known: BTreeSet<&str> = rows.iter().map(|row| row.get(0)).collect();
+            let new: Vec<&str> = missing.iter().copied().filter(|name| !known.contains(name)).collect();
+            let insert = format!(
+                "INSERT INTO webmon.{table} ({name}) SELECT unnest($1::text[]) ON CONFLICT ({name}) DO NOTHING"
+            );
+            transaction.execute(&insert, &[&new])?;
+            rows = transaction.query(&look_up, &[&missing])?;
+        }
+        transaction.commit()?;
+        for row in rows {
+            cache.insert(row.get(0), row.get(1));
+        }
+        Ok(())
+    };
+    resolve().map_err(StoreError::database("cannot store the names of sites, locations and checkers"))
+}

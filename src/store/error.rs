@@ -1,0 +1,119 @@
+//! What goes wrong in the database, by what is to be done about it.
+
+use postgres::error::SqlState;
+
+use crate::kafka::KafkaError;
+
+/// Why the storing side cannot do what it should.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// A statement failed.
+    #[error("{doing}: {}", describe(.source))]
+    Database {
+        /// What was attempted.
+        doing: &'static str,
+        /// What the server or the connection said.
+        source: postgres::Error,
+    },
+    /// The connection cannot be set up as configured.
+    #[error("postgres.{key} {problem}")]
+    Config {
+        /// The key of `[postgres]` at fault.
+        key: &'static str,
+        /// What is wrong with it; never the URL itself.
+        problem: String,
+    },
+    /// The schema is not the one this program was built for.
+    #[error("{0}")]
+    Schema(String),
+    /// Kafka refuses.
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
+    /// More than half of a partition's records are of a newer version: the checkers were upgraded first.
+    #[error("partition {partition} holds records of an unknown version: upgrade webmon-store")]
+    UnknownVersions {
+        /// The partition, now paused.
+        partition: i32,
+    },
+}
+
+impl StoreError {
+    /// Pairs a database error with what was attempted.
+    pub(crate) fn database(doing: &'static str) -> impl FnOnce(postgres::Error) -> StoreError {
+        move |source| StoreError::Database { doing, source }
+    }
+
+    /// What is to be done.
+    pub(crate) fn remedy(&self) -> Remedy {
+        match self {
+            StoreError::Database { source, .. } => remedy(source),
+            StoreError::Kafka(KafkaError::Unreachable { .. } | KafkaError::Fatal(_)) => Remedy::Reconnect,
+            _ => Remedy::Stop,
+        }
+    }
+}
+
+/// What is to be done about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Remedy {
+    /// The transaction was rolled back through no fault of its own: do it again.
+    Retry,
+    /// The connection is gone, or the server is: drop every claim and connect anew. Whether a COMMIT that was
+    /// under way took effect shows when the offset is read again.
+    Reconnect,
+    /// One of the rows cannot be stored: find it.
+    Bisect,
+    /// A fault that touches everything: stop, and say so.
+    Stop,
+}
+
+fn remedy(error: &postgres::Error) -> Remedy {
+    let Some(db) = error.as_db_error() else {
+        // No answer from the server: a closed or broken connection, or one that could not be made. What a
+        // server would never answer differently (a wrong password comes as a `DbError`) isn't among these.
+        return Remedy::Reconnect;
+    };
+    let state = db.code();
+    let class = &state.code()[..2];
+    match state {
+        &SqlState::T_R_SERIALIZATION_FAILURE
+        | &SqlState::T_R_DEADLOCK_DETECTED
+        | &SqlState::LOCK_NOT_AVAILABLE => Remedy::Retry,
+        // A day's partition is missing: it is made when the batch is tried again. A violated constraint has a name.
+        &SqlState::CHECK_VIOLATION if db.constraint().is_none() => Remedy::Retry,
+        &SqlState::CHECK_VIOLATION | &SqlState::NOT_NULL_VIOLATION => Remedy::Bisect,
+        &SqlState::ADMIN_SHUTDOWN
+        | &SqlState::CRASH_SHUTDOWN
+        | &SqlState::CANNOT_CONNECT_NOW
+        | &SqlState::DATABASE_DROPPED
+        | &SqlState::TOO_MANY_CONNECTIONS
+        | &SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT
+        | &SqlState::QUERY_CANCELED => Remedy::Reconnect,
+        _ if class == "08" => Remedy::Reconnect,
+        _ if class == "22" => Remedy::Bisect,
+        _ => Remedy::Stop,
+    }
+}
+
+/// The server's message, detail and code; the client's own chain where there is no answer.
+fn describe(error: &postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(db) => {
+            let detail = db.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
+            format!("{}{detail} [SQLSTATE {}]", db.message(), db.code().code())
+        }
+        None => {
+            let mut text = error.to_string();
+            let mut source = std::error::Error::source(error);
+            while let Some(cause) = source {
+                let cause_text = cause.to_string();
+                if !text.contains(&cause_text) {
+                    text = format!("{text}: {cause_text}");
+                }
+                source = cause.source();
+            }
+            text
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! One batch in one transaction: the offset first, as a fence, then everything that the records came to.
+
+use std::collections::BTreeSet;
+use std::ops::AddAssign;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use postgres::{Client, Transaction};
+
+use super::StoreError;
+use super::batch::{Batch, DeadLetter, Row};
+use super::claims::{Claim, Claims};
+use super::dimensions::Dimensions;
+use super::error::Remedy;
+use super::rows::Columns;
+
+/// What became of a batch's records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub inserted: i64,
+    pub superseded: i64,
+    pub duplicate: i64,
+    pub gaps: i64,
+    pub expired: i64,
+    pub dead: i64,
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Counts) {
+        self.inserted += other.inserted;
+        self.superseded += other.superseded;
+        self.duplicate += other.duplicate;
+        self.gaps += other.gaps;
+        self.expired += other.expired;
+        self.dead += other.dead;
+    }
+}
+
+/// How a commit ended, where nothing went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Committed {
+    /// Stored, and the offset moved.
+    Stored(Counts),
+    /// The claim was lost: nothing was stored, somebody else goes on from the same offset.
+    ClaimLost,
+}
+
+/// What a connection knows: it is made anew with each connection.
+#[derive(Default)]
+pub(super) struct Ingest {
+    dimensions: Dimensions,
+    days: BTreeSet<Date>,
+}
+
+impl Ingest {
+    /// Stores `batch` under `claim`. After an error nothing is stored, except that a commit cut off by a lost
+    /// connection may have taken effect: the offset tells.
+    pub fn store(
+        &mut self,
+        client: &mut Client,
+        claims: &Claims,
+        claim: Claim,
+        batch: &Batch,
+    ) -> Result<Committed, StoreError> {
+        self.dimensions.resolve(client, batch)?;
+        self.ensure_days(client, batch)?;
+
+        let failed = StoreError::database;
+        let mut transaction = client.transaction().map_err(failed("cannot begin a transaction"))?;
+        // Rows and offset go back together after a crash of the server, so waiting for the disk buys nothing.
+        // A writer that stops between two statements must not hold its locks for ever.
+        transaction
+            .batch_execute(
+                "SET LOCAL synchronous_commit = off; SET LOCAL idle_in_transaction_session_timeout = '60s'",
+            )
+            .map_err(failed("cannot set up a transaction"))?;
+        let (topic, partition) = (&claims.topic, claim.partition);
+        let lease_ms = claims.lease.as_millis() as f64;
+        let moved = transaction
+            .execute(
+                include_str!("../../sql/queries/advance_offset.sql"),
+                &[topic, &partition, &claim.epoch, &batch.from, &batch.to, &lease_ms],
+            )
+            .map_err(failed("cannot move the offset"))?;
+        if moved != 1 {
+            return Ok(Committed::ClaimLost);
+        }
+
+        let mut counts = Counts {
+            duplicate: batch.duplicate,
+            gaps: batch.gaps.len() as i64,
+            expired: batch.expired,
+            ..Counts::default()
+        };
+        let mut refused = Vec::new();
+        counts += self.insert_results(&mut transaction, batch, &batch.results, &mut refused)?;
+        self.insert_gaps(&mut transaction, batch)?;
+        counts.dead = (batch.dead.len() + refused.len()) as i64;
+        insert_dead_letters(&mut transaction, topic, partition, batch.dead.iter().chain(&refused))?;
+        transaction
+            .execute(
+                include_str!("../../sql/queries/record_batch.sql"),
+                &[
+                    topic,
+                    &partition,
+                    &claim.epoch,
+                    &batch.from,
+                    &batch.to,
+                    &counts.inserted,
+                    &counts.superseded,
+                    &counts.duplicate,
+                    &counts.gaps,
+                    &counts.expired,
+                    &counts.dead,
+                ],
+            )
+            .map_err(failed("cannot write the ledger"))?;
+        transaction.commit().map_err(failed("cannot commit"))?;
+        Ok(Committed::Stored(counts))
+    }
+
+    /// Forgets which days have a partition: one was found missing.
+    pub fn forget_days(&mut self) {
+        self.days.clear();
+    }
+
+    /// Makes the partitions of the batch's days, before its transaction.
+    fn ensure_days(&mut self, client: &mut Client, batch: &Batch) -> Result<(), StoreError> {
+        let wanted: BTreeSet<Date> =
+            batch.results.iter().map(|row| utc_day(row.result.scheduled_at)).collect();
+        for day in wanted {
+            if !self.days.contains(&day) {
+                client
+                    .execute("SELECT webmon.ensure_result_partition($1)", &[&day])
+                    .map_err(StoreError::database("cannot make a day's partition"))?;
+                self.days.insert(day);
+            }
+        }
+        Ok(())
+    }
+
+    /// Inserts `rows`. Where the database refuses one for what is in it, halves the rows until it is found.
+    fn insert_results(
+        &self,
+        transaction: &mut Transaction<'_>,
+        batch: &Batch,
+        rows: &[Row],
+        refused: &mut Vec<DeadLetter>,
+    ) -> Result<Counts, StoreError> {
+        if rows.is_empty() {
+            return Ok(Counts::default());
+        }
+        let mut savepoint =
+            transaction.savepoint("results").map_err(StoreError::database("cannot set a savepoint"))?;
+        let error = match self.try_insert(&mut savepoint, rows) {
+            Ok(counts) => {
+                savepoint.commit().map_err(StoreError::database("cannot release a savepoint"))?;
+                return Ok(counts);
+            }
+            Err(error) if error.remedy() == Remedy::Bisect => error,
+            Err(error) => return Err(error),
+        };
+        savepoint.rollback().map_err(StoreError::database("cannot roll back to a savepoint"))?;
+        if let [row] = rows {
+            log::warn!(site = row.result.site, error = error.to_string(); "the database refuses a result");
+            refused.push(batch.refused(row, &error.to_string()));
+            return Ok(Counts::default());
+        }
+        let (left, right) = rows.split_at(rows.len() / 2);
+        let mut counts = self.insert_results(transaction, batch, left, refused)?;
+        counts += self.insert_results(transaction, batch, right, refused)?;
+        Ok(counts)
+    }
+
+    fn try_insert(&self, transaction: &mut Transaction<'_>, rows: &[Row]) -> Result<Counts, StoreError> {
+        let columns = Columns::of(rows, &self.dimensions)?;
+        let parameters = columns.parameters();
+        let failed = StoreError::database;
+        let inserted = transaction
+            .execute(include_str!("../../sql/queries/insert_results.sql"), &parameters)
+            .map_err(failed("cannot insert results"))? as i64;
+        let met = rows.len() as i64 - inserted;
+        let superseded = match met {
+            0 => 0,
+            _ => transaction
+                .execute(include_str!("../../sql/queries/supersede_results.sql"), &parameters)
+                .map_err(failed("cannot replace results"))? as i64,
+        };
+        Ok(Counts { inserted, superseded, duplicate: met - superseded, ..Counts::default() })
+    }
+
+    fn insert_gaps(&self, transaction: &mut Transaction<'_>, batch: &Batch) -> Result<(), StoreError> {
+        if batch.gaps.is_empty() {
+            return Ok(());
+        }
+        let mut ids = Vec::with_capacity(batch.gaps.len());
+        for gap in &batch.gaps {
+            ids.push(self.dimensions.gap_ids(&gap.site, &gap.location, &gap.checker)?);
+        }
+        let sites: Vec<i32> = ids.iter().map(|ids| ids.0).collect();
+        let locations: Vec<i16> = ids.iter().map(|ids| ids.1).collect();
+        let checkers: Vec<i32> = ids.iter().map(|ids| ids.2).collect();
+        let from: Vec<Timestamp> = batch.gaps.iter().map(|gap| gap.gap.from).collect();
+        let to: Vec<Option<Timestamp>> = batch.gaps.iter().map(|gap| gap.gap.to).collect();
+        let instants: Vec<i64> = batch.gaps.iter().map(|gap| gap.gap.instants as i64).collect();
+        let reasons: Vec<&str> = batch.gaps.iter().map(|gap| gap.gap.reason.as_str()).collect();
+        transaction
+            .execute(
+                include_str!("../../sql/queries/insert_gaps.sql"),
+                &[&sites, &locations, &from, &to, &instants, &reasons, &checkers],
+            )
+            .map(drop)
+            .map_err(StoreError::database("cannot store gaps"))
+    }
+}
+
+fn insert_dead_letters<'a>(
+    transaction: &mut Transaction<'_>,
+    topic: &str,
+    partition: i32,
+    dead: impl Iterator<Item = &'a DeadLetter> + Clone,
+) -> Result<(), StoreError> {
+    let offsets: Vec<i64> = dead.clone().map(|letter| letter.offset).collect();
+    if offsets.is_empty() {
+        return Ok(());
+    }
+    let times: Vec<Option<Timestamp>> = dead.clone().map(|letter| letter.at).collect();
+    let keys: Vec<Option<&[u8]>> = dead.clone().map(|letter| letter.key.as_deref()).collect();
+    let values: Vec<Option<&[u8]>> = dead.clone().map(|letter| letter.value.as_deref()).collect();
+    let reasons: Vec<&str> = dead.clone().map(|letter| letter.reason).collect();
+    let details: Vec<&str> = dead.map(|letter| letter.detail.as_str()).collect();
+    transaction
+        .execute(
+            include_str!("../../sql/queries/insert_dead_letters.sql"),
+            &[&topic, &partition, &offsets, &times, &keys, &values, &reasons, &details],
+        )
+        .map(drop)
+        .map_err(StoreError::database("cannot store dead letters"))
+}
+
+fn utc_day(at: Timestamp) -> Date {
+    at.to_zoned(TimeZone::UTC).date()
+}

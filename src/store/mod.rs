@@ -1,0 +1,74 @@
+//! The storing side: Kafka to PostgreSQL, every result exactly once.
+//!
+//! A writer claims topic-partitions with a lease and a fence, fetches outside any transaction, and stores each
+//! batch in one transaction that first moves the partition's offset. A writer that lost its claim, for whatever
+//! reason and however late it notices, cannot move the offset and so can commit nothing.
+
+mod batch;
+mod claims;
+mod connect;
+mod dimensions;
+mod error;
+mod ingest;
+mod migrate;
+mod report;
+mod rows;
+mod writer;
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
+pub use self::connect::Connector;
+pub use self::error::StoreError;
+pub use self::migrate::{check_schema, migrate};
+pub use self::report::{LatestResult, PartitionStatus, latest_results, partition_status, resume};
+pub use self::writer::ConsumerFactory;
+use self::writer::Writer;
+use crate::config::Config;
+use crate::shutdown::Shutdown;
+
+/// Stores the records of `config.kafka.topic` until `shutdown` is requested, with `config.store.threads` writers
+/// in this process. Returns at once when one of them meets a fault that trying again cannot mend.
+///
+/// # Errors
+/// The first such fault: the topic or the schema is missing, rights are missing, the disk is full, and the like.
+pub fn run(config: &Config, consumer: &ConsumerFactory, shutdown: &Shutdown) -> Result<(), StoreError> {
+    let fault: Mutex<Option<StoreError>> = Mutex::new(None);
+    // Short enough to stand whole in application_name, by which a frozen writer's connections can be found.
+    let host = crate::result::truncated(&config.check.checker, 24);
+    let process = format!("{host}:{}:{}", std::process::id(), start_mark());
+    std::thread::scope(|scope| {
+        for thread in 0..config.store.threads {
+            let writer = Writer {
+                topic: &config.kafka.topic,
+                owner: format!("{process}:{thread}"),
+                postgres: &config.postgres,
+                store: &config.store,
+                consumer,
+                shutdown,
+            };
+            let fault = &fault;
+            let work = move || {
+                if let Err(error) = writer.run() {
+                    fault.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                    writer.shutdown.request();
+                }
+            };
+            let spawned =
+                std::thread::Builder::new().name(format!("writer-{thread}")).spawn_scoped(scope, work);
+            if let Err(error) = spawned {
+                log::error!(error = error.to_string(); "cannot start a writer");
+                shutdown.request();
+            }
+        }
+    });
+    match fault.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+/// Tells a process apart from an earlier one with the same id.
+fn start_mark() -> String {
+    format!("{:x}", jiff::Timestamp::now().as_millisecond() & 0xff_ffff)
+}

@@ -38,6 +38,9 @@ impl LogArgs {
             .unwrap_or_else(|| if std::io::stderr().is_terminal() { Format::Human } else { Format::Json });
         fern::Dispatch::new()
             .level(self.log_level)
+            // The driver logs every statement with its parameters, and the server's notices, one level too loud.
+            .level_for("tokio_postgres", self.log_level.min(LevelFilter::Info))
+            .level_for("postgres", self.log_level.min(LevelFilter::Warn))
             .format(move |out, _, record| match format {
                 Format::Human => out.finish(format_args!("{}", human(Timestamp::now(), record))),
                 Format::Json => out.finish(format_args!("{}", json(Timestamp::now(), record))),

@@ -191,13 +191,6 @@ impl Session<'_> {
 
     /// Fetches once and stores what came, a transaction a partition.
     fn step(&mut self) -> Result<(), StoreError> {
-        if self.held.is_empty() {
-            let next_beat = self
-                .beat_at
-                .map_or(Duration::ZERO, |at| (self.claims.lease / 3).saturating_sub(at.elapsed()));
-            self.writer.shutdown.wait(next_beat.min(FETCH_WAIT));
-            return Ok(());
-        }
         if self.reassign {
             let positions: Vec<(i32, i64)> = self
                 .held
@@ -206,6 +199,13 @@ impl Session<'_> {
                 .collect();
             self.consumer.assign(&positions)?;
             self.reassign = false;
+        }
+        if self.held.is_empty() {
+            let next_beat = self
+                .beat_at
+                .map_or(Duration::ZERO, |at| (self.claims.lease / 3).saturating_sub(at.elapsed()));
+            self.writer.shutdown.wait(next_beat.min(FETCH_WAIT));
+            return Ok(());
         }
         let store = self.writer.store;
         let server_now = Timestamp::now().checked_add(self.clock_ahead).unwrap_or(Timestamp::MAX);

@@ -1,0 +1,506 @@
+//! The storing side on a real PostgreSQL, fed from a topic in memory.
+
+mod support;
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+use support::log::Log;
+use support::{Database, database, instant, result, value};
+use webmon::config::Config;
+use webmon::result::{
+    CheckResult, ErrorType, Expectation, Gap, GapReason, GapRecord, HttpVersion, Outcome, Record,
+    RecordVersion, Sample, TlsVersion,
+};
+use webmon::shutdown::Shutdown;
+
+fn config(database: &Database, more: &str) -> Config {
+    support::config("127.0.0.1:1", "log", &database.url, more)
+}
+
+/// The ledger covers `[0, end)` of a partition without a hole, and every record is accounted for.
+fn assert_ledger(database: &Database, partition: i32, end: i64) {
+    let rows = database.json(&format!(
+        "SELECT from_offset, to_offset, records FROM webmon.ingest_batches WHERE partition = {partition} ORDER BY from_offset"
+    ));
+    let mut next = 0;
+    for row in rows {
+        assert_eq!(row["from_offset"], next, "a hole or an overlap in the ledger");
+        assert_eq!(row["records"].as_i64().unwrap(), row["to_offset"].as_i64().unwrap() - next);
+        next = row["to_offset"].as_i64().unwrap();
+    }
+    assert_eq!(next, end);
+}
+
+fn ledger_sum(database: &Database, column: &str) -> i64 {
+    database.number(&format!("SELECT coalesce(sum({column}), 0)::bigint FROM webmon.ingest_batches"))
+}
+
+fn full_result() -> CheckResult {
+    let mut r = result("full", 60, Outcome::Failure);
+    r.labels = [("team".to_owned(), "söme \"team\"".to_owned())].into();
+    r.final_url = Some("https://full.example/login".to_owned());
+    r.redirects = 2;
+    r.error_type = Some(ErrorType::ExpectationFailed);
+    r.error_detail = Some("status".to_owned());
+    r.error_message = Some("status 503: expected 200-299\nand more".to_owned());
+    r.failed_expectations = Expectation::ALL.to_vec();
+    r.http_status = Some(503);
+    r.body_matched = Some(false);
+    (r.dns_us, r.connect_us, r.tls_us) = (Some(0), Some(1), Some(2));
+    (r.ttfb_us, r.download_us, r.total_us) = (Some(3), Some(4), Some(i32::MAX as u32));
+    r.body_bytes = Some(5);
+    r.body_truncated = true;
+    r.remote_ip = Some("2001:db8::1".parse().unwrap());
+    r.http_version = Some(HttpVersion::Http11);
+    r.tls_version = Some(TlsVersion::Tls13);
+    r.cert_not_after = Some("2027-01-02T03:04:05Z".parse().unwrap());
+    r.attempts = 3;
+    r.sample = Some(Sample { headers: vec![("server".to_owned(), "x".to_owned())], body: "<h1>".to_owned() });
+    r
+}
+
+#[test]
+fn every_field_of_a_record_reaches_the_view_unchanged() {
+    let Some(database) = database() else { return };
+    let log = Log::new(1);
+    let sent = full_result();
+    log.append(0, value(sent.clone()));
+    log.store(&config(&database, "")).unwrap();
+
+    let mut stored = database.json("SELECT * FROM webmon.checks").remove(0);
+    let mut expected = serde_json::to_value(&sent).unwrap();
+    expected.as_object_mut().unwrap().remove("v");
+    // The view is read through PostgreSQL's own JSON, which writes times with an offset.
+    for object in [&mut stored, &mut expected] {
+        for (key, value) in object.as_object_mut().unwrap() {
+            if key.ends_with("_at") || key == "cert_not_after" {
+                let at: jiff::Timestamp = value.as_str().unwrap().parse().unwrap();
+                *value = at.as_microsecond().into();
+            }
+        }
+    }
+    assert_eq!(stored, expected);
+}
+
+#[test]
+fn every_error_type_is_stored_as_its_own_word() {
+    let Some(database) = database() else { return };
+    let log = Log::new(1);
+    for (i, error_type) in ErrorType::ALL.iter().enumerate() {
+        let mut r = result("shop", i as i64, error_type.outcome());
+        r.error_type = Some(*error_type);
+        log.append(0, value(r));
+    }
+    log.store(&config(&database, "")).unwrap();
+    let stored = database.json("SELECT error_type, outcome FROM webmon.checks ORDER BY scheduled_at");
+    let expected: Vec<_> = ErrorType::ALL
+        .iter()
+        .map(
+            |error_type| json!({"error_type": error_type.as_str(), "outcome": error_type.outcome().as_str()}),
+        )
+        .collect();
+    assert_eq!(stored, expected);
+}
+
+#[test]
+fn the_highest_outcome_is_kept_in_every_order_of_arrival() {
+    let Some(database) = database() else { return };
+    let (m, f, s) = (Outcome::Missed, Outcome::Failure, Outcome::Success);
+    let orders = [[m, f, s], [m, s, f], [f, m, s], [f, s, m], [s, m, f], [s, f, m]];
+    // As one batch, as batches of one, and over two partitions in each of the ways to deal three cards.
+    for (way, batch_records) in [("one-batch", 5_000), ("one-by-one", 1)] {
+        for (o, order) in orders.iter().enumerate() {
+            for deal in 0..8 {
+                let log = Log::new(2);
+                let site = format!("{way}-{o}-{deal}");
+                let mut highest_so_far = None;
+                let mut expected_superseded = 0;
+                for (i, outcome) in order.iter().enumerate() {
+                    // Twins: each result comes twice.
+                    for _ in 0..2 {
+                        log.append(deal >> i & 1, value(result(&site, 0, *outcome)));
+                    }
+                    expected_superseded +=
+                        i64::from(highest_so_far.is_some_and(|highest| *outcome > highest));
+                    highest_so_far = highest_so_far.max(Some(*outcome));
+                }
+                let more = format!("kafka.topic = {site:?}\nstore.batch_records = {batch_records}");
+                let toml = support::config_toml("127.0.0.1:1", "x", &database.url, "")
+                    .replace("kafka.topic = \"x\"", "")
+                    + &more;
+                let config = Config::from_toml(&toml, webmon::config::Role::Store).unwrap();
+                log.store(&config).unwrap();
+
+                let rows = database.json(&format!("SELECT outcome FROM webmon.checks WHERE site = '{site}'"));
+                assert_eq!(rows, [json!({"outcome": "success"})], "{site}");
+                let sums = database.json(&format!(
+                    "SELECT sum(records)::int AS records, sum(inserted)::int AS inserted, sum(superseded)::int AS superseded, \
+                     sum(duplicate)::int AS duplicate FROM webmon.ingest_batches WHERE topic = '{site}'"
+                ));
+                assert_eq!(sums[0]["records"], 6, "{site}: {sums:?}");
+                assert_eq!(sums[0]["inserted"], 1, "{site}: {sums:?}");
+                // In one partition, one by one, it is known how often the stored row was replaced.
+                if batch_records == 1 && (deal == 0 || deal == 7) {
+                    assert_eq!(sums[0]["superseded"], expected_superseded, "{site}: {sums:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn an_undecodable_record_is_kept_raw_and_blocks_nothing() {
+    let Some(database) = database() else { return };
+    let log = Log::new(1);
+    let good = || value(result("shop", 0, Outcome::Success));
+    let changed = |field: &str, to: serde_json::Value| {
+        let mut json: serde_json::Value = serde_json::from_slice(&good()).unwrap();
+        json[field] = to;
+        Some(serde_json::to_vec(&json).unwrap())
+    };
+    let poison: Vec<(Option<Vec<u8>>, &str)> = vec![
+        (None, "empty"),
+        (Some(Vec::new()), "empty"),
+        (Some(vec![0xff, 0x00, 0xfe]), "malformed"),
+        (Some(b"{\"v\":1}".to_vec()), "malformed"),
+        (Some(vec![b' '; 300 * 1024]), "too_large"),
+        (changed("v", json!(2)), "unknown_version"),
+        (changed("site", json!("a\u{0}b")), "invalid"),
+        (changed("site", json!("x".repeat(201))), "invalid"),
+        (changed("total_us", json!(3_000_000_000_u32)), "invalid"),
+        (changed("outcome", json!("failure")), "invalid"),
+        (changed("scheduled_at", json!("9999-01-01T00:00:00Z")), "invalid"),
+        (Some(value(result("shop", 86_400 * 3, Outcome::Success))), "ahead_of_time"),
+    ];
+    for (poison, _) in &poison {
+        log.append(0, good());
+        log.append(0, poison.clone());
+    }
+    log.append(0, value(result("shop", 1, Outcome::Success)));
+    log.store(&config(&database, "")).unwrap();
+
+    let dead = database.client();
+    let mut dead = dead;
+    let rows = dead
+        .query("SELECT topic, partition, record_offset, key, value, reason FROM webmon.dead_letters ORDER BY record_offset", &[])
+        .unwrap();
+    assert_eq!(rows.len(), poison.len());
+    for (i, (row, (sent, reason))) in rows.iter().zip(&poison).enumerate() {
+        assert_eq!(row.get::<_, &str>(0), "log");
+        assert_eq!(row.get::<_, i32>(1), 0);
+        assert_eq!(row.get::<_, i64>(2), 2 * i as i64 + 1);
+        assert_eq!(row.get::<_, &[u8]>(3), b"key");
+        assert_eq!(row.get::<_, Option<Vec<u8>>>(4), *sent);
+        assert_eq!(
+            row.get::<_, &str>(5),
+            *reason,
+            "{:?}",
+            String::from_utf8_lossy(sent.as_deref().unwrap_or_default())
+        );
+    }
+    assert_eq!(database.number("SELECT count(*) FROM webmon.check_results"), 2);
+    assert_ledger(&database, 0, 2 * poison.len() as i64 + 1);
+}
+
+#[test]
+fn a_result_that_the_database_refuses_is_found_and_kept_raw() {
+    let Some(database) = database() else { return };
+    database
+        .client()
+        .batch_execute(
+            "ALTER TABLE webmon.check_results ADD CONSTRAINT no_teapots CHECK (http_status <> 418)",
+        )
+        .unwrap();
+    let log = Log::new(1);
+    for i in 0..100 {
+        let mut r = result("shop", i, Outcome::Success);
+        if i % 40 == 7 {
+            r.http_status = Some(418);
+        }
+        log.append(0, value(r));
+    }
+    log.store(&config(&database, "")).unwrap();
+    assert_eq!(database.number("SELECT count(*) FROM webmon.check_results"), 97);
+    let dead = database.json("SELECT record_offset, reason FROM webmon.dead_letters ORDER BY 1");
+    let expected: Vec<_> = [7, 47, 87].map(|o| json!({"record_offset": o, "reason": "refused"})).into();
+    assert_eq!(dead, expected);
+    assert_ledger(&database, 0, 100);
+}
+
+#[test]
+fn a_fault_of_the_whole_system_stops_the_writer_and_dead_letters_nothing() {
+    let Some(database) = database() else { return };
+    database
+        .client()
+        .batch_execute("ALTER TABLE webmon.check_results RENAME COLUMN outcome TO verdict")
+        .unwrap();
+    let log = Log::new(1);
+    log.append(0, value(result("shop", 0, Outcome::Success)));
+    let error = log.store(&config(&database, "")).unwrap_err().to_string();
+    assert!(error.starts_with("cannot insert results: column \"outcome\""), "{error}");
+    assert_eq!(database.number("SELECT count(*) FROM webmon.dead_letters"), 0);
+    assert_eq!(database.number("SELECT next_offset FROM webmon.partition_offsets"), 0);
+}
+
+#[test]
+fn a_flood_of_an_unknown_version_pauses_the_partition_until_it_is_resumed() {
+    let Some(database) = database() else { return };
+    let log = Log::new(2);
+    for _ in 0..100 {
+        log.append(0, b"{\"v\":2}".to_vec());
+    }
+    log.append(1, value(result("shop", 0, Outcome::Success)));
+    let config = config(&database, "");
+    log.store(&config).unwrap();
+    let status = webmon::store::partition_status(&mut database.client(), "log").unwrap();
+    assert_eq!(status[0].next_offset, Some(0));
+    assert!(status[0].paused.as_ref().unwrap().contains("unknown version"));
+    assert_eq!(status[1].next_offset, Some(1));
+    assert_eq!(database.number("SELECT count(*) FROM webmon.dead_letters"), 0);
+
+    log.clear(0);
+    assert_eq!(webmon::store::resume(&mut database.client(), "log", None).unwrap(), 1);
+    log.append(0, value(result("shop", 1, Outcome::Success)));
+    log.store(&config).unwrap();
+    assert_eq!(database.number("SELECT count(*) FROM webmon.check_results"), 2);
+}
+
+#[test]
+fn a_writer_that_lost_its_claim_commits_nothing() {
+    let Some(database) = database() else { return };
+    let log = Log::new(1);
+    for i in 0..10 {
+        log.append(0, value(result("shop", i, Outcome::Success)));
+    }
+    // Between the first fetch and its transaction somebody else claims the partition.
+    let url = database.url.clone();
+    log.before_delivery(move |fetch| {
+        if fetch == 1 {
+            let mut client = postgres::Client::connect(&url, postgres::NoTls).unwrap();
+            let sql = "UPDATE webmon.partition_offsets SET epoch = epoch + 1, owner = 'another', \
+                       lease_until = now() + interval '300 ms'";
+            assert_eq!(client.execute(sql, &[]).unwrap(), 1);
+        }
+    });
+    let shutdown = Shutdown::new();
+    std::thread::scope(|scope| {
+        let config = config(&database, "");
+        let (log, shutdown) = (&log, &shutdown);
+        let writer = scope.spawn(move || log.store_until(&config, shutdown, false));
+        // It stores them after all, once the other's lease is over, and each once: were the first batch not
+        // fenced off, its rows would stand under the lost epoch.
+        support::wait_until("the batch is stored", || {
+            database.number("SELECT count(*) FROM webmon.check_results") == 10
+        });
+        shutdown.request();
+        writer.join().unwrap().unwrap();
+    });
+    let ledger = database.json("SELECT epoch, from_offset, to_offset, duplicate FROM webmon.ingest_batches");
+    assert_eq!(ledger, [json!({"epoch": 3, "from_offset": 0, "to_offset": 10, "duplicate": 0})]);
+}
+
+#[test]
+fn a_writer_whose_connection_is_cut_goes_on_without_loss_or_repetition() {
+    let Some(database) = database() else { return };
+    let log = Log::new(3);
+    for i in 0..300 {
+        log.append(i % 3, value(result("shop", i as i64, Outcome::Success)));
+    }
+    let url = database.url.clone();
+    log.before_delivery(move |fetch| {
+        if fetch % 4 == 1 && fetch < 20 {
+            let mut client = postgres::Client::connect(&url, postgres::NoTls).unwrap();
+            let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                       WHERE application_name LIKE 'webmon-store:%' AND datname = current_database()";
+            assert_eq!(client.query(sql, &[]).unwrap().len(), 1);
+        }
+    });
+    log.store(&config(&database, "store.batch_records = 10")).unwrap();
+    assert_eq!(database.number("SELECT count(*) FROM webmon.check_results"), 300);
+    assert_eq!(ledger_sum(&database, "inserted"), 300);
+    assert_eq!(ledger_sum(&database, "records"), 300);
+    for partition in 0..3 {
+        assert_ledger(&database, partition, 100);
+    }
+}
+
+#[test]
+fn a_writer_resumes_at_the_stored_offset() {
+    let Some(database) = database() else { return };
+    let log = Log::new(1);
+    let config = config(&database, "");
+    for round in 0..5 {
+        for i in 0..10 {
+            log.append(0, value(result("shop", round * 10 + i, Outcome::Success)));
+        }
+        log.store(&config).unwrap();
+        assert_eq!(database.number("SELECT next_offset FROM webmon.partition_offsets"), (round + 1) * 10);
+    }
+    assert_eq!(ledger_sum(&database, "duplicate"), 0);
+    assert_ledger(&database, 0, 50);
+}
+
+#[test]
+fn offsets_that_kafka_lost_are_written_down() {
+    let Some(database) = database() else { return };
+    let log = Log::new(1);
+    let config = config(&database, "");
+    for i in 0..5 {
+        log.append(0, value(result("shop", i, Outcome::Success)));
+    }
+    log.store(&config).unwrap();
+    for i in 5..20 {
+        log.append(0, value(result("shop", i, Outcome::Success)));
+    }
+    log.forget(0, 12);
+    log.store(&config).unwrap();
+    let lost = database.json("SELECT partition, from_offset, to_offset FROM webmon.offset_gaps");
+    assert_eq!(lost, [json!({"partition": 0, "from_offset": 5, "to_offset": 12})]);
+    assert_eq!(database.number("SELECT count(*) FROM webmon.check_results"), 13);
+    assert_eq!(database.number("SELECT next_offset FROM webmon.partition_offsets"), 20);
+}
+
+#[test]
+fn a_recreated_topic_pauses_its_partition() {
+    let Some(database) = database() else { return };
+    let log = Log::new(1);
+    let config = config(&database, "");
+    for i in 0..5 {
+        log.append(0, value(result("shop", i, Outcome::Success)));
+    }
+    log.store(&config).unwrap();
+    log.clear(0);
+    log.append(0, value(result("shop", 9, Outcome::Success)));
+    log.store(&config).unwrap();
+    let status = webmon::store::partition_status(&mut database.client(), "log").unwrap();
+    assert_eq!(
+        status[0].paused.as_deref(),
+        Some("the next offset is 5, but the partition ends at 1: the topic was recreated")
+    );
+    assert_eq!(database.number("SELECT count(*) FROM webmon.check_results"), 5);
+}
+
+#[test]
+fn a_result_older_than_max_age_is_counted_and_not_stored() {
+    let Some(database) = database() else { return };
+    let log = Log::new(1);
+    log.append(0, value(result("shop", -86_400 * 3, Outcome::Success)));
+    log.append(0, value(result("shop", 0, Outcome::Success)));
+    log.store(&config(&database, "store.max_age = \"1d\"")).unwrap();
+    assert_eq!(database.number("SELECT count(*) FROM webmon.check_results"), 1);
+    assert_eq!(ledger_sum(&database, "expired"), 1);
+    assert_ledger(&database, 0, 2);
+}
+
+#[test]
+fn a_gap_reported_twice_is_one_row() {
+    let Some(database) = database() else { return };
+    let log = Log::new(1);
+    let gap = |instants| {
+        let gap = Gap { from: instant(0), to: Some(instant(60)), instants, reason: GapReason::OutboxFull };
+        let record = GapRecord {
+            v: RecordVersion,
+            site: "shop".to_owned(),
+            location: "here".to_owned(),
+            checker: "checker-1".to_owned(),
+            gap,
+        };
+        Record::Gap(record).encode()
+    };
+    for instants in [60, 60, 59] {
+        log.append(0, gap(instants));
+    }
+    log.store(&config(&database, "store.batch_records = 2")).unwrap();
+    let gaps = database.json("SELECT instants, reason FROM webmon.gaps");
+    assert_eq!(gaps, [json!({"instants": 60, "reason": "outbox_full"})]);
+    assert_eq!(ledger_sum(&database, "gaps"), 3);
+}
+
+#[test]
+fn a_changed_site_gets_a_new_version_and_keeps_its_identity() {
+    let Some(database) = database() else { return };
+    let log = Log::new(1);
+    for (i, name) in ["Shop", "Shop", "The Shop", "Shop"].into_iter().enumerate() {
+        let mut r = result("shop", i as i64, Outcome::Success);
+        r.name = name.to_owned();
+        log.append(0, value(r));
+    }
+    log.store(&config(&database, "store.batch_records = 1")).unwrap();
+    assert_eq!(database.number("SELECT count(*) FROM webmon.sites"), 1);
+    assert_eq!(database.number("SELECT max(version_id)::bigint FROM webmon.site_versions"), 2);
+    let names = database.json("SELECT name FROM webmon.checks ORDER BY scheduled_at");
+    assert_eq!(names, ["Shop", "Shop", "The Shop", "Shop"].map(|name| json!({"name": name})));
+}
+
+#[test]
+fn four_migrations_at_once_apply_each_file_once() {
+    let Some(database) = support::empty_database() else { return };
+    let barrier = std::sync::Barrier::new(4);
+    let applied: usize = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut client = database.client();
+                    barrier.wait();
+                    webmon::store::migrate(&mut client).unwrap().len()
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    assert_eq!(applied as i64, database.number("SELECT count(*) FROM webmon.migrations"));
+}
+
+#[test]
+fn a_database_without_the_schema_or_with_a_newer_one_is_refused() {
+    let Some(database) = support::empty_database() else { return };
+    let log = Log::new(1);
+    let error = log.store(&config(&database, "")).unwrap_err().to_string();
+    assert!(error.ends_with("run \"webmon-store migrate\""), "{error}");
+    webmon::store::migrate(&mut database.client()).unwrap();
+    database
+        .client()
+        .batch_execute("INSERT INTO webmon.migrations (version, name) VALUES (1000, 'x')")
+        .unwrap();
+    let error = log.store(&config(&database, "")).unwrap_err().to_string();
+    assert!(error.ends_with("upgrade webmon-store"), "{error}");
+    let error = webmon::store::migrate(&mut database.client()).unwrap_err().to_string();
+    assert!(error.ends_with("upgrade webmon-store"), "{error}");
+}
+
+/// Every object of the schema, as PostgreSQL's own catalogue describes it.
+fn catalogue(database: &Database) -> BTreeSet<String> {
+    let sql = "
+        SELECT format('column %s.%s %s %s %s %s', c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
+                      a.attidentity, pg_get_expr(d.adbin, d.adrelid))
+        FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+        LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+        WHERE c.relnamespace = 'webmon'::regnamespace AND a.attnum > 0 AND c.relkind IN ('r', 'p', 'v')
+        UNION ALL
+        SELECT format('constraint %s %s %s', conrelid::regclass, conname, pg_get_constraintdef(oid))
+        FROM pg_constraint WHERE connamespace = 'webmon'::regnamespace
+        UNION ALL
+        SELECT format('index %s', pg_get_indexdef(indexrelid)) FROM pg_index JOIN pg_class c ON c.oid = indexrelid
+        WHERE c.relnamespace = 'webmon'::regnamespace
+        UNION ALL
+        SELECT format('function %s', pg_get_functiondef(oid)) FROM pg_proc WHERE pronamespace = 'webmon'::regnamespace
+        UNION ALL
+        SELECT format('view %s %s', oid::regclass, pg_get_viewdef(oid)) FROM pg_class
+        WHERE relnamespace = 'webmon'::regnamespace AND relkind = 'v'
+        UNION ALL
+        SELECT format('comment %s %s %s', objoid::regclass, objsubid, description) FROM pg_description
+        WHERE classoid = 'pg_class'::regclass AND objoid IN (SELECT oid FROM pg_class WHERE relnamespace = 'webmon'::regnamespace)";
+    database.client().query(sql, &[]).unwrap().iter().map(|row| row.get(0)).collect()
+}
+
+#[test]
+fn the_migrations_lead_to_the_schema_in_schema_sql() {
+    let (Some(migrated), Some(read)) = (database(), support::empty_database()) else { return };
+    read.client().batch_execute(include_str!("../sql/schema.sql")).unwrap();
+    let (migrated, read) = (catalogue(&migrated), catalogue(&read));
+    assert!(migrated.len() > 100);
+    let only_migrated: Vec<_> = migrated.difference(&read).collect();
+    let only_read: Vec<_> = read.difference(&migrated).collect();
+    assert!(only_migrated.is_empty() && only_read.is_empty(), "{only_migrated:#?}\n{only_read:#?}");
+}

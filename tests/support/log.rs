@@ -1,0 +1,145 @@
+//! A topic in memory, for tests of the storing side that need to say exactly what arrives when.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use webmon::config::Config;
+use webmon::kafka::{Consumer, FetchLimits, Fetched, KafkaError, OffsetRange};
+use webmon::shutdown::Shutdown;
+use webmon::store::{self, StoreError};
+
+/// Called with the number of the fetch (from 1), before the records it found are handed over.
+type Hook = Box<dyn Fn(usize) + Send + Sync>;
+
+#[derive(Clone, Default)]
+pub struct Log(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    partitions: Mutex<Vec<Partition>>,
+    before_delivery: Mutex<Option<Hook>>,
+    fetches: Mutex<usize>,
+}
+
+#[derive(Clone, Default)]
+struct Partition {
+    earliest: i64,
+    records: Vec<Option<Vec<u8>>>,
+}
+
+impl Log {
+    pub fn new(partitions: usize) -> Log {
+        let log = Log::default();
+        *log.0.partitions.lock().unwrap() = vec![Partition::default(); partitions];
+        log
+    }
+
+    pub fn append(&self, partition: usize, value: impl Into<Option<Vec<u8>>>) {
+        self.0.partitions.lock().unwrap()[partition].records.push(value.into());
+    }
+
+    /// What retention does: forgets the records before `earliest`.
+    pub fn forget(&self, partition: usize, earliest: i64) {
+        self.0.partitions.lock().unwrap()[partition].earliest = earliest;
+    }
+
+    pub fn clear(&self, partition: usize) {
+        self.0.partitions.lock().unwrap()[partition] = Partition::default();
+    }
+
+    pub fn before_delivery(&self, hook: impl Fn(usize) + Send + Sync + 'static) {
+        *self.0.before_delivery.lock().unwrap() = Some(Box::new(hook));
+    }
+
+    /// Stores with one writer until it has fetched all that it may claim.
+    pub fn store(&self, config: &Config) -> Result<(), StoreError> {
+        let shutdown = Shutdown::new();
+        self.store_until(config, &shutdown, true)
+    }
+
+    pub fn store_until(
+        &self,
+        config: &Config,
+        shutdown: &Shutdown,
+        until_drained: bool,
+    ) -> Result<(), StoreError> {
+        let (log, stop) = (self.clone(), until_drained.then(|| shutdown.clone()));
+        let consumer = move || {
+            let consumer =
+                LogConsumer { log: log.clone(), positions: BTreeMap::new(), drained: 0, stop: stop.clone() };
+            Ok(Box::new(consumer) as Box<dyn Consumer>)
+        };
+        store::run(config, &consumer, shutdown)
+    }
+}
+
+struct LogConsumer {
+    log: Log,
+    positions: BTreeMap<i32, i64>,
+    drained: usize,
+    stop: Option<Shutdown>,
+}
+
+impl Consumer for LogConsumer {
+    fn partitions(&mut self) -> Result<i32, KafkaError> {
+        Ok(self.log.0.partitions.lock().unwrap().len() as i32)
+    }
+
+    fn offsets(&mut self, partition: i32) -> Result<OffsetRange, KafkaError> {
+        let partition = &self.log.0.partitions.lock().unwrap()[partition as usize];
+        Ok(OffsetRange { earliest: partition.earliest, end: partition.records.len() as i64 })
+    }
+
+    fn assign(&mut self, positions: &[(i32, i64)]) -> Result<(), KafkaError> {
+        self.positions = positions.iter().copied().collect();
+        if positions.is_empty()
+            && let Some(stop) = &self.stop
+        {
+            stop.request();
+        }
+        Ok(())
+    }
+
+    fn fetch(&mut self, limits: FetchLimits, each: &mut dyn FnMut(Fetched<'_>)) -> Result<usize, KafkaError> {
+        let partitions = self.log.0.partitions.lock().unwrap().clone();
+        let mut found: Vec<(i32, i64, Option<Vec<u8>>)> = Vec::new();
+        for (number, position) in &mut self.positions {
+            let partition = &partitions[*number as usize];
+            if *position < partition.earliest || *position > partition.records.len() as i64 {
+                return Err(KafkaError::OffsetOutOfRange { topic: "log".to_owned() });
+            }
+            for record in partition.records.iter().skip(*position as usize).take(limits.records - found.len())
+            {
+                found.push((*number, *position, record.clone()));
+                *position += 1;
+            }
+        }
+        if found.is_empty() {
+            self.drained += 1;
+            match &self.stop {
+                Some(stop) => stop.request(),
+                None => std::thread::park_timeout(limits.wait),
+            }
+            return Ok(0);
+        }
+        let fetch = {
+            let mut fetches = self.log.0.fetches.lock().unwrap();
+            *fetches += 1;
+            *fetches
+        };
+        if let Some(hook) = &*self.log.0.before_delivery.lock().unwrap() {
+            hook(fetch);
+        }
+        for (partition, offset, value) in &found {
+            let value = value.as_deref();
+            each(Fetched {
+                partition: *partition,
+                offset: *offset,
+                timestamp_ms: Some(1_000),
+                key: Some(b"key"),
+                value,
+            });
+        }
+        Ok(found.len())
+    }
+}

@@ -1,0 +1,228 @@
+//! What the tests against real services share. A test asks for [`database`] or [`kafka`]; where there is none
+//! it says so loudly and passes, except with `CI=true`, where that is a failure.
+
+#![allow(dead_code, reason = "each test program uses a part")]
+
+pub mod log;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use postgres::{Client, NoTls};
+use webmon::config::{Config, Role};
+use webmon::result::{CheckResult, ErrorType, Outcome, Record, RecordVersion};
+
+static COUNTER: AtomicU32 = AtomicU32::new(0);
+
+/// A name that no other test, and no other run, uses.
+pub fn unique(prefix: &str) -> String {
+    let n = COUNTER.fetch_add(1, Ordering::Relaxed);
+    format!("{prefix}_{}_{n}", std::process::id())
+}
+
+fn service(variable: &str) -> Option<String> {
+    match std::env::var(variable) {
+        Ok(value) if !value.is_empty() => Some(value),
+        _ if std::env::var("CI").is_ok_and(|ci| ci == "true") => {
+            panic!("{variable} is not set: run ./dev/services up and source .dev/env")
+        }
+        _ => {
+            let test = std::thread::current().name().unwrap_or("a test").to_owned();
+            eprintln!("NOT TESTED: {test} needs {variable}: run ./dev/test");
+            None
+        }
+    }
+}
+
+/// A database of its own, dropped in the end.
+pub struct Database {
+    server: String,
+    name: String,
+    pub url: String,
+}
+
+/// A database with the schema in it.
+pub fn database() -> Option<Database> {
+    let database = empty_database()?;
+    webmon::store::migrate(&mut database.client()).unwrap();
+    Some(database)
+}
+
+pub fn empty_database() -> Option<Database> {
+    let server = service("WEBMON_TEST_POSTGRES")?;
+    let name = unique("webmon_test");
+    let mut client = Client::connect(&server, NoTls).unwrap();
+    client.batch_execute(&format!("CREATE DATABASE {name}")).unwrap();
+    let (base, query) = server.split_once('?').unwrap_or((&server, ""));
+    let base = base.rsplit_once('/').unwrap().0;
+    let url = format!("{base}/{name}?{query}");
+    Some(Database { server, name, url })
+}
+
+impl Database {
+    pub fn client(&self) -> Client {
+        Client::connect(&self.url, NoTls).unwrap()
+    }
+
+    /// The single number that `sql` yields.
+    pub fn number(&self, sql: &str) -> i64 {
+        self.client().query_one(sql, &[]).unwrap().get(0)
+    }
+
+    /// The rows that `sql` yields, each as JSON.
+    pub fn json(&self, sql: &str) -> Vec<serde_json::Value> {
+        let sql = format!("SELECT to_jsonb(q) FROM ({sql}) q");
+        self.client().query(&sql, &[]).unwrap().iter().map(|row| row.get(0)).collect()
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        if let Ok(mut client) = Client::connect(&self.server, NoTls) {
+            let _ = client.batch_execute(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
+        }
+    }
+}
+
+/// The address of a real broker.
+pub fn kafka() -> Option<String> {
+    service("WEBMON_TEST_KAFKA")
+}
+
+/// A configuration for `topic`, with short leases.
+pub fn config(brokers: &str, topic: &str, postgres: &str, more: &str) -> Config {
+    Config::from_toml(&config_toml(brokers, topic, postgres, more), Role::Store).unwrap()
+}
+
+pub fn config_toml(brokers: &str, topic: &str, postgres: &str, more: &str) -> String {
+    format!(
+        "kafka.brokers = [{brokers:?}]\nkafka.topic = {topic:?}\npostgres.url = {postgres:?}\n\
+         store.lease = \"500ms\"\n{more}\n"
+    )
+}
+
+/// A program of this package, killed in the end.
+pub struct Program {
+    pub child: Child,
+    _directory: tempfile::TempDir,
+}
+
+/// Starts `binary` (the value of `env!("CARGO_BIN_EXE_…")`) with a configuration file and arguments.
+pub fn program(binary: &str, config: &str, arguments: &[&str]) -> Program {
+    let directory = tempfile::tempdir().unwrap();
+    let path: PathBuf = directory.path().join("config.toml");
+    std::fs::write(&path, config).unwrap();
+    let child = Command::new(binary)
+        .arg("--config")
+        .arg(&path)
+        .args(["--log-format", "json"])
+        .args(arguments)
+        .current_dir(directory.path())
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    Program { child, _directory: directory }
+}
+
+impl Program {
+    pub fn signal(&self, signal: &str) {
+        let status =
+            Command::new("kill").arg(format!("-{signal}")).arg(self.child.id().to_string()).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for the end: exit code (none after a signal), stdout, stderr.
+    pub fn finish(mut self) -> (Option<i32>, String, String) {
+        let read = |pipe: Option<Box<dyn std::io::Read + Send>>| {
+            std::thread::spawn(move || {
+                let mut text = String::new();
+                if let Some(mut pipe) = pipe {
+                    let _ = pipe.read_to_string(&mut text);
+                }
+                text
+            })
+        };
+        let out = read(self.child.stdout.take().map(|pipe| Box::new(pipe) as _));
+        let err = read(self.child.stderr.take().map(|pipe| Box::new(pipe) as _));
+        let status = self.child.wait().unwrap();
+        (status.code(), out.join().unwrap(), err.join().unwrap())
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits until `done` says so, for at most a minute.
+pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !done() {
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+/// A whole second, `seconds` from the beginning of the current day.
+pub fn instant(seconds: i64) -> Timestamp {
+    let day = Timestamp::now().as_second().div_euclid(86_400) * 86_400;
+    Timestamp::from_second(day).unwrap() + SignedDuration::from_secs(seconds)
+}
+
+/// A plain result.
+pub fn result(site: &str, seconds: i64, outcome: Outcome) -> CheckResult {
+    let scheduled_at = instant(seconds);
+    CheckResult {
+        v: RecordVersion,
+        site: site.to_owned(),
+        name: format!("the site {site}"),
+        location: "here".to_owned(),
+        checker: "checker-1".to_owned(),
+        labels: BTreeMap::new(),
+        url: format!("https://{site}.example/"),
+        final_url: None,
+        method: "GET".to_owned(),
+        redirects: 0,
+        scheduled_at,
+        next_at: Some(scheduled_at + SignedDuration::from_secs(1)),
+        started_at: (outcome != Outcome::Missed).then(|| scheduled_at + SignedDuration::from_micros(1_900)),
+        outcome,
+        error_type: match outcome {
+            Outcome::Success => None,
+            Outcome::Failure => Some(ErrorType::Timeout),
+            Outcome::Missed => Some(ErrorType::Overlap),
+        },
+        error_detail: None,
+        error_message: None,
+        failed_expectations: Vec::new(),
+        http_status: (outcome == Outcome::Success).then_some(200),
+        body_matched: None,
+        dns_us: None,
+        connect_us: None,
+        tls_us: None,
+        ttfb_us: None,
+        download_us: None,
+        total_us: Some(1_234),
+        body_bytes: None,
+        body_truncated: false,
+        remote_ip: None,
+        http_version: None,
+        tls_version: None,
+        cert_not_after: None,
+        attempts: u16::from(outcome != Outcome::Missed),
+        sample: None,
+    }
+}
+
+pub fn value(result: CheckResult) -> Vec<u8> {
+    Record::Result(Box::new(result)).encode()
+}

@@ -4,6 +4,7 @@
 //! goes wrong on the checker's own side makes the instant `missed`, never a failure of the site.
 //!
 //! - [`Checker`] makes one check at a time; one belongs to each thread.
+//! - [`Pool`] makes many at a time and sees to it that every instant given to it yields exactly one result.
 //! - [`Resolve`] turns names into addresses; [`SystemResolver`] asks the system's name servers.
 //!
 //! # What is measured
@@ -24,11 +25,13 @@ mod connect;
 mod expect;
 mod fault;
 mod hop;
+mod pool;
 mod resolve;
 mod settings;
 mod tls;
 mod wire;
 
 pub use checker::Checker;
+pub use pool::{Pool, PoolOptions, Sink};
 pub use resolve::{Resolve, ResolveError, SystemResolver};
 pub use settings::{Settings, SetupError, read_roots};

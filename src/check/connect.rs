@@ -9,7 +9,7 @@ use rustls_pki_types::ServerName;
 use ureq::unversioned::transport::{ConnectionDetails, Connector};
 
 use super::fault::Fault;
-use super::hop::{Phase, SharedHop, remaining};
+use super::hop::{Phase, SharedHop, bare_host, remaining};
 use super::tls;
 use super::wire::{Link, Socket, Wire, fault_of};
 use crate::result::ErrorType;
@@ -39,7 +39,7 @@ impl Connector for DirectConnector {
         }
         let socket = Socket { stream, deadline };
         let link = if details.needs_tls() {
-            self.handshake(socket, details.uri.host().unwrap_or_default())?
+            self.handshake(socket, bare_host(details.uri))?
         } else {
             Link::Plain(socket)
         };
@@ -49,8 +49,7 @@ impl Connector for DirectConnector {
 
 impl DirectConnector {
     fn handshake(&self, mut socket: Socket, host: &str) -> Result<Link, Fault> {
-        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        let name = ServerName::try_from(bare.to_owned()).map_err(|_| {
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| {
             Fault::new(ErrorType::Tls, "bad_name", "the host is not a name that a certificate can have")
         })?;
         let begun = Instant::now();

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use ureq::http::Uri;
 
 use crate::result::TlsVersion;
 
@@ -104,6 +105,12 @@ impl Hop {
 /// The time left until `deadline`, or `None` when there is none.
 pub(super) fn remaining(deadline: Instant) -> Option<Duration> {
     deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+}
+
+/// The host of `uri`, an IPv6 address without its brackets.
+pub(super) fn bare_host(uri: &Uri) -> &str {
+    let host = uri.host().unwrap_or_default();
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
 /// A handle to a thread's hop. The lock is there because ureq's traits demand it; only one thread ever takes it.

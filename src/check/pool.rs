@@ -90,8 +90,6 @@ struct State {
     open: HashMap<String, Instance>,
     /// The keys of those that wait for a thread, oldest first.
     queued: VecDeque<String>,
-    /// The number of the newest instance.
-    newest: u64,
     threads: usize,
     /// Threads that wait for work, or are starting and about to look for it.
     idle: usize,
@@ -102,9 +100,8 @@ struct State {
 }
 
 /// One instant of one site, queued or running.
+#[derive(Clone)]
 struct Instance {
-    /// Tells this instance from a later one of the same site.
-    number: u64,
     site: Arc<Site>,
     scheduled_at: Timestamp,
     next_at: Option<Timestamp>,
@@ -166,7 +163,7 @@ impl Pool {
     /// full (`saturated`), or the pool was stopped (`cancelled`).
     pub fn submit(&self, site: Arc<Site>, scheduled_at: Timestamp, next_at: Option<Timestamp>) {
         let shared = &self.shared;
-        let instance = Instance { number: 0, site, scheduled_at, next_at, started_at: None };
+        let instance = Instance { site, scheduled_at, next_at, started_at: None };
         let mut state = shared.lock();
         if let Some(missed) = shared.refusal(&mut state, &instance) {
             state.emitting += 1;
@@ -174,8 +171,6 @@ impl Pool {
             shared.emit(missed);
             return;
         }
-        state.newest += 1;
-        let instance = Instance { number: state.newest, ..instance };
         state.queued.push_back(instance.site.key.clone());
         state.open.insert(instance.site.key.clone(), instance);
         if state.idle >= state.queued.len() {
@@ -337,13 +332,10 @@ impl Shared {
                 checker.check(site, &self.options.origin, *scheduled_at, *next_at, &self.shutdown)
             });
             let mut state = self.lock();
-            let open = state.open.get(&site.key).is_some_and(|open| open.number == task.instance.number);
-            if open {
-                state.open.remove(&site.key);
-                state.emitting += 1;
-            }
+            // What `stop` has given up is gone, and no other instant of the site can have come since.
+            let open = state.open.remove(&site.key).is_some();
+            state.emitting += usize::from(open);
             drop(state);
-            // Else `stop` has given it up, and said so.
             if open {
                 self.emit(result);
             }
@@ -362,10 +354,8 @@ impl Shared {
                 if late.is_none() {
                     instance.started_at = Some(now());
                 }
-                let Instance { number, scheduled_at, next_at, started_at, .. } = *instance;
-                let site = Arc::clone(&instance.site);
+                let instance = instance.clone();
                 state.idle -= 1;
-                let instance = Instance { number, site, scheduled_at, next_at, started_at };
                 return Some(Task { instance, late });
             }
             if state.stopped {

@@ -16,7 +16,7 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
 use super::fault::{Fault, own_trouble};
-use super::hop::{Phase, SharedHop};
+use super::hop::{Phase, SharedHop, bare_host};
 use super::settings::SetupError;
 use crate::result::ErrorType;
 
@@ -205,8 +205,7 @@ pub(super) struct HopResolver {
 
 impl HopResolver {
     fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, Fault> {
-        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        if let Ok(address) = bare.parse::<IpAddr>() {
+        if let Ok(address) = host.parse::<IpAddr>() {
             return Ok(vec![address]);
         }
         let Some(timeout) = self.hop.lock().remaining() else {
@@ -231,9 +230,8 @@ impl Resolver for HopResolver {
         _: &ureq::config::Config,
         _: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let host = uri.host().unwrap_or_default();
         let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
-        let found = self.addresses(host)?;
+        let found = self.addresses(bare_host(uri))?;
         let mut allowed = self.empty();
         for address in found.into_iter().filter(|address| !denied(&self.deny, *address)).take(MAX_ADDRESSES) {
             allowed.push(SocketAddr::new(address, port));

@@ -72,7 +72,7 @@ impl Server {
         })
     }
 
-    /// Answers by the request's path, over TLS.
+    /// Answers every request with `response` over TLS, then closes.
     pub fn https(port: u16, config: Arc<ServerConfig>, response: impl Into<Vec<u8>>) -> io::Result<Server> {
         let response = response.into();
         Server::on(port, move |stream| {
@@ -153,10 +153,15 @@ pub struct ClosedPort {
 
 impl ClosedPort {
     pub fn new() -> ClosedPort {
-        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
-        let address = socket.local_addr().unwrap().as_socket().unwrap();
-        ClosedPort { _socket: socket, address }
+        ClosedPort::on(0).unwrap()
+    }
+
+    /// `port`, or a free one when that is 0.
+    pub fn on(port: u16) -> io::Result<ClosedPort> {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into())?;
+        let address = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::Unsupported)?;
+        Ok(ClosedPort { _socket: socket, address })
     }
 }
 

@@ -91,7 +91,7 @@ pub struct Check {
     /// A file of further CA certificates (PEM) to trust beside the public ones.
     pub ca: Option<PathBuf>,
     /// Networks that no check may connect to, as `10.0.0.0/8`.
-    pub deny_addresses: Vec<String>,
+    pub deny_addresses: Vec<ipnet::IpNet>,
     /// The `User-Agent` of the requests.
     pub user_agent: String,
 }
@@ -311,27 +311,24 @@ fn check(table: &Table) -> Check {
             .map(|items| items.iter().filter_map(|item| item.parse(network)).collect())
             .unwrap_or_default(),
         user_agent: table
-            .text("user_agent", MAX_TEXT)
+            .get("user_agent")
+            .and_then(|entry| {
+                let text = entry.text(MAX_TEXT)?;
+                let printable = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+                if printable {
+                    Some(text)
+                } else {
+                    entry.refuse("is not a header's value: expected printable ASCII")
+                }
+            })
             .unwrap_or_else(|| concat!("webmon/", env!("CARGO_PKG_VERSION")).to_owned()),
     };
     table.refuse_unknown();
     check
 }
 
-fn network(text: &str) -> Result<String, String> {
-    let well_formed = text.split_once('/').is_some_and(|(address, bits)| {
-        let widest = match address.parse::<std::net::IpAddr>() {
-            Ok(std::net::IpAddr::V4(_)) => 32,
-            Ok(std::net::IpAddr::V6(_)) => 128,
-            Err(_) => return false,
-        };
-        bits.parse::<u8>().is_ok_and(|bits| bits <= widest)
-    });
-    if well_formed {
-        Ok(text.to_owned())
-    } else {
-        Err(format!("{text:?} is not a network: expected \"10.0.0.0/8\""))
-    }
+fn network(text: &str) -> Result<ipnet::IpNet, String> {
+    text.parse().map_err(|_| format!("{text:?} is not a network: expected one such as \"10.0.0.0/8\""))
 }
 
 fn host_name() -> String {

@@ -10,7 +10,7 @@ use url::Url;
 use super::reader::{Entry, Table};
 use super::{MAX_SITES, MILLISECOND, MINUTE, Role, show_duration};
 use crate::result::{MAX_LABELS, MAX_TEXT, MAX_URL};
-use crate::schedule::Schedule;
+use crate::schedule::{MAX_EXPRESSION, Schedule, ScheduleError, Schedules};
 use crate::site::{Expect, Method, Site};
 
 /// The longest pattern, in characters.
@@ -56,31 +56,29 @@ pub(super) fn sites(root: &Table, defaults: &Table, role: Role) -> Vec<Arc<Site>
     sites
 }
 
-/// Thousands of sites share a handful of schedules: each distinct one is parsed once.
-#[derive(Default)]
-struct Schedules(BTreeMap<(String, String), Option<(Schedule, Duration)>>);
-
-impl Schedules {
-    fn get(&mut self, expression: &Entry, timezone: Option<&Entry>) -> Option<(Schedule, Duration)> {
-        let key = (
-            expression.text(MAX_TEXT)?,
-            match timezone {
-                Some(entry) => entry.text(MAX_TEXT)?,
-                None => "UTC".to_owned(),
-            },
-        );
-        if let Some(Some(known)) = self.0.get(&key) {
-            return Some(known.clone());
-        }
-        let parsed = match Schedule::new(&key.0, &key.1) {
-            Ok(schedule) => {
-                let shortest = schedule.shortest_interval();
-                Some((schedule, shortest))
+fn schedule(table: &Table, schedules: &mut Schedules) -> Option<Schedule> {
+    let timezone = table.get("timezone");
+    let Some(expression) = table.get("schedule") else {
+        table.missing("schedule", "a cron expression, here or in site_defaults");
+        return None;
+    };
+    let text = expression.text(MAX_EXPRESSION)?;
+    let zone = match &timezone {
+        Some(entry) => entry.text(MAX_TEXT)?,
+        None => "UTC".to_owned(),
+    };
+    match schedules.get(&text, &zone) {
+        Ok(schedule) => Some(schedule),
+        Err(error) => {
+            // The path names the key already.
+            let text = error.to_string();
+            match &error {
+                ScheduleError::Timezone { .. } => {
+                    timezone.as_ref()?.refuse(text.trim_start_matches("timezone "))
+                }
+                _ => expression.refuse(text.trim_start_matches("schedule ")),
             }
-            Err(error) => expression.refuse(error),
-        };
-        self.0.insert(key, parsed.clone());
-        parsed
+        }
     }
 }
 
@@ -94,16 +92,10 @@ fn site(table: &Table, schedules: &mut Schedules) -> Option<Site> {
             None
         }
     };
-    let schedule = match table.get("schedule") {
-        Some(expression) => schedules.get(&expression, table.get("timezone").as_ref()),
-        None => {
-            let _ = table.get("timezone");
-            table.missing("schedule", "a cron expression, here or in site_defaults");
-            None
-        }
-    };
+    let schedule = schedule(table, schedules);
     let options = options(table);
-    let (name, url, (schedule, shortest)) = (name?, url?, schedule?);
+    let (name, url, schedule) = (name?, url?, schedule?);
+    let shortest = schedule.shortest_interval();
 
     let mut site = Site::new(&name, url, schedule);
     site.key = id.unwrap_or(name);

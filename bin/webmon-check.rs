@@ -1,0 +1,208 @@
+//! `webmon-check`: checks sites on their schedules and publishes what they came to. Arguments and wiring only.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::{Parser, Subcommand};
+use jiff::Timestamp;
+use webmon::check::{Checker, Pool, PoolOptions, Settings, read_roots};
+use webmon::config::{Check, Config, Role};
+use webmon::kafka::librdkafka::LibrdkafkaProducer;
+use webmon::kafka::{KafkaError, Producer};
+use webmon::outbox::{MemoryOutbox, Outbox, Publisher};
+use webmon::result::{CheckResult, Outcome, Record};
+use webmon::schedule::{Entry, Scheduler};
+use webmon::shutdown::Shutdown;
+use webmon::site::{Origin, Site};
+
+/// How long what waits in the outbox may take to reach Kafka after a stop was asked for.
+const DRAIN: Duration = Duration::from_secs(15);
+
+/// Checks websites on cron schedules and publishes every result to Kafka
+#[derive(Parser)]
+#[command(
+    version,
+    about,
+    after_help = "Exit codes: 0 done, 1 a fault at run time, 2 bad usage or configuration."
+)]
+struct Args {
+    /// The configuration file; WEBMON_SECTION__KEY in the environment overrides its values
+    #[arg(
+        short,
+        long,
+        global = true,
+        env = "WEBMON_CONFIG",
+        default_value = "config.toml",
+        value_name = "FILE"
+    )]
+    config: PathBuf,
+
+    #[command(flatten)]
+    log: support::logging::LogArgs,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check every site on its schedule until SIGTERM or Ctrl-C
+    Run,
+    /// Check sites once, now, and print the results; Kafka is not needed
+    Once {
+        /// The keys of the sites; all of them by default
+        sites: Vec<String>,
+        /// Print the results as records, one JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check the configuration, and print what is wrong with it
+    Validate,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    support::exit_with("webmon-check", run(&args))
+}
+
+fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    args.log.start()?;
+    let config = Config::load(&args.config, Role::Check)?;
+    match &args.command {
+        Command::Run => serve(&config)?,
+        Command::Once { sites, json } => return once(&config, sites, *json),
+        Command::Validate => validate(&args.config, &config)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Sites to schedule to threads to outbox to Kafka; ended in the same order, so that nothing is left behind.
+fn serve(config: &Config) -> anyhow::Result<()> {
+    let shutdown = Shutdown::new();
+    support::stop_on_signals(&shutdown)?;
+
+    let outbox = Arc::new(MemoryOutbox::new(config.check.outbox));
+    let publisher = Publisher::start(outbox.clone(), LibrdkafkaProducer::new(&config.kafka), DRAIN)
+        .context("cannot publish")?;
+    let options = PoolOptions {
+        threads: config.check.threads,
+        queue: config.check.queue,
+        max_lateness: config.check.max_lateness,
+        origin: origin(&config.check),
+    };
+    let sink = {
+        let outbox = outbox.clone();
+        Arc::new(move |result: CheckResult| outbox.append(Record::Result(Box::new(result))))
+    };
+    let pool = Arc::new(Pool::start(&settings(&config.check)?, options, sink)?);
+    let entries = config.sites.iter().map(|site| Entry {
+        key: site.key.clone(),
+        schedule: site.schedule.clone(),
+        item: Arc::clone(site),
+    });
+    let fire = {
+        let pool = Arc::clone(&pool);
+        move |batch: Vec<webmon::schedule::Due<Site>>| {
+            for due in batch {
+                pool.submit(due.item, due.scheduled_at, due.next_at);
+            }
+        }
+    };
+    let scheduler = Scheduler::start(entries, Timestamp::now(), fire)?;
+    log::info!(
+        sites = config.sites.len(), location = config.check.location, checker = config.check.checker,
+        topic = config.kafka.topic;
+        "checking"
+    );
+
+    // Checks begin at once; that their results have nowhere to go is worth ending for, an absent broker is not.
+    let fault = match LibrdkafkaProducer::new(&config.kafka).partitions() {
+        Err(error @ KafkaError::UnknownTopic { .. }) => Some(error),
+        Err(error) => {
+            log::warn!(error = error.to_string(); "kafka does not answer: results wait");
+            None
+        }
+        Ok(_) => None,
+    };
+    let mut running = true;
+    while fault.is_none() && running && !shutdown.wait(Duration::from_secs(1)) {
+        running = scheduler.is_running();
+    }
+
+    scheduler.stop();
+    pool.stop(config.check.shutdown_grace);
+    publisher.stop();
+    let (lost, dropped) = (outbox.len(), outbox.dropped());
+    if let Some(fault) = fault {
+        return Err(fault.into());
+    }
+    if !running {
+        bail!("the scheduler ended by itself");
+    }
+    if lost > 0 {
+        bail!("kafka did not take {lost} results before the end: they are lost");
+    }
+    log::info!(dropped; "stopped");
+    Ok(())
+}
+
+fn once(config: &Config, keys: &[String], json: bool) -> anyhow::Result<ExitCode> {
+    if let Some(unknown) = keys.iter().find(|key| !config.sites.iter().any(|site| site.key == **key)) {
+        bail!("site {unknown:?} is not in the configuration");
+    }
+    let mut checker = Checker::new(&settings(&config.check)?)?;
+    let origin = origin(&config.check);
+    let shutdown = Shutdown::new();
+    support::stop_on_signals(&shutdown)?;
+    let mut all_up = true;
+    let chosen = config.sites.iter().filter(|site| keys.is_empty() || keys.contains(&site.key));
+    for site in chosen.take_while(|_| !shutdown.is_requested()) {
+        let now = Timestamp::from_second(Timestamp::now().as_second())?;
+        let result = checker.check(site, &origin, now, site.schedule.next_after(now), &shutdown);
+        all_up &= result.outcome == Outcome::Success;
+        if json {
+            println!("{}", String::from_utf8_lossy(&Record::Result(Box::new(result)).encode()));
+        } else {
+            println!("{}", line(&result));
+        }
+    }
+    Ok(if all_up { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn line(result: &CheckResult) -> String {
+    let status = result.http_status.map_or_else(|| "-".to_owned(), |status| status.to_string());
+    let time =
+        result.total_us.map_or_else(|| "-".to_owned(), |us| format!("{:.1} ms", f64::from(us) / 1_000.0));
+    let why = match (result.error_type, &result.error_message) {
+        (Some(class), Some(message)) => format!("  {class}: {}", message.escape_debug()),
+        (Some(class), None) => format!("  {class}"),
+        (None, _) => String::new(),
+    };
+    format!("{:9} {status:>3} {time:>11}  {}{why}", result.outcome, result.name)
+}
+
+fn validate(path: &Path, config: &Config) -> anyhow::Result<()> {
+    // What only setting up shows, such as a CA file without certificates.
+    Checker::new(&settings(&config.check)?)?;
+    println!("{}: {} sites", path.display(), config.sites.len());
+    Ok(())
+}
+
+fn settings(check: &Check) -> anyhow::Result<Settings> {
+    let mut settings = Settings::new()?;
+    settings.user_agent.clone_from(&check.user_agent);
+    settings.deny_addresses.clone_from(&check.deny_addresses);
+    if let Some(path) = &check.ca {
+        settings.extra_roots = read_roots(path)?;
+    }
+    Ok(settings)
+}
+
+fn origin(check: &Check) -> Origin {
+    Origin { location: check.location.clone(), checker: check.checker.clone() }
+}

@@ -1,0 +1,230 @@
+//! Reads a body: decodes it, counts it, keeps what is needed of it, and stops at the limit.
+
+use std::borrow::Cow;
+use std::io::{self, BufRead, BufReader, Read};
+
+use encoding_rs::{Encoding, UTF_8};
+use flate2::bufread::MultiGzDecoder;
+use ureq::http::HeaderMap;
+use ureq::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+
+use super::fault::Fault;
+use super::hop::Phase;
+use crate::result::ErrorType;
+
+/// The codings asked for in `Accept-Encoding`.
+pub(super) const ACCEPT_ENCODING: &str = "gzip, br";
+
+/// What was read of a body, content codings removed.
+#[derive(Debug, Default)]
+pub(super) struct Content {
+    /// Decoded bytes read, at most the limit.
+    pub(super) bytes: usize,
+    /// Whether there was more than the limit.
+    pub(super) truncated: bool,
+    /// The start of it, as far as it was to be kept.
+    pub(super) kept: Vec<u8>,
+}
+
+/// A content coding of a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Coding {
+    Identity,
+    Gzip,
+    Brotli,
+    /// One that was not asked for: its bytes are counted as they come.
+    Unknown,
+}
+
+impl Coding {
+    pub(super) fn of(headers: &HeaderMap) -> Coding {
+        let mut values = headers.get_all(CONTENT_ENCODING).iter();
+        let (Some(value), None) = (values.next(), values.next()) else {
+            return if headers.contains_key(CONTENT_ENCODING) { Coding::Unknown } else { Coding::Identity };
+        };
+        match value.as_bytes().trim_ascii().to_ascii_lowercase().as_slice() {
+            b"" | b"identity" => Coding::Identity,
+            // RFC 9110, section 8.4.1.3.
+            b"gzip" | b"x-gzip" => Coding::Gzip,
+            b"br" => Coding::Brotli,
+            _ => Coding::Unknown,
+        }
+    }
+}
+
+/// Reads up to `limit` decoded bytes of `body` into `content` and keeps the first `keep` of them. On an error
+/// `content` tells how far it came.
+pub(super) fn read(
+    body: impl Read,
+    headers: &HeaderMap,
+    limit: usize,
+    keep: usize,
+    content: &mut Content,
+) -> Result<(), Fault> {
+    let source = Source { body, announced: headers.contains_key(CONTENT_LENGTH) };
+    let done = match Coding::of(headers) {
+        Coding::Identity | Coding::Unknown => drain(source, limit, keep, content),
+        coding => {
+            let mut source = BufReader::with_capacity(8 * 1024, source);
+            match source.fill_buf() {
+                Err(error) => Err(error),
+                // Some servers name a coding also where there is nothing to code.
+                Ok([]) => Ok(()),
+                Ok(_) if coding == Coding::Gzip => drain(MultiGzDecoder::new(source), limit, keep, content),
+                Ok(_) => drain(brotli_decompressor::Decompressor::new(source, 4096), limit, keep, content),
+            }
+        }
+    };
+    done.map_err(|error| match error.downcast::<Fault>() {
+        Ok(fault) => fault,
+        Err(error) => Fault::new(ErrorType::Body, "bad_encoding", format!("decoding the body: {error}")),
+    })
+}
+
+fn drain(mut body: impl Read, limit: usize, keep: usize, content: &mut Content) -> io::Result<()> {
+    let mut buffer = [0; 8 * 1024];
+    loop {
+        // One byte beyond the limit tells a body that is longer from one that is just as long.
+        let wanted = (limit - content.bytes).saturating_add(1).min(buffer.len());
+        let mut amount = match body.read(&mut buffer[..wanted]) {
+            Ok(0) => return Ok(()),
+            Ok(amount) => amount,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        if amount > limit - content.bytes {
+            content.truncated = true;
+            amount = limit - content.bytes;
+        }
+        content.bytes += amount;
+        let room = keep.saturating_sub(content.kept.len());
+        content.kept.extend_from_slice(&buffer[..amount.min(room)]);
+        if content.truncated {
+            return Ok(());
+        }
+    }
+}
+
+/// The undecoded body, its errors classified before a decoder can take them for its own.
+struct Source<R> {
+    body: R,
+    /// Whether the response announced its length.
+    announced: bool,
+}
+
+impl<R: Read> Read for Source<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.body.read(buffer).map_err(|error| {
+            let mut fault = Fault::from_ureq(ureq::Error::from(error), Phase::Body, Some(true));
+            if fault.detail == "closed_early" && self.announced {
+                fault.detail = "length_mismatch";
+                fault.message = "the connection ended before the body was as long as announced".to_owned();
+            }
+            io::Error::other(fault)
+        })
+    }
+}
+
+/// `bytes` as text: by their byte order mark, else the charset of `Content-Type`, else UTF-8; what cannot be
+/// decoded is replaced by U+FFFD.
+pub(super) fn text<'a>(bytes: &'a [u8], headers: &HeaderMap) -> Cow<'a, str> {
+    let charset = headers.get(CONTENT_TYPE).and_then(|value| charset(value.as_bytes()));
+    charset.and_then(Encoding::for_label).unwrap_or(UTF_8).decode(bytes).0
+}
+
+fn charset(content_type: &[u8]) -> Option<&[u8]> {
+    content_type.split(|byte| *byte == b';').skip(1).find_map(|parameter| {
+        let (name, value) = parameter.split_at(parameter.iter().position(|byte| *byte == b'=')?);
+        let value = value[1..].trim_ascii();
+        let value = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value);
+        name.trim_ascii().eq_ignore_ascii_case(b"charset").then_some(value)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn read_all(body: &[u8], pairs: &[(&'static str, &str)], limit: usize) -> (Content, Result<(), Fault>) {
+        let mut content = Content::default();
+        let done = read(body, &headers(pairs), limit, usize::MAX, &mut content);
+        (content, done)
+    }
+
+    #[test]
+    fn the_limit_is_met_to_the_byte() {
+        for (limit, bytes, truncated) in [(0, 0, true), (4, 4, true), (5, 5, false), (6, 5, false)] {
+            let (content, done) = read_all(b"hello", &[], limit);
+            done.unwrap();
+            assert_eq!((content.bytes, content.truncated), (bytes, truncated), "limit {limit}");
+            assert_eq!(content.kept, &b"hello"[..bytes]);
+        }
+        let (content, _) = read_all(b"", &[], 0);
+        assert!(!content.truncated);
+    }
+
+    #[test]
+    fn the_limit_counts_decoded_bytes() {
+        let bomb = gzip(&vec![0; 10 << 20]);
+        assert!(bomb.len() < 100_000);
+        let (content, done) = read_all(&bomb, &[("content-encoding", "GZip")], 1 << 20);
+        done.unwrap();
+        assert_eq!((content.bytes, content.truncated, content.kept.len()), (1 << 20, true, 1 << 20));
+    }
+
+    #[test]
+    fn a_coding_over_an_empty_body_is_an_empty_body() {
+        for coding in ["gzip", "br"] {
+            let (content, done) = read_all(b"", &[("content-encoding", coding)], 100);
+            done.unwrap();
+            assert_eq!((content.bytes, content.truncated), (0, false));
+        }
+    }
+
+    #[test]
+    fn what_is_not_in_its_coding_is_a_bad_encoding() {
+        let mut cut = gzip(b"hello hello hello");
+        cut.truncate(cut.len() - 6);
+        for (coding, body) in [("gzip", &b"plain text"[..]), ("br", b"\xff\xff\xff plain"), ("gzip", &cut)] {
+            let (_, done) = read_all(body, &[("content-encoding", coding)], 100);
+            let fault = done.unwrap_err();
+            assert_eq!((fault.error_type, fault.detail), (ErrorType::Body, "bad_encoding"), "{coding}");
+        }
+    }
+
+    #[test]
+    fn text_is_decoded_by_its_mark_then_its_charset_then_as_utf_8() {
+        for (bytes, content_type, expected) in [
+            (&b"gr\xfc\xdfe"[..], "text/html; charset=ISO-8859-1", "grüße"),
+            (b"gr\xfc\xdfe", "text/html; Charset=\"latin1\"; x=y", "grüße"),
+            (b"gr\xc3\xbc\xc3\x9fe", "text/html", "grüße"),
+            (b"\xff\xfeh\0i\0", "text/html", "hi"),
+            (b"a\xffb", "text/html; charset=no-such-charset", "a\u{fffd}b"),
+        ] {
+            assert_eq!(text(bytes, &headers(&[("content-type", content_type)])), expected, "{content_type}");
+        }
+        assert_eq!(text(b"hi", &HeaderMap::new()), "hi");
+    }
+
+    #[test]
+    fn a_coding_that_was_not_asked_for_is_known_as_such() {
+        assert_eq!(Coding::of(&headers(&[("content-encoding", "zstd")])), Coding::Unknown);
+        assert_eq!(Coding::of(&headers(&[("content-encoding", "gzip, br")])), Coding::Unknown);
+        let mut twice = headers(&[("content-encoding", "gzip")]);
+        twice.append(CONTENT_ENCODING, "br".parse().unwrap());
+        assert_eq!(Coding::of(&twice), Coding::Unknown);
+        assert_eq!(Coding::of(&HeaderMap::new()), Coding::Identity);
+    }
+}

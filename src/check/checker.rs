@@ -1,0 +1,476 @@
+//! One check after another: attempts, redirects, and the record of what came of them.
+
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use jiff::Timestamp;
+use percent_encoding::percent_decode_str;
+use ureq::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use ureq::http::{Request, Version};
+use ureq::{Agent, Body};
+use url::Url;
+
+use super::body::{self, ACCEPT_ENCODING, Coding, Content};
+use super::connect::DirectConnector;
+use super::expect::{self, Judged};
+use super::fault::Fault;
+use super::hop::{Hop, Phase, SharedHop};
+use super::resolve::HopResolver;
+use super::settings::{Parts, Settings, SetupError};
+use super::tls;
+use super::wire::MAX_HEAD;
+use crate::result::{
+    CheckResult, ErrorType, HttpVersion, MAX_MESSAGE, MAX_SAMPLE_BODY, MAX_SAMPLE_HEADERS, Outcome, Sample,
+    truncated,
+};
+use crate::shutdown::Shutdown;
+use crate::site::{Method, Origin, Site};
+
+/// Headers that go into no sample: they carry sessions and credentials.
+const SECRET_HEADERS: [HeaderName; 5] = [
+    header::SET_COOKIE,
+    header::COOKIE,
+    header::AUTHORIZATION,
+    header::PROXY_AUTHORIZATION,
+    HeaderName::from_static("authentication-info"),
+];
+
+/// Makes checks, one at a time; a thread each. A clone shares resolver and TLS configuration, nothing else.
+///
+/// Every check uses a connection of its own, so that each pays for, and measures, the whole way.
+///
+/// ```no_run
+/// use jiff::Timestamp;
+/// use webmon::check::{Checker, Settings};
+/// use webmon::shutdown::Shutdown;
+/// # fn example(site: &webmon::site::Site, origin: &webmon::site::Origin) -> Result<(), Box<dyn std::error::Error>> {
+/// let mut checker = Checker::new(&Settings::new()?)?;
+/// let due = Timestamp::from_second(Timestamp::now().as_second())?;
+/// let result = checker.check(site, origin, due, None, &Shutdown::new());
+/// println!("{}: {}", result.site, result.outcome);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Checker {
+    parts: Arc<Parts>,
+    agent: Agent,
+    hop: SharedHop,
+}
+
+impl Clone for Checker {
+    fn clone(&self) -> Checker {
+        Checker::from_parts(Arc::clone(&self.parts))
+    }
+}
+
+/// The last response, as far as one came.
+#[derive(Default)]
+struct Received {
+    headers: HeaderMap,
+    /// `None` where there can be none, or it was not read.
+    content: Option<Content>,
+}
+
+impl Checker {
+    /// Builds the TLS configuration, the costly part; clone the checker for further threads.
+    ///
+    /// # Errors
+    /// [`SetupError`] when the settings cannot be used.
+    pub fn new(settings: &Settings) -> Result<Checker, SetupError> {
+        Ok(Checker::from_parts(Arc::new(Parts::new(settings)?)))
+    }
+
+    pub(super) fn from_parts(parts: Arc<Parts>) -> Checker {
+        let hop = SharedHop::new();
+        let config = Agent::config_builder()
+            .proxy(None)
+            .http_status_as_error(false)
+            // We follow them ourselves: ureq's errors on the way are not typed, and it keeps no count.
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .max_idle_connections(0)
+            .max_idle_connections_per_host(0)
+            .max_response_header_size(MAX_HEAD)
+            .user_agent(parts.user_agent.as_str())
+            .accept_encoding(ACCEPT_ENCODING)
+            .build();
+        let resolver = HopResolver {
+            resolve: Arc::clone(&parts.resolve),
+            deny: Arc::clone(&parts.deny),
+            hop: hop.clone(),
+        };
+        let connector =
+            DirectConnector { tls: tls::for_thread(&parts.tls, &parts.verifier, &hop), hop: hop.clone() };
+        Checker { agent: Agent::with_parts(config, connector, resolver), parts, hop }
+    }
+
+    /// Checks `site` for the instant `scheduled_at`, retrying as the site says; takes up to
+    /// [`Site::time_budget`]. A requested `shutdown` ends the pauses between attempts: a failure that was still
+    /// to be confirmed is then `missed`, `cancelled`.
+    ///
+    /// Whatever the site does is in the result. A panic is caught and logged, and the instant is `missed`,
+    /// `cancelled`, with the detail `panic`.
+    pub fn check(
+        &mut self,
+        site: &Site,
+        origin: &Origin,
+        scheduled_at: Timestamp,
+        next_at: Option<Timestamp>,
+        shutdown: &Shutdown,
+    ) -> CheckResult {
+        let blank = CheckResult::blank(site, origin, scheduled_at, next_at);
+        let started_at = now();
+        // A record holds the delay in 32 bits of microseconds, 35 minutes; beyond that nothing is being checked.
+        let delay = started_at.as_microsecond() - scheduled_at.as_microsecond();
+        if i32::try_from(delay).is_err() {
+            let mut result = blank;
+            result.set_error(ErrorType::Late, None, Some("the instant is too far off to be checked now"));
+            return result;
+        }
+        let blank = CheckResult { started_at: Some(started_at), ..blank };
+        match panic::catch_unwind(AssertUnwindSafe(|| self.attempts(site, &blank, shutdown))) {
+            Ok(result) => result,
+            Err(payload) => {
+                log::error!(site = site.key.as_str(); "a check panicked: {}", panic_text(payload.as_ref()));
+                // What it left behind is not to be trusted.
+                *self = self.clone();
+                let mut result = CheckResult { attempts: 1, ..blank };
+                result.set_error(
+                    ErrorType::Cancelled,
+                    Some("panic"),
+                    Some("the check panicked; see the log"),
+                );
+                result
+            }
+        }
+    }
+
+    fn attempts(&mut self, site: &Site, blank: &CheckResult, shutdown: &Shutdown) -> CheckResult {
+        let mut attempts = 1;
+        loop {
+            let mut result = blank.clone();
+            result.attempts = attempts;
+            self.attempt(site, &mut result);
+            if result.outcome != Outcome::Failure || attempts > site.retries {
+                return result;
+            }
+            if shutdown.wait(site.retry_pause) {
+                let mut result = CheckResult { attempts, ..blank.clone() };
+                let message = "the checker was stopped before the failure was confirmed";
+                result.set_error(ErrorType::Cancelled, Some("stopped"), Some(message));
+                return result;
+            }
+            attempts += 1;
+        }
+    }
+
+    fn attempt(&mut self, site: &Site, result: &mut CheckResult) {
+        let begun = Instant::now();
+        let mut received = Received::default();
+        let done = self.fetch(site, begun + site.timeout, result, &mut received);
+        let total = begun.elapsed();
+        result.total_us = Some(micros(total));
+        self.note_hop(result);
+        let text = received.content.as_ref().map(|content| body::text(&content.kept, &received.headers));
+        match done {
+            Ok(status) => {
+                let judged = Judged {
+                    status,
+                    headers: &received.headers,
+                    text: text.as_deref(),
+                    truncated: result.body_truncated,
+                    total,
+                    not_after: result.cert_not_after,
+                };
+                judge(site, &judged, result);
+            }
+            Err(fault) => result.set_error(fault.error_type, Some(fault.detail), Some(&fault.message)),
+        }
+        if site.sample && result.outcome == Outcome::Failure && result.http_status.is_some() {
+            result.sample = Some(sample(site, &received.headers, text.as_deref().unwrap_or_default()));
+        }
+    }
+
+    /// Requests the site's URL and follows redirects until there is an answer, and reads its body. Returns the
+    /// answer's status.
+    fn fetch(
+        &self,
+        site: &Site,
+        deadline: Instant,
+        result: &mut CheckResult,
+        received: &mut Received,
+    ) -> Result<u16, Fault> {
+        let mut url = site.url.clone();
+        let mut method = site.method;
+        loop {
+            let request = self.request(site, method, &url).map_err(|fault| match result.redirects {
+                0 => fault,
+                _ => Fault::new(ErrorType::Redirect, "invalid_location", "the location cannot be requested"),
+            })?;
+            *self.hop.lock() = Hop::new(deadline, longest_line(&request));
+            let response = self.agent.run(request).map_err(|error| {
+                let hop = self.hop.lock();
+                Fault::from_ureq(error, hop.phase, hop.spoke_http)
+            })?;
+            let head_at = Instant::now();
+            {
+                let mut hop = self.hop.lock();
+                hop.phase = Phase::Body;
+                result.ttfb_us = hop.sent_at.map(|sent_at| micros(head_at - sent_at));
+            }
+            let (head, body) = response.into_parts();
+            let status = head.status.as_u16();
+            result.http_status = Some(status);
+            result.http_version = http_version(head.version);
+            *received = Received { headers: head.headers, content: None };
+            let location = match status {
+                301 | 302 | 303 | 307 | 308 if site.max_redirects > 0 => {
+                    received.headers.get(header::LOCATION)
+                }
+                _ => None,
+            };
+            let Some(location) = location else {
+                if method != Method::Head {
+                    let content = received.content.insert(Content::default());
+                    let done = self.read_body(site, body, &received.headers, content);
+                    result.body_bytes = u32::try_from(content.bytes).ok();
+                    result.body_truncated = content.truncated;
+                    done?;
+                    result.download_us = Some(micros(head_at.elapsed()));
+                }
+                return Ok(status);
+            };
+            if result.redirects >= site.max_redirects {
+                let message = format!("more than {} redirects", site.max_redirects);
+                return Err(Fault::new(ErrorType::Redirect, "too_many_redirects", message));
+            }
+            url = redirected(&url, location)?;
+            if status == 303 && method != Method::Head {
+                method = Method::Get;
+            }
+            result.redirects += 1;
+            result.ttfb_us = None;
+            result.final_url = Some(site.redacted(&url)).filter(|url| *url != result.url);
+        }
+    }
+
+    fn read_body(
+        &self,
+        site: &Site,
+        body: Body,
+        headers: &HeaderMap,
+        content: &mut Content,
+    ) -> Result<(), Fault> {
+        let patterns = site.expect.body.is_some() || site.expect.not_body.is_some();
+        let keep = match (patterns, site.sample) {
+            (true, _) => site.max_body,
+            (false, true) => MAX_SAMPLE_BODY,
+            (false, false) => 0,
+        };
+        body::read(body.into_reader(), headers, site.max_body, keep, content)?;
+        if patterns && content.bytes > 0 && Coding::of(headers) == Coding::Unknown {
+            let message =
+                format!("the body has a content coding other than those asked for ({ACCEPT_ENCODING})");
+            return Err(Fault::new(ErrorType::Body, "unknown_encoding", message));
+        }
+        Ok(())
+    }
+
+    /// The request for `url`, with the site's headers where they may go.
+    fn request(&self, site: &Site, method: Method, url: &Url) -> Result<Request<()>, Fault> {
+        let mut target = url.clone();
+        // Both fail only for URLs that cannot have credentials.
+        let _ = target.set_username("");
+        let _ = target.set_password(None);
+        target.set_fragment(None);
+        let mut request = Request::builder().method(method.as_str()).uri(target.as_str());
+        if let Some(headers) = request.headers_mut() {
+            // The server is to close first: then the port stays in TIME_WAIT on its side and not on ours.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            if same_party(&site.url, url) {
+                if let Some(value) = basic_credentials(&site.url) {
+                    headers.insert(header::AUTHORIZATION, value);
+                }
+                for (index, (name, value)) in site.headers.iter().enumerate() {
+                    let header = name.parse::<HeaderName>().ok().zip(value.parse::<HeaderValue>().ok());
+                    let Some((name, value)) = header else {
+                        return Err(Fault::invalid_request(format!(
+                            "header {index} of the site is malformed"
+                        )));
+                    };
+                    headers.insert(name, value);
+                }
+            }
+        }
+        request.body(()).map_err(|_| Fault::invalid_request("the URL cannot be requested"))
+    }
+
+    /// Puts what resolver, connector and transport noted into the result.
+    fn note_hop(&self, result: &mut CheckResult) {
+        let hop = self.hop.lock();
+        result.dns_us = hop.dns.map(micros);
+        result.connect_us = hop.connect.map(micros);
+        result.tls_us = hop.tls.map(micros);
+        result.remote_ip = hop.remote_ip;
+        result.tls_version = hop.tls_version;
+        result.cert_not_after = hop.certificate.and_then(|certificate| certificate.not_after);
+    }
+}
+
+/// Sets the outcome of a whole response.
+fn judge(site: &Site, judged: &Judged<'_>, result: &mut CheckResult) {
+    let verdict = expect::judge(&site.expect, judged, now());
+    result.body_matched = verdict.body_matched;
+    match verdict.failed.first() {
+        None => result.outcome = Outcome::Success,
+        Some(first) => {
+            let message = Some(verdict.message.as_str());
+            result.set_error(ErrorType::ExpectationFailed, Some(first.as_str()), message);
+            result.failed_expectations = verdict.failed;
+        }
+    }
+}
+
+/// The present, to the microsecond: what a record holds.
+pub(super) fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
+}
+
+fn micros(duration: Duration) -> u32 {
+    const MAX: u32 = i32::MAX as u32;
+    u32::try_from(duration.as_micros()).unwrap_or(MAX).min(MAX)
+}
+
+fn http_version(version: Version) -> Option<HttpVersion> {
+    match version {
+        Version::HTTP_10 => Some(HttpVersion::Http10),
+        Version::HTTP_11 => Some(HttpVersion::Http11),
+        _ => None,
+    }
+}
+
+/// The longest line of the request's head and some room for what ureq adds.
+fn longest_line(request: &Request<()>) -> usize {
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    let headers = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len());
+    headers.chain([target]).max().unwrap_or_default() + 64
+}
+
+/// Where `location` leads from `url`, without credentials of its own.
+fn redirected(url: &Url, location: &HeaderValue) -> Result<Url, Fault> {
+    let invalid = || Fault::new(ErrorType::Redirect, "invalid_location", "the location is not a URL");
+    let location = std::str::from_utf8(location.as_bytes()).map_err(|_| invalid())?;
+    let mut target = url.join(location).map_err(|_| invalid())?;
+    if !matches!(target.scheme(), "http" | "https") {
+        let message = format!("redirected to {:?}: expected http or https", truncated(target.scheme(), 40));
+        return Err(Fault::new(ErrorType::Redirect, "bad_scheme", message));
+    }
+    let _ = target.set_username("");
+    let _ = target.set_password(None);
+    Ok(target)
+}
+
+/// Whether secrets of `site` may be sent to `url`: the same origin, or the `https` of a plain host.
+fn same_party(site: &Url, url: &Url) -> bool {
+    let ports = (site.port_or_known_default(), url.port_or_known_default());
+    let upgraded = (site.scheme(), url.scheme()) == ("http", "https") && ports == (Some(80), Some(443));
+    site.host() == url.host() && (upgraded || (site.scheme() == url.scheme() && ports.0 == ports.1))
+}
+
+/// `Authorization` for the credentials in `url` (RFC 7617), if it has any.
+fn basic_credentials(url: &Url) -> Option<HeaderValue> {
+    if url.username().is_empty() && url.password().is_none() {
+        return None;
+    }
+    let mut pair: Vec<u8> = percent_decode_str(url.username()).collect();
+    pair.push(b':');
+    pair.extend(percent_decode_str(url.password().unwrap_or_default()));
+    HeaderValue::try_from(format!("Basic {}", BASE64_STANDARD.encode(pair))).ok()
+}
+
+fn sample(site: &Site, headers: &HeaderMap, text: &str) -> Sample {
+    let headers = headers
+        .iter()
+        .filter(|(name, _)| !SECRET_HEADERS.contains(name))
+        .take(MAX_SAMPLE_HEADERS)
+        .map(|(name, value)| {
+            let value = String::from_utf8_lossy(value.as_bytes());
+            // A redirect often carries a token in its query.
+            let value = match site.url.join(&value) {
+                Ok(url) if *name == header::LOCATION => site.redacted(&url),
+                _ => value.into_owned(),
+            };
+            (truncated(name.as_str(), MAX_MESSAGE), truncated(&value, MAX_MESSAGE))
+        })
+        .collect();
+    // Cut twice: what replaces a NUL is longer than it.
+    let start = truncated(text, MAX_SAMPLE_BODY);
+    Sample { headers, body: truncated(&start, MAX_SAMPLE_BODY) }
+}
+
+fn panic_text(payload: &(dyn std::any::Any + Send)) -> &str {
+    match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
+        (Some(text), _) => text,
+        (_, Some(text)) => text,
+        _ => "no message",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> Url {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn secrets_stay_with_their_own_host() {
+        for (site, target, expected) in [
+            ("http://shop.example/a", "http://shop.example/b", true),
+            ("http://shop.example/", "https://shop.example/", true),
+            ("https://shop.example/", "http://shop.example/", false),
+            ("https://shop.example/", "https://www.shop.example/", false),
+            ("https://shop.example/", "https://shop.example:8443/", false),
+            ("http://shop.example:8080/", "https://shop.example/", false),
+        ] {
+            assert_eq!(same_party(&url(site), &url(target)), expected, "{site} to {target}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_those_of_the_url_undone_of_its_encoding() {
+        let value = basic_credentials(&url("http://a%40b:p%3Aw@shop.example/")).unwrap();
+        assert_eq!(value, format!("Basic {}", BASE64_STANDARD.encode("a@b:p:w")));
+        assert_eq!(basic_credentials(&url("http://shop.example/")), None);
+    }
+
+    #[test]
+    fn a_location_leads_where_a_browser_would_go() {
+        let base = url("http://shop.example/a/b?c");
+        for (location, expected) in [
+            ("d", "http://shop.example/a/d"),
+            ("/d?e#f", "http://shop.example/d?e#f"),
+            ("//other.example", "http://other.example/"),
+            ("https://user:secret@other.example/x", "https://other.example/x"),
+            ("/gr\u{fc}\u{df}e", "http://shop.example/gr%C3%BC%C3%9Fe"),
+        ] {
+            let value = HeaderValue::from_bytes(location.as_bytes()).unwrap();
+            assert_eq!(redirected(&base, &value).unwrap().as_str(), expected, "{location}");
+        }
+        for (location, detail) in [
+            ("http://[::1", "invalid_location"),
+            ("http://", "invalid_location"),
+            ("ftp://shop.example/", "bad_scheme"),
+            ("javascript:alert(1)", "bad_scheme"),
+        ] {
+            let value = HeaderValue::from_str(location).unwrap();
+            let fault = redirected(&base, &value).unwrap_err();
+            assert_eq!((fault.error_type, fault.detail), (ErrorType::Redirect, detail), "{location}");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What the current hop of a check has come to: filled in by resolver, connector and transport while ureq
+//! drives them, read by the checker afterwards.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use ureq::http::Uri;
+
+use crate::result::TlsVersion;
+
+/// Where in a hop the time is being spent: the `error_detail` of a timeout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Dns,
+    Connect,
+    Tls,
+    Response,
+    Body,
+}
+
+impl Phase {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Phase::Dns => "dns",
+            Phase::Connect => "connect",
+            Phase::Tls => "tls",
+            Phase::Response => "response",
+            Phase::Body => "body",
+        }
+    }
+
+    /// What is being done, for a message.
+    pub(super) fn doing(self) -> &'static str {
+        match self {
+            Phase::Dns => "resolving the name",
+            Phase::Connect => "connecting",
+            Phase::Tls => "in the TLS handshake",
+            Phase::Response => "waiting for the response",
+            Phase::Body => "reading the body",
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The server's own certificate, seen before it was verified.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SeenCertificate {
+    /// When it expires; `None` when it could not be read.
+    pub(super) not_after: Option<Timestamp>,
+    /// Whether it names itself as its issuer.
+    pub(super) self_signed: bool,
+}
+
+/// One request of a check, and the connection made for it.
+#[derive(Debug)]
+pub(super) struct Hop {
+    /// When the attempt that the hop belongs to is over.
+    pub(super) deadline: Instant,
+    /// The longest line of the request's head, in bytes; the output buffer must hold it.
+    pub(super) longest_line: usize,
+    pub(super) phase: Phase,
+    pub(super) dns: Option<Duration>,
+    pub(super) connect: Option<Duration>,
+    pub(super) tls: Option<Duration>,
+    pub(super) remote_ip: Option<IpAddr>,
+    pub(super) tls_version: Option<TlsVersion>,
+    pub(super) certificate: Option<SeenCertificate>,
+    /// When the last byte of the request had been handed to the kernel.
+    pub(super) sent_at: Option<Instant>,
+    /// Whether the response began with `HTTP/`; `None` before its first bytes.
+    pub(super) spoke_http: Option<bool>,
+}
+
+impl Hop {
+    pub(super) fn new(deadline: Instant, longest_line: usize) -> Hop {
+        Hop {
+            deadline,
+            longest_line,
+            phase: Phase::Dns,
+            dns: None,
+            connect: None,
+            tls: None,
+            remote_ip: None,
+            tls_version: None,
+            certificate: None,
+            sent_at: None,
+            spoke_http: None,
+        }
+    }
+
+    /// The time left of the attempt, or `None` when it is over.
+    pub(super) fn remaining(&self) -> Option<Duration> {
+        remaining(self.deadline)
+    }
+}
+
+/// The time left until `deadline`, or `None` when there is none.
+pub(super) fn remaining(deadline: Instant) -> Option<Duration> {
+    deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+}
+
+/// The host of `uri`, an IPv6 address without its brackets.
+pub(super) fn bare_host(uri: &Uri) -> &str {
+    let host = uri.host().unwrap_or_default();
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+}
+
+/// A handle to a thread's hop. The lock is there because ureq's traits demand it; only one thread ever takes it.
+#[derive(Clone, Debug)]
+pub(super) struct SharedHop(Arc<Mutex<Hop>>);
+
+impl SharedHop {
+    pub(super) fn new() -> SharedHop {
+        SharedHop(Arc::new(Mutex::new(Hop::new(Instant::now(), 0))))
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Hop> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,375 @@
+//! Many checks at a time: threads with small stacks behind one bounded queue.
+//!
+//! Every instant that is submitted yields exactly one result. All that is known of an instant, whether it is
+//! queued, running or given up, is held under one lock, and whoever takes it out of there, the thread that
+//! checked it or the one that gave it up, is the one that hands its result to the sink.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::checker::{Checker, now};
+use super::settings::{Parts, Settings, SetupError};
+use crate::result::{CheckResult, ErrorType};
+use crate::shutdown::Shutdown;
+use crate::site::{Origin, Site};
+
+/// The stack of a check's thread, in bytes. The tests run the deepest checks on it, unoptimized.
+const STACK: usize = 256 * 1024;
+/// How often at most a full pool is logged.
+const LOG_EVERY: Duration = Duration::from_secs(60);
+
+/// Takes every result. Called from the pool's threads and from those that submit; a call that blocks holds up
+/// one of them. [`Pool::stop`] waits for calls that have begun.
+pub type Sink = Arc<dyn Fn(CheckResult) + Send + Sync>;
+
+/// How many checks at a time, and how late they may be.
+#[derive(Clone, Debug)]
+pub struct PoolOptions {
+    /// The most checks at a time, at least 1; 512 unless told. Threads are started as they are needed and then
+    /// kept; one takes some 50 KiB while it waits for a slow site. Too few of them make instants `saturated`.
+    pub threads: usize,
+    /// How many instants may wait for a thread; 1,024 unless told. A long queue makes checks late instead of
+    /// `saturated`.
+    pub queue: usize,
+    /// How long after its instant a check may still start; 5 s unless told.
+    pub max_lateness: Duration,
+    /// Who checks.
+    pub origin: Origin,
+}
+
+impl PoolOptions {
+    /// The defaults for `origin`.
+    pub fn new(origin: Origin) -> PoolOptions {
+        PoolOptions { threads: 512, queue: 1_024, max_lateness: Duration::from_secs(5), origin }
+    }
+}
+
+/// Threads that check. Dropping it stops it without grace.
+///
+/// ```no_run
+/// use std::sync::{Arc, mpsc};
+/// use std::time::Duration;
+/// use webmon::check::{Pool, PoolOptions, Settings};
+/// # fn example(site: Arc<webmon::site::Site>, origin: webmon::site::Origin) -> Result<(), Box<dyn std::error::Error>> {
+/// let (sender, results) = mpsc::channel();
+/// let sink = Arc::new(move |result| sender.send(result).unwrap_or_default());
+/// let pool = Pool::start(&Settings::new()?, PoolOptions::new(origin), sink)?;
+/// let due = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second())?;
+/// pool.submit(site, due, None);
+/// println!("{:?}", results.recv()?.outcome);
+/// pool.stop(Duration::from_secs(5));
+/// # Ok(())
+/// # }
+/// ```
+pub struct Pool {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    options: PoolOptions,
+    /// What the threads' checkers are made from.
+    parts: Arc<Parts>,
+    sink: Sink,
+    /// Requested by `stop`: ends the pauses before retries.
+    shutdown: Shutdown,
+    state: Mutex<State>,
+    /// A thread has something to do: a queued instant, or to end.
+    work: Condvar,
+    /// An instant was taken out of `open`, or a call of the sink has returned.
+    settled: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// The instants that have no result yet, by the site's key: at most one of a site.
+    open: HashMap<String, Instance>,
+    /// The keys of those that wait for a thread, oldest first.
+    queued: VecDeque<String>,
+    threads: usize,
+    /// Threads that wait for work, or are starting and about to look for it.
+    idle: usize,
+    /// Calls of the sink that have not returned.
+    emitting: usize,
+    stopped: bool,
+    full_logged_at: Option<Instant>,
+}
+
+/// One instant of one site, queued or running.
+#[derive(Clone)]
+struct Instance {
+    site: Arc<Site>,
+    scheduled_at: Timestamp,
+    next_at: Option<Timestamp>,
+    /// Set when a thread takes it up.
+    started_at: Option<Timestamp>,
+}
+
+impl Instance {
+    fn missed(
+        &self,
+        origin: &Origin,
+        error_type: ErrorType,
+        detail: Option<&str>,
+        message: &str,
+    ) -> CheckResult {
+        let mut result = CheckResult::blank(&self.site, origin, self.scheduled_at, self.next_at);
+        result.started_at = self.started_at;
+        result.attempts = u16::from(self.started_at.is_some());
+        result.set_error(error_type, detail, Some(message));
+        result
+    }
+
+    fn cancelled(&self, origin: &Origin) -> CheckResult {
+        self.missed(
+            origin,
+            ErrorType::Cancelled,
+            Some("stopped"),
+            "the checker was stopped before the check ended",
+        )
+    }
+
+    fn lateness(&self) -> SignedDuration {
+        now().duration_since(self.scheduled_at)
+    }
+}
+
+impl Pool {
+    /// Sets up what all checks have in common; threads start with the first instants.
+    ///
+    /// # Errors
+    /// [`SetupError`] when the settings cannot be used.
+    pub fn start(settings: &Settings, options: PoolOptions, sink: Sink) -> Result<Pool, SetupError> {
+        Ok(Pool {
+            shared: Arc::new(Shared {
+                options: PoolOptions { threads: options.threads.max(1), ..options },
+                parts: Arc::new(Parts::new(settings)?),
+                sink,
+                shutdown: Shutdown::new(),
+                state: Mutex::default(),
+                work: Condvar::new(),
+                settled: Condvar::new(),
+            }),
+        })
+    }
+
+    /// Has `site` checked for the instant `scheduled_at`; `next_at` is the site's next one. Never waits for a
+    /// check. The sink gets one result, by and by or before this returns: `missed` when the instant is too long
+    /// ago (`late`), the site's previous check has not ended (`overlap`), all threads are busy and the queue is
+    /// full (`saturated`), or the pool was stopped (`cancelled`).
+    pub fn submit(&self, site: Arc<Site>, scheduled_at: Timestamp, next_at: Option<Timestamp>) {
+        let shared = &self.shared;
+        let instance = Instance { site, scheduled_at, next_at, started_at: None };
+        let mut state = shared.lock();
+        if let Some(missed) = shared.refusal(&mut state, &instance) {
+            state.emitting += 1;
+            drop(state);
+            shared.emit(missed);
+            return;
+        }
+        state.queued.push_back(instance.site.key.clone());
+        state.open.insert(instance.site.key.clone(), instance);
+        if state.idle >= state.queued.len() {
+            shared.work.notify_one();
+        } else if state.threads < shared.options.threads {
+            shared.start_thread(state);
+        }
+    }
+
+    /// Stops: submitted instants that wait become `missed`, `cancelled`; those being checked have until `grace`
+    /// to end and become the same if they don't. What their threads come to afterwards is discarded. Returns
+    /// when every result has been handed to the sink, so it must not be called from there.
+    ///
+    /// A check that waits to retry a failure ends at once: the failure was never confirmed.
+    pub fn stop(&self, grace: Duration) {
+        let shared = &self.shared;
+        let origin = &shared.options.origin;
+        let deadline = Instant::now() + grace;
+        shared.shutdown.request();
+
+        let mut state = shared.lock();
+        state.stopped = true;
+        let waiting: Vec<String> = state.queued.drain(..).collect();
+        let waiting: Vec<_> = waiting.iter().filter_map(|key| state.open.remove(key)).collect();
+        state.emitting += waiting.len();
+        drop(state);
+        shared.work.notify_all();
+        for instance in waiting {
+            shared.emit(instance.cancelled(origin));
+        }
+
+        let mut state = shared.lock();
+        while !state.open.is_empty() {
+            let Some(left) = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+            else {
+                break;
+            };
+            state = shared.settled.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let running: Vec<_> = state.open.drain().map(|(_, instance)| instance).collect();
+        state.emitting += running.len();
+        drop(state);
+        for instance in running {
+            shared.emit(instance.cancelled(origin));
+        }
+
+        let mut state = shared.lock();
+        while state.emitting > 0 {
+            state = shared.settled.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.stop(Duration::ZERO);
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The result of an instance that cannot be taken, if it can't.
+    fn refusal(&self, state: &mut State, instance: &Instance) -> Option<CheckResult> {
+        let origin = &self.options.origin;
+        if state.stopped {
+            return Some(instance.cancelled(origin));
+        }
+        if let Some(late) = self.too_late(instance) {
+            return Some(late);
+        }
+        if state.open.contains_key(&instance.site.key) {
+            let message = "the site's previous check had not ended";
+            return Some(instance.missed(origin, ErrorType::Overlap, None, message));
+        }
+        let free = state.idle + (self.options.threads - state.threads);
+        if state.queued.len() >= free + self.options.queue {
+            let PoolOptions { threads, queue, .. } = self.options;
+            if state.full_logged_at.is_none_or(|logged_at| logged_at.elapsed() >= LOG_EVERY) {
+                state.full_logged_at = Some(Instant::now());
+                log::warn!(threads, queue; "all threads are busy and the queue is full: checks are missed");
+            }
+            let message = format!("all {threads} threads were busy and {queue} instants were waiting");
+            return Some(instance.missed(origin, ErrorType::Saturated, Some("queue_full"), &message));
+        }
+        None
+    }
+
+    fn too_late(&self, instance: &Instance) -> Option<CheckResult> {
+        let lateness = instance.lateness();
+        let max = self.options.max_lateness;
+        if lateness <= SignedDuration::try_from(max).unwrap_or(SignedDuration::MAX) {
+            return None;
+        }
+        let message = format!("{} ms late: allowed are {} ms", lateness.as_millis(), max.as_millis());
+        Some(instance.missed(&self.options.origin, ErrorType::Late, None, &message))
+    }
+
+    /// Hands a result to the sink. Its `emitting` was counted when the right to do so was won.
+    fn emit(&self, result: CheckResult) {
+        struct Emitted<'a>(&'a Shared);
+        // Also when the sink panics, or `stop` would wait for ever.
+        impl Drop for Emitted<'_> {
+            fn drop(&mut self) {
+                self.0.lock().emitting -= 1;
+                self.0.settled.notify_all();
+            }
+        }
+        let _emitted = Emitted(self);
+        (self.sink)(result);
+    }
+
+    /// Starts one more thread for a queued instance. Where that fails, the threads there are will come to it;
+    /// where there are none, it is missed.
+    fn start_thread(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+        let spawned = self.spawn(state.threads);
+        let Err(error) = spawned else {
+            state.threads += 1;
+            state.idle += 1;
+            return;
+        };
+        log::warn!(threads = state.threads; "cannot start a thread for checks: {error}");
+        if state.threads > 0 {
+            return;
+        }
+        let Some(instance) = state.queued.pop_back().and_then(|key| state.open.remove(&key)) else { return };
+        state.emitting += 1;
+        drop(state);
+        let message = format!("cannot start a thread: {error}");
+        let origin = &self.options.origin;
+        self.emit(instance.missed(origin, ErrorType::Saturated, Some("no_thread"), &message));
+    }
+
+    fn spawn(self: &Arc<Self>, number: usize) -> io::Result<()> {
+        let shared = Arc::clone(self);
+        let checker = Checker::from_parts(Arc::clone(&self.parts));
+        let thread = thread::Builder::new().name(format!("check-{number}")).stack_size(STACK);
+        thread.spawn(move || shared.run(checker)).map(drop)
+    }
+
+    /// A thread: takes instances and checks them until the pool is stopped.
+    fn run(&self, mut checker: Checker) {
+        // A sink that panics ends this thread; another one may then take its place.
+        struct Counted<'a>(&'a Shared);
+        impl Drop for Counted<'_> {
+            fn drop(&mut self) {
+                self.0.lock().threads -= 1;
+            }
+        }
+        let _counted = Counted(self);
+        // The one who started this thread has counted it as idle.
+        let mut counted_idle = true;
+        while let Some(task) = self.next(counted_idle) {
+            counted_idle = false;
+            let Instance { site, scheduled_at, next_at, .. } = &task.instance;
+            let result = task.late.unwrap_or_else(|| {
+                checker.check(site, &self.options.origin, *scheduled_at, *next_at, &self.shutdown)
+            });
+            let mut state = self.lock();
+            // What `stop` has given up is gone, and no other instant of the site can have come since.
+            let open = state.open.remove(&site.key).is_some();
+            state.emitting += usize::from(open);
+            drop(state);
+            if open {
+                self.emit(result);
+            }
+        }
+    }
+
+    /// The next instance for this thread, or `None` when the pool was stopped.
+    fn next(&self, counted_idle: bool) -> Option<Task> {
+        let mut state = self.lock();
+        state.idle += usize::from(!counted_idle);
+        loop {
+            if let Some(key) = state.queued.pop_front() {
+                // What is queued is open: both change under this lock only.
+                let Some(instance) = state.open.get_mut(&key) else { continue };
+                let late = self.too_late(instance);
+                if late.is_none() {
+                    instance.started_at = Some(now());
+                }
+                let instance = instance.clone();
+                state.idle -= 1;
+                return Some(Task { instance, late });
+            }
+            if state.stopped {
+                state.idle -= 1;
+                return None;
+            }
+            state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// An instance that a thread has taken up.
+struct Task {
+    instance: Instance,
+    /// Its result, where it was too late to check it.
+    late: Option<CheckResult>,
+}

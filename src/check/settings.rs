@@ -1,0 +1,119 @@
+//! What all checks of a checker have in common, as given and as built.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use rustls::ClientConfig;
+use rustls::client::WebPkiServerVerifier;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+
+use super::resolve::{Resolve, SystemResolver};
+use super::tls;
+
+/// What all checks have in common.
+#[derive(Clone)]
+pub struct Settings {
+    /// The `User-Agent` of requests; a site's own header of that name comes first.
+    pub user_agent: String,
+    /// Certificate authorities trusted beside those of Mozilla (the `webpki-roots` crate), in DER.
+    pub extra_roots: Vec<CertificateDer<'static>>,
+    /// Addresses never connected to, on any hop. A name is tried at its other addresses, if it has any.
+    pub deny_addresses: Vec<IpNet>,
+    /// Turns names into addresses.
+    pub resolver: Arc<dyn Resolve>,
+}
+
+impl Settings {
+    /// The defaults: `webmon/<version>`, no further roots, no rules, [`SystemResolver`].
+    ///
+    /// # Errors
+    /// As [`SystemResolver::new`].
+    pub fn new() -> Result<Settings, SetupError> {
+        Ok(Settings::with_resolver(Arc::new(SystemResolver::new()?)))
+    }
+
+    /// The defaults with a resolver of one's own.
+    pub fn with_resolver(resolver: Arc<dyn Resolve>) -> Settings {
+        Settings {
+            user_agent: concat!("webmon/", env!("CARGO_PKG_VERSION")).to_owned(),
+            extra_roots: Vec::new(),
+            deny_addresses: Vec::new(),
+            resolver,
+        }
+    }
+}
+
+/// Why checks cannot be set up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SetupError {
+    /// The `User-Agent` has characters that a header must not have.
+    #[error("user agent {0:?} is not a header value: expected printable ASCII")]
+    UserAgent(String),
+    /// One of [`Settings::extra_roots`] is not a certificate to trust.
+    #[error("extra root certificate {index} cannot be used")]
+    Root {
+        /// Its place in the list, from 0.
+        index: usize,
+        /// What is wrong with it.
+        source: rustls::Error,
+    },
+    /// A file of root certificates cannot be read.
+    #[error("{path:?} is not a file of PEM certificates: {problem}")]
+    RootFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// TLS cannot be set up.
+    #[error("cannot set up TLS: {0}")]
+    Tls(String),
+    /// The system's name servers are unknown.
+    #[error("cannot read the system's resolver configuration: {0}")]
+    Resolver(String),
+    /// No thread can be started.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
+}
+
+/// The certificates in the PEM file at `path`, for [`Settings::extra_roots`].
+///
+/// # Errors
+/// [`SetupError::RootFile`] when the file cannot be read, or holds no certificate.
+pub fn read_roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, SetupError> {
+    let fault = |problem: String| SetupError::RootFile { path: path.to_owned(), problem };
+    let roots: Vec<_> = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect)
+        .map_err(|error: rustls_pki_types::pem::Error| fault(error.to_string()))?;
+    if roots.is_empty() { Err(fault("it holds none".to_owned())) } else { Ok(roots) }
+}
+
+/// [`Settings`] as built once for all threads.
+pub(super) struct Parts {
+    pub(super) user_agent: String,
+    pub(super) deny: Arc<[IpNet]>,
+    pub(super) resolve: Arc<dyn Resolve>,
+    pub(super) tls: ClientConfig,
+    pub(super) verifier: Arc<WebPkiServerVerifier>,
+}
+
+impl Parts {
+    pub(super) fn new(settings: &Settings) -> Result<Parts, SetupError> {
+        // ureq takes it on trust and would panic.
+        if !settings.user_agent.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+            return Err(SetupError::UserAgent(settings.user_agent.clone()));
+        }
+        let (tls, verifier) = tls::client_config(&settings.extra_roots)?;
+        Ok(Parts {
+            user_agent: settings.user_agent.clone(),
+            deny: settings.deny_addresses.clone().into(),
+            resolve: Arc::clone(&settings.resolver),
+            tls,
+            verifier,
+        })
+    }
+}

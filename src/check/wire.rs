@@ -1,0 +1,207 @@
+//! The transport that ureq reads and writes: a socket that keeps to the attempt's deadline, plain or in TLS.
+//!
+//! ureq's own timeouts are not used: the deadline is one instant, known here, and every wait ends at it.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::time::Instant;
+
+use rustls::{ClientConnection, StreamOwned};
+use ureq::unversioned::transport::{Buffers, NextTimeout, Transport};
+
+use super::fault::Fault;
+use super::hop::{Phase, SharedHop, remaining};
+
+/// The input buffer at first, in bytes; it grows only for a response's head that does not fit.
+const INPUT_BUFFER: usize = 16 * 1024;
+/// The output buffer at least, in bytes.
+const OUTPUT_BUFFER: usize = 4 * 1024;
+/// The largest head of a response, in bytes.
+pub(super) const MAX_HEAD: usize = 64 * 1024;
+
+/// A socket whose every wait ends at the deadline, with [`io::ErrorKind::TimedOut`].
+#[derive(Debug)]
+pub(super) struct Socket {
+    pub(super) stream: TcpStream,
+    pub(super) deadline: Instant,
+}
+
+impl Read for Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let left = remaining(self.deadline).ok_or(io::ErrorKind::TimedOut)?;
+            self.stream.set_read_timeout(Some(left))?;
+            match self.stream.read(buffer) {
+                // The kernel may wake a little early.
+                Err(error) if is_retried(&error) => {}
+                result => return result,
+            }
+        }
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        loop {
+            let left = remaining(self.deadline).ok_or(io::ErrorKind::TimedOut)?;
+            self.stream.set_write_timeout(Some(left))?;
+            match self.stream.write(buffer) {
+                Err(error) if is_retried(&error) => {}
+                result => return result,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn is_retried(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock)
+}
+
+/// What carries the bytes.
+#[derive(Debug)]
+pub(super) enum Link {
+    Plain(Socket),
+    Tls(Box<StreamOwned<ClientConnection, Socket>>),
+}
+
+impl Link {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Link::Plain(socket) => socket.read(buffer),
+            Link::Tls(stream) => stream.read(buffer),
+        }
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Link::Plain(socket) => socket.write_all(bytes),
+            Link::Tls(stream) => stream.write_all(bytes).and_then(|()| stream.flush()),
+        }
+    }
+}
+
+/// One connection as ureq sees it.
+#[derive(Debug)]
+pub(super) struct Wire {
+    link: Link,
+    buffers: WireBuffers,
+    hop: SharedHop,
+}
+
+impl Wire {
+    pub(super) fn new(link: Link, longest_line: usize, hop: SharedHop) -> Wire {
+        Wire { link, buffers: WireBuffers::new(OUTPUT_BUFFER.max(longest_line)), hop }
+    }
+
+    fn fault(&self, error: &io::Error) -> ureq::Error {
+        let hop = self.hop.lock();
+        fault_of(error, hop.phase, hop.certificate.is_some_and(|certificate| certificate.self_signed)).into()
+    }
+}
+
+/// The fault that an error of a socket, or of the TLS session above it, amounts to.
+pub(super) fn fault_of(error: &io::Error, phase: Phase, self_signed: bool) -> Fault {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(error) => Fault::tls(error, self_signed),
+        None => Fault::io(error, phase),
+    }
+}
+
+impl Transport for Wire {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), ureq::Error> {
+        self.link.write_all(&self.buffers.output[..amount]).map_err(|error| self.fault(&error))?;
+        self.hop.lock().sent_at = Some(Instant::now());
+        Ok(())
+    }
+
+    fn await_input(&mut self, _: NextTimeout) -> Result<bool, ureq::Error> {
+        let amount = match self.link.read(self.buffers.input_append_buf()) {
+            Ok(amount) => amount,
+            // TLS ended without close_notify. Whether something is missing is for HTTP to tell.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
+            Err(error) => return Err(self.fault(&error)),
+        };
+        self.buffers.input_appended(amount);
+        let mut hop = self.hop.lock();
+        if hop.spoke_http.is_none() && amount > 0 {
+            let start = self.buffers.input();
+            let known = start.len().min(5);
+            hop.spoke_http = Some(start[..known] == b"HTTP/"[..known]);
+        }
+        Ok(amount > 0)
+    }
+
+    fn is_open(&mut self) -> bool {
+        // Never used again: every check connects anew.
+        false
+    }
+
+    fn is_tls(&self) -> bool {
+        matches!(self.link, Link::Tls(_))
+    }
+}
+
+/// Buffers that grow for a large head only, so that the usual check keeps 16 + 4 KiB.
+#[derive(Debug)]
+struct WireBuffers {
+    input: Vec<u8>,
+    /// The unconsumed input is `input[start..end]`.
+    start: usize,
+    end: usize,
+    output: Vec<u8>,
+    /// Whether the last call to consume the input took any.
+    progress: bool,
+}
+
+impl WireBuffers {
+    fn new(output: usize) -> WireBuffers {
+        WireBuffers { input: Vec::new(), start: 0, end: 0, output: vec![0; output], progress: false }
+    }
+}
+
+impl Buffers for WireBuffers {
+    fn output(&mut self) -> &mut [u8] {
+        &mut self.output
+    }
+
+    fn input(&self) -> &[u8] {
+        &self.input[self.start..self.end]
+    }
+
+    fn input_append_buf(&mut self) -> &mut [u8] {
+        self.input.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+        // One byte beyond the limit is enough for ureq to see that a head is too large.
+        if self.end == self.input.len() && self.end <= MAX_HEAD {
+            self.input.resize((self.input.len() * 2).clamp(INPUT_BUFFER, MAX_HEAD + 1), 0);
+        }
+        &mut self.input[self.end..]
+    }
+
+    fn input_appended(&mut self, amount: usize) {
+        self.end += amount;
+    }
+
+    fn input_consume(&mut self, amount: usize) {
+        self.progress = amount > 0;
+        self.start += amount;
+    }
+
+    fn tmp_and_output(&mut self) -> (&mut [u8], &mut [u8]) {
+        // The first is scratch space for request bodies; there are none.
+        (&mut [], &mut self.output)
+    }
+
+    fn can_use_input(&self) -> bool {
+        self.progress && self.start < self.end
+    }
+}

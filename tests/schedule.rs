@@ -1,13 +1,14 @@
 //! What schedules, the planner and the scheduler promise.
 
-use std::sync::LazyLock;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use proptest::prelude::*;
-use webmon::schedule::{Schedule, ScheduleError, Schedules};
+use webmon::schedule::{BATCH, Due, Entry, Planner, Schedule, ScheduleError, Schedules};
 
 fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -546,4 +547,162 @@ fn asking_for_each_second_finds_what_is_known_by_heart() {
     assert_eq!(plain.instants(&TIMELINES[0]), [at("2026-03-29T01:00:00Z")]);
     assert_eq!(plain.instants(&TIMELINES[1]), [at("2026-10-25T00:30:00Z")]);
     assert!(plain.matches(DateTime::from_parts(Date::constant(2026, 1, 1), Time::constant(2, 30, 0, 0))));
+}
+
+// The planner
+
+fn entry<T>(key: &str, schedule: &Schedule, item: T) -> Entry<T> {
+    Entry { key: key.to_owned(), schedule: schedule.clone(), item: Arc::new(item) }
+}
+
+fn take_all<T>(planner: &mut Planner<T>, now: Timestamp) -> Vec<Due<T>> {
+    let batches = std::iter::from_fn(|| Some(planner.take_due(now)).filter(|due| !due.is_empty()));
+    batches.inspect(|due| assert!(due.len() <= BATCH)).flatten().collect()
+}
+
+#[test]
+fn a_batch_is_bounded_and_a_reload_within_an_instant_loses_and_repeats_nothing() {
+    let start = at("2026-01-01T00:00:00Z");
+    let second = schedule("* * * * * *", "UTC");
+    let other = schedule("@every 2s", "UTC");
+    let sites = 2 * BATCH + 100;
+    let entries = |kept: &Schedule| (0..sites).map(|i| entry(&i.to_string(), kept, i)).collect::<Vec<_>>();
+    let mut planner = Planner::new(entries(&second), start);
+    let mut handed_out: HashMap<usize, Vec<Timestamp>> = HashMap::new();
+    let mut note = |due: Vec<Due<usize>>| {
+        assert!(due.len() <= BATCH && !due.is_empty());
+        due.iter().for_each(|due| handed_out.entry(*due.item).or_default().push(due.scheduled_at));
+    };
+    note(planner.take_due(start + 1.second()));
+    planner.replace(entries(&second), start + 1.second());
+    note(planner.take_due(start + 1.second()));
+    // Half of them get another schedule, while the first instant is still due for some.
+    let mixed = (0..sites).map(|i| entry(&i.to_string(), if i % 2 == 0 { &second } else { &other }, i));
+    planner.replace(mixed, start + 1.second());
+    take_all(&mut planner, start + 3.seconds()).chunks(BATCH).for_each(|due| note(due.to_vec()));
+    assert_eq!(planner.next_due(), Some(start + 4.seconds()));
+    assert_eq!(handed_out.len(), sites);
+    for (site, instants) in handed_out {
+        let expected = if site % 2 == 0 { vec![1, 2, 3] } else { vec![1, 2] };
+        let expected: Vec<Timestamp> =
+            expected.into_iter().map(|second| start + SignedDuration::from_secs(second)).collect();
+        assert_eq!(instants, expected, "{site}");
+    }
+}
+
+#[test]
+fn an_ended_schedule_hands_out_its_last_instant_with_nothing_next() {
+    let schedule = schedule("0 0 0 1 1 * 2030", "UTC");
+    let mut planner = Planner::new([entry("once", &schedule, ())], at("2029-12-31T00:00:00Z"));
+    let due = take_all(&mut planner, at("2040-01-01T00:00:00Z"));
+    assert_eq!(due.len(), 1);
+    assert_eq!((due[0].scheduled_at, due[0].next_at), (at("2030-01-01T00:00:00Z"), None));
+    assert_eq!(planner.next_due(), None);
+    // Nor does a clock set back, with a reload, bring it again.
+    planner.replace([entry("once", &schedule, ())], at("2029-12-31T00:00:00Z"));
+    assert!(take_all(&mut planner, at("2040-01-01T00:00:00Z")).is_empty());
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// The clock moves by so many seconds.
+    Clock(i64),
+    Plan,
+    Take,
+    TakeAll,
+    /// The entries become these: key and schedule.
+    Reload(Vec<(usize, usize)>),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let entries = prop::collection::btree_map(0..6usize, 0..5usize, 0..6);
+    prop_oneof![
+        4 => (0..15i64).prop_map(Step::Clock),
+        1 => (-60..3_000i64).prop_map(Step::Clock),
+        3 => Just(Step::Plan),
+        3 => Just(Step::TakeAll),
+        1 => Just(Step::Take),
+        1 => entries.prop_map(|entries| Step::Reload(entries.into_iter().collect())),
+    ]
+}
+
+/// What one key was to be given under one schedule.
+struct Period {
+    key: usize,
+    schedule: Schedule,
+    start: Timestamp,
+    /// None: still there.
+    end: Option<Timestamp>,
+    given: Vec<Due<usize>>,
+}
+
+proptest! {
+    #[test]
+    fn every_instant_is_handed_out_once_whatever_the_clock_does(steps in prop::collection::vec(step(), 1..60)) {
+        let schedules = ["* * * * * *", "@every 7s", "*/5 * * * *", "*/20 * * * * *", "30 2 * * *"]
+            .map(|expression| schedule(expression, "Europe/Berlin"));
+        let mut now = at("2026-10-25T00:20:00.3Z");
+        let mut planner: Planner<usize> = Planner::new([], now);
+        let mut periods: Vec<Period> = Vec::new();
+        let end = [Step::Clock(5_000), Step::TakeAll];
+        for step in steps.into_iter().chain(end) {
+            match step {
+                Step::Clock(seconds) => now += SignedDuration::from_secs(seconds),
+                Step::Plan => planner.plan(now),
+                Step::Take | Step::TakeAll => {
+                    let due = if matches!(step, Step::Take) { planner.take_due(now) } else { take_all(&mut planner, now) };
+                    for due in due {
+                        let period: &mut Period = &mut periods[*due.item];
+                        prop_assert!(due.scheduled_at <= period.end.unwrap_or(now).min(now), "{} too many", period.schedule);
+                        period.given.push(due);
+                    }
+                }
+                Step::Reload(entries) => {
+                    for period in periods.iter_mut().filter(|period| period.end.is_none()) {
+                        let stays = |(key, schedule): &(usize, usize)| {
+                            *key == period.key && schedules[*schedule] == period.schedule
+                        };
+                        if !entries.iter().any(stays) {
+                            period.end = Some(now);
+                        }
+                    }
+                    let entries: Vec<Entry<usize>> = entries
+                        .into_iter()
+                        .map(|(key, schedule)| {
+                            let schedule = &schedules[schedule];
+                            let stays = |period: &Period| period.key == key && period.end.is_none();
+                            let period = periods.iter().position(stays).unwrap_or_else(|| {
+                                let (schedule, given) = (schedule.clone(), Vec::new());
+                                periods.push(Period { key, schedule, start: now, end: None, given });
+                                periods.len() - 1
+                            });
+                            entry(&key.to_string(), schedule, period)
+                        })
+                        .collect();
+                    planner.replace(entries, now);
+                }
+            }
+        }
+        let last = now;
+        for period in periods {
+            // A chain from the start to the end, link by link.
+            let mut next = period.schedule.next_after(period.start);
+            for due in &period.given {
+                prop_assert_eq!(Some(due.scheduled_at), next, "{}", period.schedule);
+                next = period.schedule.next_after(due.scheduled_at);
+                prop_assert_eq!(due.next_at, next);
+            }
+            prop_assert!(next.is_none_or(|next| next > period.end.unwrap_or(last)), "{} lost {:?}", period.schedule, next);
+        }
+    }
+
+    #[test]
+    fn what_is_due_comes_in_order_of_time(jump in 1..100_000i64) {
+        let start = at("2026-03-28T20:00:00Z");
+        let expressions = ["*/10 * * * * *", "@every 7s", "*/5 * * * *", "30 2 * * *"];
+        let entries = expressions.map(|expression| entry(expression, &schedule(expression, "Europe/Berlin"), ()));
+        let mut planner = Planner::new(entries, start);
+        let due = take_all(&mut planner, start + SignedDuration::from_secs(jump));
+        prop_assert!(due.is_sorted_by_key(|due| due.scheduled_at));
+    }
 }

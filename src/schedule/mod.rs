@@ -1,4 +1,4 @@
-//! When to check: cron schedules.
+//! When to check: cron schedules, and the planner that turns them into instants.
 //!
 //! # Expressions
 //!
@@ -37,5 +37,7 @@
 
 mod expression;
 mod interval;
+mod planner;
 
 pub use expression::{MAX_EXPRESSION, MAX_PERIOD, Schedule, ScheduleError, Schedules};
+pub use planner::{BATCH, Due, Entry, HORIZON, Planner};

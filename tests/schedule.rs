@@ -706,3 +706,86 @@ proptest! {
         prop_assert!(due.is_sorted_by_key(|due| due.scheduled_at));
     }
 }
+
+// The scheduler
+
+#[cfg(feature = "check")]
+mod scheduler {
+    use std::collections::HashSet;
+    use std::sync::mpsc::{self, RecvTimeoutError};
+
+    use super::*;
+    use webmon::schedule::Scheduler;
+
+    #[test]
+    fn every_entry_fires_every_second_once_and_never_after_a_stop() {
+        let second = schedule("* * * * * *", "Europe/Berlin");
+        let sites = 5_000;
+        let (sender, fired) = mpsc::channel();
+        let start = Timestamp::now();
+        let scheduler =
+            Scheduler::start((0..sites).map(|i| entry(&i.to_string(), &second, i)), start, move |due| {
+                sender.send((Timestamp::now(), due)).unwrap_or(());
+            })
+            .unwrap();
+        assert!(scheduler.is_running());
+        let mut instants: HashMap<Timestamp, HashSet<usize>> = HashMap::new();
+        let mut count = 0;
+        while count < 3 * sites {
+            let (fired_at, due) = fired.recv_timeout(Duration::from_secs(10)).unwrap();
+            for due in due {
+                assert!(due.scheduled_at > start && due.scheduled_at <= fired_at, "fired early");
+                assert_eq!(due.scheduled_at.subsec_nanosecond(), 0);
+                assert_eq!(due.next_at, Some(due.scheduled_at + 1.second()));
+                assert!(instants.entry(due.scheduled_at).or_default().insert(*due.item), "doubled");
+                count += 1;
+            }
+        }
+        let mut seconds: Vec<Timestamp> = instants.keys().copied().collect();
+        seconds.sort();
+        assert!(seconds.windows(2).all(|pair| pair[1] == pair[0] + 1.second()), "{seconds:?}");
+        assert!(seconds[..3].iter().all(|second| instants[second].len() == sites), "missed");
+        scheduler.stop();
+        assert!(!scheduler.is_running());
+        // What was sent before is still there; then the closure is gone.
+        while fired.try_recv().is_ok() {}
+        assert_eq!(fired.recv_timeout(Duration::ZERO).unwrap_err(), RecvTimeoutError::Disconnected);
+        scheduler.stop();
+    }
+
+    #[test]
+    fn what_is_overdue_at_the_start_and_what_a_reload_adds_is_fired() {
+        let (sender, fired) = mpsc::channel();
+        let every = schedule("@every 1h", "UTC");
+        let start = Timestamp::now() - 10.hours();
+        let scheduler = Scheduler::start([entry("old", &every, "old")], start, move |due| {
+            due.into_iter().for_each(|due| sender.send(due).unwrap_or(()));
+        })
+        .unwrap();
+        let overdue: Vec<_> = (0..10).map(|_| fired.recv_timeout(Duration::from_secs(10)).unwrap()).collect();
+        assert!(overdue.iter().all(|due| *due.item == "old" && due.scheduled_at > start));
+        assert!(overdue.windows(2).all(|pair| pair[0].next_at == Some(pair[1].scheduled_at)));
+        let second = schedule("@every 1s", "UTC");
+        let replaced_at = scheduler.replace([entry("new", &second, "new")]);
+        let due = fired.recv_timeout(Duration::from_secs(10)).unwrap();
+        assert_eq!((*due.item, Some(due.scheduled_at)), ("new", second.next_after(replaced_at)));
+    }
+
+    #[test]
+    fn a_stop_from_within_makes_that_call_the_last() {
+        let second = schedule("* * * * * *", "UTC");
+        let (sender, fired) = mpsc::channel();
+        let (give, take) = mpsc::channel::<Arc<Scheduler<()>>>();
+        let scheduler =
+            Scheduler::start([entry("shop", &second, ())], Timestamp::now() - 5.seconds(), move |due| {
+                sender.send(due.len()).unwrap_or(());
+                let scheduler = take.recv().unwrap();
+                scheduler.stop();
+            });
+        let scheduler = Arc::new(scheduler.unwrap());
+        give.send(Arc::clone(&scheduler)).unwrap();
+        assert!(fired.recv_timeout(Duration::from_secs(10)).is_ok());
+        scheduler.stop();
+        assert_eq!(fired.recv_timeout(Duration::ZERO).unwrap_err(), RecvTimeoutError::Disconnected);
+    }
+}

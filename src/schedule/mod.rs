@@ -1,4 +1,4 @@
-//! When to check: cron schedules, and the planner that turns them into instants.
+//! When to check: cron schedules, the planner that turns them into instants, and the scheduler that fires them.
 //!
 //! # Expressions
 //!
@@ -38,6 +38,10 @@
 mod expression;
 mod interval;
 mod planner;
+#[cfg(feature = "check")]
+mod scheduler;
 
 pub use expression::{MAX_EXPRESSION, MAX_PERIOD, Schedule, ScheduleError, Schedules};
 pub use planner::{BATCH, Due, Entry, HORIZON, Planner};
+#[cfg(feature = "check")]
+pub use scheduler::{Scheduler, SchedulerError};

@@ -131,6 +131,12 @@ impl<T> Planner<T> {
         }
     }
 
+    /// The last instant planned so far, of all schedules.
+    #[cfg(test)]
+    pub(super) fn planned_until(&self) -> Option<Timestamp> {
+        self.cursors.iter().filter_map(|cursor| cursor.planned.back().copied()).max()
+    }
+
     /// The next instant to hand out.
     pub fn next_due(&self) -> Option<Timestamp> {
         self.queue.peek().map(|Reverse((next, _))| *next)

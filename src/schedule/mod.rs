@@ -1,18 +1,47 @@
-//! Cron schedules. (skeleton)
-use jiff::Timestamp;
-#[derive(Clone, Debug)]
-pub struct Schedule(String);
-impl Schedule {
-    pub fn new(e: &str, _z: &str) -> Result<Schedule, String> {
-        Ok(Schedule(e.into()))
-    }
-    pub fn expression(&self) -> &str {
-        &self.0
-    }
-    pub fn shortest_interval(&self) -> std::time::Duration {
-        std::time::Duration::from_secs(3600)
-    }
-    pub fn next_after(&self, _after: Timestamp) -> Option<Timestamp> {
-        None
-    }
-}
+//! When to check: cron schedules, the planner that turns them into instants, and the scheduler that fires them.
+//!
+//! # Expressions
+//!
+//! | expression | meaning |
+//! |---|---|
+//! | `*/5 * * * *` | 5 fields: minute, hour, day of month, month, day of week |
+//! | `*/30 * * * * *` | 6 fields: the second comes first |
+//! | `0 0 9 1 1 * 2030-2035` | 7 fields: the year comes last, 1 to 5000 |
+//! | `@hourly` `@daily` `@midnight` `@weekly` `@monthly` `@yearly` `@annually` | the usual short forms |
+//! | `@every 90s`, `@every 1h30m` | a fixed period from 1 s to 366 d, counted from the Unix epoch, in any zone |
+//!
+//! Fields take `*`, lists, ranges, steps (`*/n`, `a-b/n`) and names (`MON`, `JAN`). Days of the week count from
+//! Sunday, 0 or 7. Days of the month also take `L` (the last), `15W` (the weekday closest to the 15th) and `LW`
+//! (the last weekday); days of the week take `5L` (the last Friday) and `5#2` (the second Friday). `?` is `*`.
+//!
+//! **Day of month and day of week**: when both are restricted, a day that matches *either* matches, as in Vixie
+//! cron; a `+` before the day of week asks for both (`0 9 13 * +FRI`). Only a plain `*` or `?` is unrestricted:
+//! `*/2` is a restriction.
+//!
+//! # Changes of the clock
+//!
+//! A schedule follows the wall clock of its zone. An expression with *one* second, *one* minute and *one* hour,
+//! each written as a plain number (`30 2 * * *`), means a time of day; every other one (`*/30 2 * * *`,
+//! `30 2,14 * * *`) means a rhythm.
+//!
+//! | the clock | a time of day | a rhythm |
+//! |---|---|---|
+//! | jumps over it (spring) | fires once, at the first instant after the gap, whatever the date there | skips it |
+//! | shows it twice (autumn) | fires once, the first time | fires both times |
+//!
+//! Two of a time of day's instants that fall together (a skipped day) are one. The same holds for shifts of any
+//! size and for a zone's change of its standard offset. `@every` counts elapsed time: nothing changes for it.
+//!
+//! Instants are whole seconds. They depend on the expression and the zone only, never on when they are asked
+//! for: a program that restarts finds the same ones.
+
+mod expression;
+mod interval;
+mod planner;
+#[cfg(feature = "check")]
+mod scheduler;
+
+pub use expression::{MAX_EXPRESSION, MAX_PERIOD, Schedule, ScheduleError, Schedules};
+pub use planner::{BATCH, Due, Entry, HORIZON, Planner};
+#[cfg(feature = "check")]
+pub use scheduler::{Scheduler, SchedulerError};

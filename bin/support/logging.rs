@@ -38,6 +38,8 @@ impl LogArgs {
             .unwrap_or_else(|| if std::io::stderr().is_terminal() { Format::Human } else { Format::Json });
         fern::Dispatch::new()
             .level(self.log_level)
+            // It logs its own states.
+            .level_for("tokio_cron_scheduler", self.log_level.min(LevelFilter::Warn))
             // The driver logs every statement with its parameters, and the server's notices, one level too loud.
             .level_for("tokio_postgres", self.log_level.min(LevelFilter::Info))
             .level_for("postgres", self.log_level.min(LevelFilter::Warn))

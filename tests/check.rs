@@ -574,7 +574,8 @@ fn redirects_share_one_time() {
     });
     let site = Site { timeout: SHORT, max_redirects: 20, ..site(&server.url("/")) };
     let result = check(&site);
-    assert_error(&result, ErrorType::Timeout, "response");
+    // In which phase of which hop is chance; a hop takes 60 ms, so five of them are all there is time for.
+    assert_eq!(result.error_type, Some(ErrorType::Timeout), "{result:?}");
     assert!((1..=5).contains(&result.redirects), "{}", result.redirects);
 }
 

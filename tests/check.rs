@@ -59,7 +59,7 @@ fn site(url: &str) -> Site {
 }
 
 fn a_schedule() -> Schedule {
-    Schedule
+    Schedule::new("@hourly", "UTC").unwrap()
 }
 
 fn origin() -> Origin {

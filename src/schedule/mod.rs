@@ -35,6 +35,7 @@
 //! Instants are whole seconds. They depend on the expression and the zone only, never on when they are asked
 //! for: a program that restarts finds the same ones.
 
+mod count;
 mod expression;
 mod interval;
 mod planner;
@@ -42,6 +43,6 @@ mod planner;
 mod scheduler;
 
 pub use expression::{MAX_EXPRESSION, MAX_PERIOD, Schedule, ScheduleError, Schedules};
-pub use planner::{BATCH, Due, Entry, HORIZON, Planner};
+pub use planner::{BATCH, Backlog, Due, Entry, HORIZON, Planner, Skipped};
 #[cfg(feature = "check")]
 pub use scheduler::{Scheduler, SchedulerError};

@@ -41,8 +41,12 @@ mod interval;
 mod planner;
 #[cfg(feature = "check")]
 mod scheduler;
+#[cfg(feature = "check")]
+mod timer;
 
 pub use expression::{MAX_EXPRESSION, MAX_PERIOD, Schedule, ScheduleError, Schedules};
 pub use planner::{BATCH, Backlog, Due, Entry, HORIZON, Planner, Skipped};
 #[cfg(feature = "check")]
-pub use scheduler::{Scheduler, SchedulerError};
+pub use scheduler::Scheduler;
+#[cfg(feature = "check")]
+pub use timer::SchedulerError;

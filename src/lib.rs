@@ -24,6 +24,7 @@
 pub mod check;
 pub mod config;
 pub mod kafka;
+pub mod maintenance;
 #[cfg(feature = "check")]
 pub mod outbox;
 pub mod result;

@@ -3,8 +3,10 @@
 //! faults are reported at once.
 
 mod env;
+mod maintenance;
 mod reader;
 mod sites;
+mod watch;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -18,8 +20,10 @@ use figment::{Figment, Profile, Provider};
 use self::env::Environment;
 use self::reader::{Context, Table};
 pub use self::reader::{Fault, parse_duration, show_duration};
+pub use self::watch::Watch;
+use crate::maintenance::Maintenance;
 use crate::result::MAX_TEXT;
-use crate::site::Site;
+use crate::site::{MAX_SENTINELS, Sentinel, Site};
 
 /// The most sites of one configuration.
 pub const MAX_SITES: usize = 200_000;
@@ -42,6 +46,8 @@ pub struct Config {
     pub store: Store,
     /// `[[site]]`, each with `[site_defaults]` filled in.
     pub sites: Vec<Arc<Site>>,
+    /// `[[maintenance]]`
+    pub maintenance: Vec<Maintenance>,
 }
 
 /// What a program needs of the configuration: the rest may be absent.
@@ -54,7 +60,7 @@ pub enum Role {
 }
 
 /// `[kafka]`: where the results go through.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kafka {
     /// `host:port` of at least one broker; more are for when it is down.
     pub brokers: Vec<String>,
@@ -72,7 +78,7 @@ pub struct Postgres {
 }
 
 /// `[check]`: the checking side.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
     /// Where the checks are made from; part of every result's identity.
     pub location: String,
@@ -88,6 +94,12 @@ pub struct Check {
     pub shutdown_grace: Duration,
     /// Results held while Kafka does not take them. Default 100,000; about 1 kB each.
     pub outbox: usize,
+    /// How long ago an instant may be that no checker saw and still becomes a row, `missed`; longer ago, it lies in
+    /// a gap. 0 s to 7 days, default 1 h.
+    pub backfill: Duration,
+    /// What else should answer: when none of these does, checks without an answer are `missed`, `network_down`.
+    /// None by default, else 2 to 8.
+    pub sentinels: Vec<Sentinel>,
     /// A file of further CA certificates (PEM) to trust beside the public ones.
     pub ca: Option<PathBuf>,
     /// Networks that no check may connect to, as `10.0.0.0/8`.
@@ -240,6 +252,7 @@ impl Config {
             check: check(&section("check")),
             store: store(&section("store")),
             sites: sites::sites(&root, &section("site_defaults"), role),
+            maintenance: maintenance::maintenance(&root),
         };
         root.refuse_unknown();
 
@@ -305,6 +318,8 @@ fn check(table: &Table) -> Check {
         max_lateness: table.duration("max_lateness", MILLISECOND * 100, HOUR / 2).unwrap_or(SECOND * 5),
         shutdown_grace: table.duration("shutdown_grace", Duration::ZERO, MINUTE * 10).unwrap_or(SECOND * 10),
         outbox: table.integer("outbox", 1_000, 10_000_000u32).map_or(100_000, |n| n as usize),
+        backfill: table.duration("backfill", Duration::ZERO, HOUR * 24 * 7).unwrap_or(HOUR),
+        sentinels: sentinels(table),
         ca: table.file("ca"),
         deny_addresses: table
             .list("deny_addresses", 256)
@@ -325,6 +340,18 @@ fn check(table: &Table) -> Check {
     };
     table.refuse_unknown();
     check
+}
+
+fn sentinels(table: &Table) -> Vec<Sentinel> {
+    let Some(entry) = table.get("sentinels").filter(|entry| !entry.is_empty_array()) else {
+        return Vec::new();
+    };
+    let items = table.list("sentinels", MAX_SENTINELS).unwrap_or_default();
+    if items.len() == 1 {
+        // With one only, its own trouble would hide that of every site.
+        return entry.refuse("has one entry: expected none, or at least 2").unwrap_or_default();
+    }
+    items.iter().filter_map(|item| item.parse(str::parse)).collect()
 }
 
 fn network(text: &str) -> Result<ipnet::IpNet, String> {

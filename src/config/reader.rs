@@ -297,6 +297,10 @@ impl Entry<'_> {
         if duration < min || duration > max { self.out_of_range(&expected) } else { Some(duration) }
     }
 
+    pub fn is_empty_array(&self) -> bool {
+        self.value.as_array().is_some_and(<[Value]>::is_empty)
+    }
+
     fn integer(&self) -> Option<i128> {
         match self.value {
             Value::Num(_, Num::F32(_) | Num::F64(_)) => None,

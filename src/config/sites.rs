@@ -56,10 +56,14 @@ pub(super) fn sites(root: &Table, defaults: &Table, role: Role) -> Vec<Arc<Site>
     sites
 }
 
-fn schedule(table: &Table, schedules: &mut Schedules) -> Option<Schedule> {
+pub(super) fn schedule(
+    table: &Table,
+    expected: &str,
+    parse: impl FnOnce(&str, &str) -> Result<Schedule, ScheduleError>,
+) -> Option<Schedule> {
     let timezone = table.get("timezone");
     let Some(expression) = table.get("schedule") else {
-        table.missing("schedule", "a cron expression, here or in site_defaults");
+        table.missing("schedule", expected);
         return None;
     };
     let text = expression.text(MAX_EXPRESSION)?;
@@ -67,7 +71,7 @@ fn schedule(table: &Table, schedules: &mut Schedules) -> Option<Schedule> {
         Some(entry) => entry.text(MAX_TEXT)?,
         None => "UTC".to_owned(),
     };
-    match schedules.get(&text, &zone) {
+    match parse(&text, &zone) {
         Ok(schedule) => Some(schedule),
         Err(error) => {
             // The path names the key already.
@@ -92,7 +96,9 @@ fn site(table: &Table, schedules: &mut Schedules) -> Option<Site> {
             None
         }
     };
-    let schedule = schedule(table, schedules);
+    let schedule = schedule(table, "a cron expression, here or in site_defaults", |expression, timezone| {
+        schedules.get(expression, timezone)
+    });
     let options = options(table);
     let (name, url, schedule) = (name?, url?, schedule?);
     let shortest = schedule.shortest_interval();
@@ -106,6 +112,14 @@ fn site(table: &Table, schedules: &mut Schedules) -> Option<Site> {
             "may take {} (timeout × (1 + retries) + pauses), but its schedule \"{}\" has instants {} apart: \
              expected a shorter timeout or a rarer schedule",
             show_duration(budget),
+            site.schedule.expression(),
+            show_duration(shortest),
+        ));
+    }
+    if !site.spread.is_zero() && site.spread >= shortest {
+        table.fault(format!(
+            "has a spread of {}, but its schedule \"{}\" has instants {} apart: expected a shorter spread",
+            show_duration(site.spread),
             site.schedule.expression(),
             show_duration(shortest),
         ));
@@ -146,6 +160,7 @@ struct Options {
     labels: Option<BTreeMap<String, String>>,
     method: Option<Method>,
     headers: Option<Vec<(String, String)>>,
+    spread: Option<Duration>,
     timeout: Option<Duration>,
     retries: Option<u16>,
     retry_pause: Option<Duration>,
@@ -161,6 +176,7 @@ fn options(table: &Table) -> Options {
         labels: table.texts("labels", MAX_LABELS, MAX_TEXT).map(|pairs| pairs.into_iter().collect()),
         method: table.get("method").and_then(|entry| method(&entry)),
         headers: table.texts("headers", 32, 4_096).map(|pairs| check_headers(table, pairs)),
+        spread: table.duration("spread", Duration::ZERO, MINUTE * 30),
         timeout: table.duration("timeout", MILLISECOND, MINUTE * 10),
         retries: table.integer("retries", 0, 5u16),
         retry_pause: table.duration("retry_pause", Duration::ZERO, MINUTE),
@@ -182,6 +198,7 @@ impl Options {
         set(&mut site.labels, self.labels);
         set(&mut site.method, self.method);
         set(&mut site.headers, self.headers);
+        set(&mut site.spread, self.spread);
         set(&mut site.timeout, self.timeout);
         set(&mut site.retries, self.retries);
         set(&mut site.retry_pause, self.retry_pause);

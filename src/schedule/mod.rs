@@ -50,3 +50,5 @@ pub use planner::{BATCH, Backlog, Due, Entry, HORIZON, Planner, Skipped};
 pub use scheduler::Scheduler;
 #[cfg(feature = "check")]
 pub use timer::SchedulerError;
+#[cfg(feature = "check")]
+pub(crate) use timer::{Agenda, Timer};

@@ -36,6 +36,31 @@ fn client(config: &Kafka) -> ClientConfig {
         .set("socket.keepalive.enable", "true")
         // A missing topic is an error to report, not one to create.
         .set("allow.auto.create.topics", "false");
+    let protocol = match (&config.tls, &config.sasl) {
+        (None, None) => "plaintext",
+        (Some(_), None) => "ssl",
+        (None, Some(_)) => "sasl_plaintext",
+        (Some(_), Some(_)) => "sasl_ssl",
+    };
+    client.set("security.protocol", protocol);
+    if let Some(tls) = &config.tls {
+        let files = [
+            ("ssl.ca.location", &tls.ca),
+            ("ssl.certificate.location", &tls.certificate),
+            ("ssl.key.location", &tls.key),
+        ];
+        for (setting, file) in files {
+            if let Some(file) = file {
+                client.set(setting, file.to_string_lossy());
+            }
+        }
+    }
+    if let Some(sasl) = &config.sasl {
+        client
+            .set("sasl.mechanism", &sasl.mechanism)
+            .set("sasl.username", &sasl.username)
+            .set("sasl.password", sasl.password.reveal());
+    }
     client
 }
 

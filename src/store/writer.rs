@@ -236,13 +236,12 @@ impl Session<'_> {
             Err(error) => return Err(error.into()),
         }
         for mut batch in batches.into_values().filter(|batch| batch.records > 0) {
-            batch.finish();
-            self.store(&batch)?;
+            self.store(&mut batch)?;
         }
         Ok(())
     }
 
-    fn store(&mut self, batch: &Batch) -> Result<(), StoreError> {
+    fn store(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
         let Some(held) = self.held.get_mut(&batch.partition) else { return Ok(()) };
         let claim = held.claim;
         held.recent.0 += batch.records;
@@ -269,7 +268,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn try_store(&mut self, claim: Claim, batch: &Batch) -> Result<Committed, StoreError> {
+    fn try_store(&mut self, claim: Claim, batch: &mut Batch) -> Result<Committed, StoreError> {
         let mut pause = Duration::from_millis(5);
         let mut tries = 1;
         loop {

@@ -99,7 +99,7 @@ fn probe_any(config: &Kafka) -> Result<(), KafkaError> {
             Ok(Versions { oldest_fetch: 0, oldest_offsets: 0 }) => return Ok(()),
             Ok(_) => return Err(KafkaError::UnsupportedBroker { broker: broker.clone() }),
             Err(Refusal::Tls(problem)) => {
-                return Err(KafkaError::Security { broker: broker.clone(), detail: problem });
+                return Err(KafkaError::Security { brokers: broker.clone(), detail: problem });
             }
             Err(Refusal::Io(error)) => detail = error.to_string(),
         }

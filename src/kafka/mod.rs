@@ -214,10 +214,10 @@ pub enum KafkaError {
     #[error("{0}")]
     Config(String),
     /// The broker and this client do not trust each other: a wrong CA, name, certificate, user or password.
-    #[error("broker {broker} and webmon do not agree: {detail}")]
+    #[error("{brokers} and webmon do not trust each other: {detail}")]
     Security {
-        /// The broker.
-        broker: String,
+        /// The broker, or those configured.
+        brokers: String,
         /// What TLS or SASL said.
         detail: String,
     },

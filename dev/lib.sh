@@ -12,6 +12,7 @@
 # shellcheck disable=SC2034  # the variables set here are used by the scripts
 ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 DEV_DIR=$ROOT/.dev
+CERTS_DIR=$ROOT/.dev/certs
 JAVA=
 PG_BIN=
 LOCK_FD=
@@ -203,6 +204,12 @@ java_major() {
     local text
     text=$("$1" -version 2>&1 || true)
     if [[ $text =~ version\ \"([0-9]+) ]]; then echo "${BASH_REMATCH[1]}"; else echo 0; fi
+}
+
+need_openssl() {
+    have openssl && return 0
+    apt_install "making certificates" openssl
+    have openssl || die "no openssl on the PATH, even after installing openssl"
 }
 
 need_maven() {

@@ -442,7 +442,8 @@ postgres_pid() {
     echo "$pid"
 }
 
-postgres_answers() { "$PG_BIN/pg_isready" -q -h 127.0.0.1 -p "$1" -t 3; }
+# With names that exist, or the server logs a refusal each time.
+postgres_answers() { "$PG_BIN/pg_isready" -q -U webmon -d postgres -h 127.0.0.1 -p "$1" -t 3; }
 
 # start_postgres DIR PORT: makes the cluster if there's none, starts it on
 # 127.0.0.1:PORT, waits until it answers.  Its superuser is `webmon`.

@@ -13,9 +13,15 @@
 ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 DEV_DIR=$ROOT/.dev
 CERTS_DIR=$ROOT/.dev/certs
+ENV_FILE=$DEV_DIR/env
+KAFKA_DIR=$DEV_DIR/kafka
+KAFKA39_DIR=$DEV_DIR/kafka39
+POSTGRES_DIR=$DEV_DIR/postgres
 JAVA=
 PG_BIN=
 LOCK_FD=
+USE_FD=
+STEP=
 
 # The oldest Java that a Kafka 4 broker runs on.
 JAVA_MIN=17
@@ -132,6 +138,14 @@ apt_install() {
 apt_get() {
     without_lock env DEBIAN_FRONTEND=noninteractive \
         apt-get -o DPkg::Lock::Timeout=120 "$@" </dev/null
+}
+
+# need_rust: a toolchain isn't installed for anyone, as rustup asks for choices.
+need_rust() {
+    local bin=${CARGO_HOME:-${HOME:-/root}/.cargo}/bin
+    # Where rustup puts it; a shell that is no login shell may not know.
+    have cargo || [[ ! -x $bin/cargo ]] || PATH=$bin:$PATH
+    have cargo || die "no cargo on the PATH; install a Rust toolchain, as from https://rustup.rs"
 }
 
 # need_build_tools: what cargo needs besides the Rust toolchain; librdkafka is
@@ -334,6 +348,74 @@ stop_pid() {
     rm -f -- "$pidfile"
 }
 
+# -------------------------------------------------------------- long steps
+
+# run_step cmd...: its exit status.  Bash puts a signal's trap off until the
+# foreground command ends, but not while it waits for one in the background; and
+# a session of its own lets end_step reach all processes of cmd.
+run_step() {
+    local status=0
+    exec_daemon "$@" </dev/null &
+    STEP=$!
+    wait "$STEP" || status=$?
+    STEP=
+    return "$status"
+}
+
+# end_step: for the EXIT trap; ends the step that a signal has interrupted.
+# Cargo's compilers outlive it, so its group is ended, not only itself.
+end_step() {
+    [[ -n $STEP ]] || return 0
+    kill -TERM -- "-$STEP" 2>/dev/null || kill -TERM "$STEP" 2>/dev/null
+    wait_until 90 step_is_gone
+    kill -KILL -- "-$STEP" 2>/dev/null
+    STEP=
+}
+
+step_is_gone() { ! start_time "$STEP" >/dev/null; }
+
+# -------------------------------------------------- the use of the services
+#
+# dev/run and dev/test start services that don't run and stop them in the end,
+# and both may be at work at once.  Each holds a shared lock meanwhile; the last
+# to let go stops what was started for them, which a file `temporary` in the
+# service's directory says.  What a person started with dev/services stays.
+
+# use_services NAME...
+use_services() {
+    make_dir "$DEV_DIR"
+    exec {USE_FD}>>"$DEV_DIR/in-use"
+    flock -s -w 120 "$USE_FD" || die "somebody has been stopping the services for 120s ($DEV_DIR/in-use)"
+    run_step "$ROOT/dev/services" up --temporary "$@"
+}
+
+release_services() {
+    local name names=()
+    [[ -n $USE_FD ]] || return 0
+    if flock -n -x "$USE_FD"; then
+        for name in kafka kafka39 postgres; do
+            [[ ! -e $DEV_DIR/$name/temporary ]] || names+=("$name")
+        done
+        # In a session of its own: an impatient Ctrl-C shall not stop it halfway.
+        [[ ${#names[@]} -eq 0 ]] || without_lock setsid "$ROOT/dev/services" down "${names[@]}"
+    fi
+    exec {USE_FD}>&-
+    USE_FD=
+}
+
+# given_address DIR VALUE: prints VALUE when it names a service other than our
+# own, whose state is in DIR.  A shell that has read .dev/env hands our own
+# address back to us, maybe the one of an earlier run.
+given_address() {
+    local dir=$1 value=$2
+    [[ -n $value ]] || return 1
+    if [[ $value =~ ^(127\.0\.0\.1|postgres://webmon@127\.0\.0\.1):([0-9]+)(/webmon\?sslmode=disable)?$ ]] &&
+        grep -qsx "${BASH_REMATCH[2]}" "$dir/ports-used"; then
+        return 1
+    fi
+    printf '%s\n' "$value"
+}
+
 # -------------------------------------------------------------- PostgreSQL
 
 # A cluster's DIR holds data/, postgres.log and the unix socket.  When we are
@@ -368,7 +450,8 @@ postgres_pid() {
     echo "$pid"
 }
 
-postgres_answers() { "$PG_BIN/pg_isready" -q -h 127.0.0.1 -p "$1" -t 3; }
+# With names that exist, or the server logs a refusal each time.
+postgres_answers() { "$PG_BIN/pg_isready" -q -U webmon -d postgres -h 127.0.0.1 -p "$1" -t 3; }
 
 # start_postgres DIR PORT [CERTS]: makes the cluster if there's none, starts it on
 # 127.0.0.1:PORT, waits until it answers.  Its superuser is `webmon`.  With the

@@ -7,11 +7,9 @@
 //! - A request is written with one `write`, and over TLS one `write` takes at most 16 KiB: larger requests would
 //!   be cut off, so records are sent in requests that fit.
 //! - An answer's length is taken on trust, and a peer that is no broker makes it panic: caught, and an error.
-//! - Why no broker could be reached is not told: a connection of our own asks first, and finds out on the way
-//!   which versions the broker speaks.
+//! - Why no broker could be reached is not told: a [probe](super::probe) asks first, and finds out on the way which
+//!   versions the broker speaks.
 
-use std::io::{Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
@@ -19,15 +17,13 @@ use kafka::client::{
     Compression, FetchOffset, FetchPartition, KafkaClient, ProduceMessage, RequiredAcks, SecurityConfig,
 };
 use kafka::error::{Error as ClientError, KafkaCode};
-use openssl::ssl::{SslConnector, SslFiletype, SslMethod};
 
+use super::probe::{self, CLIENT};
 use super::{
     Consumer, Delivery, FetchLimits, Fetched, KafkaError, OffsetRange, Outgoing, Producer, partition_for,
 };
 use crate::config::Kafka;
 
-/// How long a broker may take to accept a connection and to say which versions it speaks.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a broker may take to have a record in all replicas.
 const ACK_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often the topic's partitions and their leaders are read again.
@@ -43,8 +39,6 @@ const MESSAGE_OVERHEAD: usize = 26;
 const FETCH_BYTES: i32 = 1 << 20;
 const FETCH_BYTES_MAX: i32 = 64 << 20;
 
-const CLIENT: &str = "webmon";
-
 /// A client with the topic's metadata loaded.
 struct Connection {
     client: KafkaClient,
@@ -54,9 +48,12 @@ struct Connection {
 
 /// Connects, and finds out why where that fails.
 fn connect(config: &Kafka) -> Result<Connection, KafkaError> {
-    probe_any(config)?;
+    let answer = probe::ask_any(config)?;
+    if answer.oldest_fetch > 0 || answer.oldest_offsets > 0 {
+        return Err(KafkaError::UnsupportedBroker { broker: answer.broker });
+    }
     let hosts = config.brokers.clone();
-    let mut client = match tls_connector(config)? {
+    let mut client = match probe::tls_connector(config)? {
         Some(connector) => KafkaClient::new_secure(hosts, SecurityConfig::new(connector)),
         None => KafkaClient::new(hosts),
     };
@@ -71,130 +68,6 @@ fn connect(config: &Kafka) -> Result<Connection, KafkaError> {
         Ok(partitions) if partitions > 0 => Ok(Connection { client, partitions, loaded_at: Instant::now() }),
         _ => Err(KafkaError::UnknownTopic { topic: config.topic.clone() }),
     }
-}
-
-fn tls_connector(config: &Kafka) -> Result<Option<SslConnector>, KafkaError> {
-    let Some(tls) = &config.tls else { return Ok(None) };
-    let build = || -> Result<SslConnector, openssl::error::ErrorStack> {
-        let mut builder = SslConnector::builder(SslMethod::tls_client())?;
-        if let Some(ca) = &tls.ca {
-            builder.set_ca_file(ca)?;
-        }
-        if let (Some(certificate), Some(key)) = (&tls.certificate, &tls.key) {
-            builder.set_certificate_chain_file(certificate)?;
-            builder.set_private_key_file(key, SslFiletype::PEM)?;
-            builder.check_private_key()?;
-        }
-        Ok(builder.build())
-    };
-    build().map(Some).map_err(|error| KafkaError::Config(format!("kafka.tls cannot be used: {error}")))
-}
-
-/// Asks the brokers in turn which versions they speak, until one answers.
-fn probe_any(config: &Kafka) -> Result<(), KafkaError> {
-    let connector = tls_connector(config)?;
-    let mut detail = String::new();
-    for broker in &config.brokers {
-        match probe(broker, connector.as_ref()) {
-            Ok(Versions { oldest_fetch: 0, oldest_offsets: 0 }) => return Ok(()),
-            Ok(_) => return Err(KafkaError::UnsupportedBroker { broker: broker.clone() }),
-            Err(Refusal::Tls(problem)) => {
-                return Err(KafkaError::Security { brokers: broker.clone(), detail: problem });
-            }
-            Err(Refusal::Io(error)) => detail = error.to_string(),
-        }
-    }
-    Err(KafkaError::Unreachable { brokers: config.brokers.join(","), detail })
-}
-
-enum Refusal {
-    Io(std::io::Error),
-    Tls(String),
-}
-
-impl From<std::io::Error> for Refusal {
-    fn from(error: std::io::Error) -> Refusal {
-        Refusal::Io(error)
-    }
-}
-
-fn probe(broker: &str, connector: Option<&SslConnector>) -> Result<Versions, Refusal> {
-    let host = broker.rsplit_once(':').map_or(broker, |(host, _)| host);
-    let address = broker
-        .to_socket_addrs()?
-        .next()
-        .ok_or_else(|| std::io::Error::from(std::io::ErrorKind::AddrNotAvailable))?;
-    let stream = TcpStream::connect_timeout(&address, PROBE_TIMEOUT)?;
-    stream.set_read_timeout(Some(PROBE_TIMEOUT))?;
-    stream.set_write_timeout(Some(PROBE_TIMEOUT))?;
-    match connector {
-        None => Ok(ask_versions(stream)?),
-        Some(connector) => match connector.connect(host, stream) {
-            // With TLS 1.3 a refused client certificate shows only when the first answer is read.
-            Ok(stream) => ask_versions(stream).map_err(|error| match error.kind() {
-                std::io::ErrorKind::UnexpectedEof
-                | std::io::ErrorKind::TimedOut
-                | std::io::ErrorKind::WouldBlock => Refusal::Io(error),
-                _ => Refusal::Tls(error.to_string()),
-            }),
-            Err(openssl::ssl::HandshakeError::Failure(failed)) => {
-                let verified = failed.ssl().verify_result();
-                match failed.error().io_error() {
-                    Some(error) => Err(Refusal::Io(std::io::Error::new(error.kind(), error.to_string()))),
-                    None if verified != openssl::x509::X509VerifyResult::OK => {
-                        Err(Refusal::Tls(verified.error_string().to_owned()))
-                    }
-                    None => Err(Refusal::Tls(failed.error().to_string())),
-                }
-            }
-            Err(error) => Err(Refusal::Tls(error.to_string())),
-        },
-    }
-}
-
-/// The oldest versions of two requests that a broker still answers.
-struct Versions {
-    oldest_fetch: i16,
-    oldest_offsets: i16,
-}
-
-/// Sends `ApiVersions` version 0, which every broker answers (protocol guide; KIP-35, KIP-896).
-fn ask_versions(mut stream: impl Read + Write) -> std::io::Result<Versions> {
-    const FETCH: i16 = 1;
-    const LIST_OFFSETS: i16 = 2;
-    const API_VERSIONS: i16 = 18;
-    /// An answer has some 80 entries of 6 bytes; a peer that announces much more is no broker.
-    const LONGEST: usize = 64 * 1024;
-
-    let mut request = Vec::new();
-    request.extend(API_VERSIONS.to_be_bytes());
-    request.extend(0_i16.to_be_bytes());
-    request.extend(1_i32.to_be_bytes());
-    request.extend((CLIENT.len() as i16).to_be_bytes());
-    request.extend(CLIENT.as_bytes());
-    let mut framed = (request.len() as i32).to_be_bytes().to_vec();
-    framed.extend(request);
-    stream.write_all(&framed)?;
-
-    let no_broker =
-        || std::io::Error::new(std::io::ErrorKind::InvalidData, "the peer does not speak Kafka's protocol");
-    let mut length = [0; 4];
-    stream.read_exact(&mut length)?;
-    let length =
-        usize::try_from(i32::from_be_bytes(length)).ok().filter(|length| (10..=LONGEST).contains(length));
-    let mut answer = vec![0; length.ok_or_else(no_broker)?];
-    stream.read_exact(&mut answer)?;
-    // Correlation id, error code and the number of entries come first.
-    let mut versions = Versions { oldest_fetch: i16::MAX, oldest_offsets: i16::MAX };
-    for entry in answer[10..].chunks_exact(6) {
-        let minimum = i16::from_be_bytes([entry[2], entry[3]]);
-        match i16::from_be_bytes([entry[0], entry[1]]) {
-            FETCH => versions.oldest_fetch = minimum,
-            LIST_OFFSETS => versions.oldest_offsets = minimum,
-            _ => {}
-        }
-    }
-    if versions.oldest_fetch == i16::MAX { Err(no_broker()) } else { Ok(versions) }
 }
 
 /// Runs one call of the crate and turns what it makes of trouble into our errors.

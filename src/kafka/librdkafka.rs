@@ -16,7 +16,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::{
     Consumer, Delivery, FetchLimits, Fetched, KafkaError, NewTopic, OffsetRange, Outgoing, Producer,
-    partition_for,
+    partition_for, probe,
 };
 use crate::config::Kafka;
 
@@ -406,6 +406,12 @@ fn partitions(
                 if events.distrusted.swap(false, Ordering::Relaxed) {
                     let detail = events.last_words.lock().unwrap_or_else(PoisonError::into_inner).clone();
                     return Err(KafkaError::Security { brokers: config.brokers.join(","), detail });
+                }
+                // It takes much of what TLS refuses for an absent broker.
+                if config.tls.is_some()
+                    && let Err(distrust @ KafkaError::Security { .. }) = probe::ask_any(config)
+                {
+                    return Err(distrust);
                 }
                 if Instant::now() >= deadline {
                     return Err(error);

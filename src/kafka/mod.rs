@@ -7,6 +7,8 @@ pub mod kafka_rust;
 #[cfg(feature = "librdkafka")]
 pub mod librdkafka;
 mod murmur2;
+#[cfg(any(feature = "librdkafka", feature = "kafka-rust"))]
+mod probe;
 
 use std::time::Duration;
 

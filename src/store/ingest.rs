@@ -235,9 +235,9 @@ impl Ingest {
                 savepoint.commit().map_err(StoreError::database("cannot release a savepoint"))?;
                 Ok(Some(Counts { inserted: copied as i64, ..Counts::default() }))
             }
-            Err(source) => {
-                let conflict = source.code() == Some(&SqlState::UNIQUE_VIOLATION);
-                let error = StoreError::Database { doing: "cannot copy results", source };
+            Err(cause) => {
+                let conflict = cause.code() == Some(&SqlState::UNIQUE_VIOLATION);
+                let error = StoreError::Database { doing: "cannot copy results", cause };
                 if !conflict && error.remedy() != Remedy::Bisect {
                     return Err(error);
                 }

@@ -12,8 +12,7 @@ use clap::{Parser, Subcommand};
 use jiff::Timestamp;
 use webmon::check::{Checker, Pool, PoolOptions, Settings, read_roots};
 use webmon::config::{Check, Config, Role};
-use webmon::kafka::librdkafka::LibrdkafkaProducer;
-use webmon::kafka::{KafkaError, Producer};
+use webmon::kafka::{self, KafkaError};
 use webmon::outbox::{MemoryOutbox, Outbox, Publisher};
 use webmon::result::{CheckResult, Outcome, Record};
 use webmon::schedule::{Entry, Scheduler};
@@ -87,8 +86,8 @@ fn serve(config: &Config) -> anyhow::Result<()> {
     support::stop_on_signals(&shutdown)?;
 
     let outbox = Arc::new(MemoryOutbox::new(config.check.outbox));
-    let publisher = Publisher::start(outbox.clone(), LibrdkafkaProducer::new(&config.kafka), DRAIN)
-        .context("cannot publish")?;
+    let publisher =
+        Publisher::start(outbox.clone(), kafka::producer(&config.kafka)?, DRAIN).context("cannot publish")?;
     let options = PoolOptions {
         threads: config.check.threads,
         queue: config.check.queue,
@@ -121,8 +120,8 @@ fn serve(config: &Config) -> anyhow::Result<()> {
     );
 
     // Checks begin at once; that their results have nowhere to go is worth ending for, an absent broker is not.
-    let fault = match LibrdkafkaProducer::new(&config.kafka).partitions() {
-        Err(error @ KafkaError::UnknownTopic { .. }) => Some(error),
+    let fault = match kafka::producer(&config.kafka).and_then(|mut producer| producer.partitions()) {
+        Err(error) if !matches!(error, KafkaError::Unreachable { .. }) => Some(error),
         Err(error) => {
             log::warn!(error = error.to_string(); "kafka does not answer: results wait");
             None

@@ -15,6 +15,7 @@ DEV_DIR=$ROOT/.dev
 ENV_FILE=$DEV_DIR/env
 KAFKA_DIR=$DEV_DIR/kafka
 POSTGRES_DIR=$DEV_DIR/postgres
+CERTS_DIR=$ROOT/.dev/certs
 JAVA=
 PG_BIN=
 LOCK_FD=
@@ -218,6 +219,12 @@ java_major() {
     if [[ $text =~ version\ \"([0-9]+) ]]; then echo "${BASH_REMATCH[1]}"; else echo 0; fi
 }
 
+need_openssl() {
+    have openssl && return 0
+    apt_install "making certificates" openssl
+    have openssl || die "no openssl on the PATH, even after installing openssl"
+}
+
 need_maven() {
     have mvn && return 0
     apt_install "fetching Kafka's jars" maven
@@ -385,7 +392,7 @@ release_services() {
     local name names=()
     [[ -n $USE_FD ]] || return 0
     if flock -n -x "$USE_FD"; then
-        for name in kafka postgres; do
+        for name in kafka kafka39 postgres; do
             [[ ! -e $DEV_DIR/$name/temporary ]] || names+=("$name")
         done
         # In a session of its own: an impatient Ctrl-C shall not stop it halfway.
@@ -445,17 +452,19 @@ postgres_pid() {
 # With names that exist, or the server logs a refusal each time.
 postgres_answers() { "$PG_BIN/pg_isready" -q -U webmon -d postgres -h 127.0.0.1 -p "$1" -t 3; }
 
-# start_postgres DIR PORT: makes the cluster if there's none, starts it on
-# 127.0.0.1:PORT, waits until it answers.  Its superuser is `webmon`.
+# start_postgres DIR PORT [CERTS]: makes the cluster if there's none, starts it on
+# 127.0.0.1:PORT, waits until it answers.  Its superuser is `webmon`.  With the
+# certificates of CERTS it takes TLS as well.
 start_postgres() {
-    local dir=$1 port=$2
+    local dir=$1 port=$2 certs=${3-}
     need_postgres
     make_cluster_dir "$dir"
     init_cluster "$dir" || return 1
     use_cluster_version "$dir" || return 1
     clear_killed_cluster "$dir" || return 1
     keep_one_old_log "$dir/postgres.log"
-    cluster_settings "$dir" "$port" | as_db_user /usr/bin/tee "$dir/data/webmon.conf" >/dev/null
+    [[ -z $certs ]] || copy_tls_files "$dir" "$certs" || return 1
+    { cluster_settings "$dir" "$port"; [[ -z $certs ]] || tls_settings "$dir"; } | write_cluster_file "$dir/data/webmon.conf"
     if ! as_db_user "$PG_BIN/pg_ctl" start -w -t 60 -D "$dir/data" -l "$dir/postgres.log" </dev/null >/dev/null 2>&1 ||
         ! wait_until 30 postgres_answers "$port"; then
         show_log "$dir/postgres.log"
@@ -550,6 +559,46 @@ fsync = on
 log_line_prefix = '%m [%p] %d %a '
 END
 }
+
+# copy_tls_files DIR CERTS: the server reads them as its own user, and no key that
+# others could read.
+copy_tls_files() {
+    local data=$1/data certs=$2
+    write_cluster_file "$data/webmon-ca.pem" <"$certs/ca.pem" &&
+        write_cluster_file "$data/webmon-server.pem" <"$certs/server.pem" &&
+        write_cluster_file "$data/webmon-server.key" <"$certs/server.key" &&
+        { tls_users; cat "$data/pg_hba.conf"; } | write_cluster_file "$data/webmon_hba.conf" &&
+        { echo 'webmon webmon webmon_cert'; cat "$data/pg_ident.conf"; } | write_cluster_file "$data/webmon_ident.conf"
+}
+
+# Two users who must come with TLS, before initdb's lines that trust anyone; the
+# client certificate's name is webmon, which webmon_ident.conf allows for webmon_cert.
+tls_users() {
+    cat <<'END'
+hostssl all webmon_tls  samehost scram-sha-256
+hostssl all webmon_cert samehost cert map=webmon
+host    all webmon_tls,webmon_cert all reject
+local   all webmon_tls,webmon_cert     reject
+END
+}
+
+tls_settings() {
+    local data="${1//\'/\'\'}/data"
+    cat <<END
+ssl = on
+ssl_ca_file = 'webmon-ca.pem'
+ssl_cert_file = 'webmon-server.pem'
+ssl_key_file = 'webmon-server.key'
+hba_file = '$data/webmon_hba.conf'
+ident_file = '$data/webmon_ident.conf'
+END
+}
+
+# write_cluster_file FILE: from stdin, of the server's user and closed to others.
+write_cluster_file() (
+    umask 077
+    as_db_user /usr/bin/tee "$1" >/dev/null
+)
 
 # The server appends to its log for ever; at each start we keep one predecessor.
 keep_one_old_log() { [[ ! -s $1 ]] || mv -f -- "$1" "$1.old"; }

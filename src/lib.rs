@@ -1,4 +1,25 @@
-//! webmon (skeleton)
+//! webmon checks websites on cron schedules and knows, for every scheduled instant, what happened.
+//!
+//! The checking side turns sites into records: [`schedule`] says when, `check` makes the requests on a pool of
+//! threads, `outbox` holds every result until Kafka has acknowledged it. The storing side turns records into
+//! rows: `store` reads Kafka and writes PostgreSQL, with the offset in the transaction of the rows, so that each
+//! result is stored exactly once. The two share only [`config`], [`site`], [`result`] and [`kafka`].
+//!
+//! The programs `webmon-check` and `webmon-store` are made of this library; so can other programs be. It writes
+//! nothing to stdout or stderr, logs through the `log` crate, and never ends the process.
+//!
+//! # Features
+//! | feature | what it brings | default |
+//! |---|---|---|
+//! | `check` | the scheduler, the checks and the outbox | yes |
+//! | `store` | the storing side, over PostgreSQL | yes |
+//! | `librdkafka` | the Kafka client librdkafka | yes |
+//! | `cli` | what the two programs need on top | yes |
+//!
+//! An embedder that only schedules and checks takes `default-features = false, features = ["check"]`.
+
+#![warn(missing_docs)]
+
 #[cfg(feature = "check")]
 pub mod check;
 pub mod config;

@@ -107,7 +107,7 @@ words! {
         Late = "late",
         /// The site's previous check was still running.
         Overlap = "overlap",
-        /// No thread was free and the queue was full.
+        /// The checker lacked a thread, a file descriptor, memory or a port.
         Saturated = "saturated",
         /// The checker was stopped before the check ended.
         Cancelled = "cancelled",
@@ -230,7 +230,7 @@ pub struct CheckResult {
     /// The URL as configured, credentials and query values redacted.
     #[schemars(length(max = MAX_URL))]
     pub url: String,
-    /// The URL that answered, where redirects led elsewhere; redacted likewise.
+    /// The URL requested last, where redirects led elsewhere; redacted likewise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = MAX_URL))]
     pub final_url: Option<String>,
@@ -269,7 +269,8 @@ pub struct CheckResult {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 100, max = 999))]
     pub http_status: Option<u16>,
-    /// Whether the body matched its pattern; null when there is none, or it was not evaluated.
+    /// Whether the body was as its patterns ask (`body` found, `not_body` not found); null when there is none, or
+    /// it was not evaluated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_matched: Option<bool>,
     /// Microseconds to resolve the name.
@@ -689,7 +690,9 @@ impl GapRecord {
 
 /// `text` cut to at most `max` bytes at a character's boundary, NUL characters replaced.
 pub fn truncated(text: &str, max: usize) -> String {
-    text[..text.floor_char_boundary(max)].replace('\0', "\u{fffd}")
+    // Cut twice: what replaces a NUL is longer than it.
+    let replaced = text[..text.floor_char_boundary(max)].replace('\0', "\u{fffd}");
+    replaced[..replaced.floor_char_boundary(max)].to_owned()
 }
 
 fn is_zero(value: &u16) -> bool {

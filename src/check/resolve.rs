@@ -6,10 +6,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use hickory_resolver::TokioResolver;
 use hickory_resolver::config::LookupIpStrategy;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::{ResolverBuilder, TokioResolver};
 use ipnet::IpNet;
 use tokio::runtime::{Builder, Runtime};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
@@ -123,20 +124,25 @@ impl SystemResolver {
     /// [`SetupError::Resolver`] when the configuration cannot be read, [`SetupError::Thread`] when no thread
     /// can be started.
     pub fn new() -> Result<SystemResolver, SetupError> {
+        SystemResolver::built(TokioResolver::builder_tokio().map_err(setup_error)?)
+    }
+
+    fn built(mut builder: ResolverBuilder<TokioRuntimeProvider>) -> Result<SystemResolver, SetupError> {
+        let options = builder.options_mut();
+        options.cache_size = 0;
+        options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("check-dns")
             .enable_all()
             .build()
             .map_err(SetupError::Thread)?;
-        let setup = |error: NetError| SetupError::Resolver(error.to_string());
-        let mut builder = TokioResolver::builder_tokio().map_err(setup)?;
-        let options = builder.options_mut();
-        options.cache_size = 0;
-        options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-        let resolver = builder.build().map_err(setup)?;
-        Ok(SystemResolver { resolver, runtime })
+        Ok(SystemResolver { resolver: builder.build().map_err(setup_error)?, runtime })
     }
+}
+
+fn setup_error(error: NetError) -> SetupError {
+    SetupError::Resolver(error.to_string())
 }
 
 impl Resolve for SystemResolver {
@@ -259,6 +265,11 @@ fn denied(rules: &[IpNet], address: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::UdpSocket;
+    use std::thread;
+
+    use hickory_resolver::config::{NameServerConfig, ResolverConfig};
+
     use super::*;
 
     #[test]
@@ -271,6 +282,58 @@ mod tests {
         for host in ["invalid", "no-such-name.invalid", "no-such-name.invalid."] {
             assert!(matches!(resolver.resolve(host, Duration::ZERO), Err(ResolveError::NxDomain)), "{host}");
         }
+    }
+
+    /// A name server on loopback that answers by the name's first label. Returns its port.
+    fn name_server() -> u16 {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = socket.local_addr().unwrap().port();
+        thread::spawn(move || {
+            let mut query = [0; 512];
+            while let Ok((length, peer)) = socket.recv_from(&mut query) {
+                // RFC 1035, section 4.1: a header of 12 bytes, then the name as labels, type and class.
+                let name_end = 12 + query[12..length].iter().position(|byte| *byte == 0).unwrap() + 1;
+                let label = &query[13..13 + usize::from(query[12])];
+                let is_a = query[name_end..name_end + 2] == [0, 1];
+                let (code, answers) = match label {
+                    b"two" if is_a => (0, 2),
+                    b"two" | b"none" => (0, 0),
+                    b"missing" => (3, 0),
+                    b"broken" => (2, 0),
+                    b"refusing" => (5, 0),
+                    _ => continue,
+                };
+                let mut answer = query[..2].to_vec();
+                answer.extend([0x81, 0x80 | code, 0, 1, 0, answers, 0, 0, 0, 0]);
+                answer.extend(&query[12..name_end + 4]);
+                for last in 1..=answers {
+                    answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, last]);
+                }
+                socket.send_to(&answer, peer).unwrap();
+            }
+        });
+        port
+    }
+
+    #[test]
+    fn a_name_servers_answers_keep_their_meaning() {
+        let mut server = NameServerConfig::udp(Ipv4Addr::LOCALHOST.into());
+        server.connections[0].port = name_server();
+        let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
+        let provider = TokioRuntimeProvider::default();
+        let resolver = SystemResolver::built(TokioResolver::builder_with_config(config, provider)).unwrap();
+        let resolve = |host| resolver.resolve(host, Duration::from_secs(5));
+
+        let two: Vec<IpAddr> = vec![[127, 0, 0, 1].into(), [127, 0, 0, 2].into()];
+        assert_eq!(resolve("two.example").unwrap(), two);
+        assert!(matches!(resolve("none.example"), Err(ResolveError::NoAddress)));
+        assert!(matches!(resolve("missing.example"), Err(ResolveError::NxDomain)));
+        assert!(matches!(resolve("broken.example"), Err(ResolveError::ServFail)));
+        assert!(matches!(resolve("refusing.example"), Err(ResolveError::Refused)));
+        let long = format!("{}.example", "a".repeat(64));
+        assert!(matches!(resolve(&long), Err(ResolveError::BadName)));
+        let silent = resolver.resolve("silent.example", Duration::from_millis(200));
+        assert!(matches!(silent, Err(ResolveError::Timeout)), "{silent:?}");
     }
 
     #[test]

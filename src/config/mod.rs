@@ -60,6 +60,43 @@ pub struct Kafka {
     pub brokers: Vec<String>,
     /// The topic of the results. Default: `webmon.check-results.v1`.
     pub topic: String,
+    /// The client library. Default: librdkafka.
+    pub client: KafkaClient,
+    /// `[kafka.tls]`: its presence turns TLS on.
+    pub tls: Option<KafkaTls>,
+    /// `[kafka.sasl]`: user and password; over TLS where `tls` is there too.
+    pub sasl: Option<Sasl>,
+}
+
+/// The client library that speaks to Kafka.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KafkaClient {
+    /// librdkafka: any broker from 0.11 on, TLS and SASL.
+    Librdkafka,
+    /// kafka-rust: brokers up to 3.9, TLS, no SASL.
+    KafkaRust,
+}
+
+/// `[kafka.tls]`: files in PEM.
+#[derive(Clone, Debug)]
+pub struct KafkaTls {
+    /// The CA certificates to trust; the system's by default. At Aiven: `ca.pem`.
+    pub ca: Option<PathBuf>,
+    /// The client's certificate, where the broker asks for one. At Aiven: `service.cert`.
+    pub certificate: Option<PathBuf>,
+    /// The certificate's private key, not encrypted. At Aiven: `service.key`.
+    pub key: Option<PathBuf>,
+}
+
+/// `[kafka.sasl]`
+#[derive(Clone, Debug)]
+pub struct Sasl {
+    /// `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`.
+    pub mechanism: String,
+    /// The user.
+    pub username: String,
+    /// The password, from `password` or the first line of `password_file`.
+    pub password: Secret,
 }
 
 /// `[postgres]`: where the results are stored.
@@ -67,8 +104,14 @@ pub struct Kafka {
 pub struct Postgres {
     /// `postgres://user:password@host:port/database?sslmode=…`, or libpq's `key=value` form.
     pub url: Secret,
+    /// The password, from the first line of `password_file`, where the URL has none.
+    pub password: Option<Secret>,
     /// A file of CA certificates (PEM) for `sslmode=verify-ca` and `verify-full`; the system's by default.
     pub ca: Option<PathBuf>,
+    /// The client's certificate (PEM), where the server asks for one.
+    pub certificate: Option<PathBuf>,
+    /// The certificate's private key (PEM, PKCS #8, not encrypted).
+    pub key: Option<PathBuf>,
 }
 
 /// `[check]`: the checking side.
@@ -269,8 +312,92 @@ fn kafka(table: &Table) -> Kafka {
         }
         Some(text)
     });
+    let client = table.get("client").and_then(|entry| match entry.text(MAX_TEXT)?.as_str() {
+        "librdkafka" if cfg!(feature = "librdkafka") => Some(KafkaClient::Librdkafka),
+        "kafka-rust" if cfg!(feature = "kafka-rust") => Some(KafkaClient::KafkaRust),
+        name @ ("librdkafka" | "kafka-rust") => entry.refuse(format_args!(
+            "{name:?} is not built in: expected the other client, or a build with this one"
+        )),
+        other => {
+            entry.refuse(format_args!("{other:?} is unknown: expected \"librdkafka\" or \"kafka-rust\""))
+        }
+    });
+    let default_client =
+        if cfg!(feature = "librdkafka") { KafkaClient::Librdkafka } else { KafkaClient::KafkaRust };
+    let client = client.unwrap_or(default_client);
+    let tls = table.table("tls").map(|table| kafka_tls(&table));
+    let sasl = table.table("sasl").and_then(|table| sasl(&table));
+    if sasl.is_some() && client == KafkaClient::KafkaRust {
+        table.fault(
+            ".sasl cannot be used with client \"kafka-rust\": expected client = \"librdkafka\"".to_owned(),
+        );
+    }
     table.refuse_unknown();
-    Kafka { brokers, topic: topic.unwrap_or_else(|| "webmon.check-results.v1".to_owned()) }
+    let topic = topic.unwrap_or_else(|| "webmon.check-results.v1".to_owned());
+    Kafka { brokers, topic, client, tls, sasl }
+}
+
+fn kafka_tls(table: &Table) -> KafkaTls {
+    let tls =
+        KafkaTls { ca: table.file("ca"), certificate: table.file("certificate"), key: table.file("key") };
+    certificate_and_key(table, tls.certificate.as_ref(), tls.key.as_ref());
+    table.refuse_unknown();
+    tls
+}
+
+fn certificate_and_key(table: &Table, certificate: Option<&PathBuf>, key: Option<&PathBuf>) {
+    match (certificate, key) {
+        (Some(_), None) => table.missing("key", "the private key of the certificate"),
+        (None, Some(_)) => table.missing("certificate", "the certificate of the key"),
+        _ => {}
+    }
+}
+
+fn sasl(table: &Table) -> Option<Sasl> {
+    let mechanism = match table.get("mechanism") {
+        None => {
+            table.missing("mechanism", "\"SCRAM-SHA-256\", \"SCRAM-SHA-512\" or \"PLAIN\"");
+            None
+        }
+        Some(entry) => entry.text(MAX_TEXT).and_then(|text| match text.as_str() {
+            "PLAIN" | "SCRAM-SHA-256" | "SCRAM-SHA-512" => Some(text),
+            other => entry.refuse(format_args!(
+                "{other:?} is unknown: expected \"SCRAM-SHA-256\", \"SCRAM-SHA-512\" or \"PLAIN\""
+            )),
+        }),
+    };
+    let username = match table.get("username") {
+        None => {
+            table.missing("username", "a text");
+            None
+        }
+        Some(entry) => entry.text(MAX_TEXT),
+    };
+    let password = match (table.get("password"), password_file(table)) {
+        (Some(entry), None) => entry.secret(),
+        (None, Some(password)) => password,
+        (Some(entry), Some(_)) => entry.refuse("stands beside password_file: expected one of them"),
+        (None, None) => {
+            table.missing("password", "a text, or password_file");
+            None
+        }
+    };
+    table.refuse_unknown();
+    Some(Sasl { mechanism: mechanism?, username: username?, password: password? })
+}
+
+/// The first line of the file that `password_file` names: none without the key, none within after a fault.
+fn password_file(table: &Table) -> Option<Option<Secret>> {
+    let entry = table.get("password_file")?;
+    let path = table.file("password_file")?;
+    Some(match std::fs::read_to_string(&path) {
+        Ok(text) => match text.lines().next().filter(|line| !line.is_empty()) {
+            Some(line) => Some(Secret::new(line)),
+            None => entry
+                .refuse(format_args!("{:?} has no password in its first line", path.display().to_string())),
+        },
+        Err(error) => entry.refuse(format_args!("{:?} cannot be read: {error}", path.display().to_string())),
+    })
 }
 
 fn broker(text: &str) -> Result<String, String> {
@@ -291,9 +418,11 @@ fn postgres(table: &Table, role: Role) -> Postgres {
     if url.is_none() && role == Role::Store && !table.raw().contains_key("url") {
         table.missing("url", "\"postgres://user@host:5432/database\"");
     }
-    let ca = table.file("ca");
+    let password = password_file(table).flatten();
+    let (ca, certificate, key) = (table.file("ca"), table.file("certificate"), table.file("key"));
+    certificate_and_key(table, certificate.as_ref(), key.as_ref());
     table.refuse_unknown();
-    Postgres { url: Secret::new(url.unwrap_or_default()), ca }
+    Postgres { url: Secret::new(url.unwrap_or_default()), password, ca, certificate, key }
 }
 
 fn check(table: &Table) -> Check {

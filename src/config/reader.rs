@@ -288,6 +288,17 @@ impl Entry<'_> {
         Some(text.clone())
     }
 
+    /// A text that no message quotes.
+    pub fn secret(&self) -> Option<super::Secret> {
+        match self.value {
+            Value::String(_, text) if !text.is_empty() && text.len() <= 4_096 && !text.contains('\0') => {
+                Some(super::Secret::new(text))
+            }
+            Value::String(..) => self.refuse("is out of range: expected 1 to 4096 bytes"),
+            _ => self.refuse("is not a text: expected it in quotes"),
+        }
+    }
+
     pub fn duration(&self, min: Duration, max: Duration) -> Option<Duration> {
         let expected = format!("{} to {}", show_duration(min), show_duration(max));
         let duration = self.value.as_str().and_then(parse_duration);
@@ -374,7 +385,7 @@ pub fn show_duration(duration: Duration) -> String {
 
 fn show_size(bytes: u64) -> String {
     for (unit, size) in [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
-        if bytes >= size && bytes % size == 0 {
+        if bytes >= size && bytes.is_multiple_of(size) {
             return format!("{}{unit}", bytes / size);
         }
     }

@@ -24,6 +24,8 @@ const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// Tries of a batch that the server rolls back through no fault of its own, before the connection is doubted.
 const MAX_TRIES: u32 = 8;
+/// How long apart heartbeats are at most: a partition that was handed over is taken up within this time.
+const BEAT: Duration = Duration::from_secs(1);
 /// How often new partitions are looked for.
 const DISCOVERY: Duration = Duration::from_secs(30);
 /// How often the log says what was stored.
@@ -122,9 +124,10 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    /// Three times a lease: shows up, renews, and takes or gives partitions so that all writers have their share.
+    /// Three times a lease, at least: shows up, renews, and takes or gives partitions so that all writers have
+    /// their share.
     fn beat(&mut self) -> Result<(), StoreError> {
-        if self.beat_at.is_some_and(|at| at.elapsed() < self.claims.lease / 3) {
+        if !self.until_beat().is_zero() {
             return Ok(());
         }
         self.beat_at = Some(Instant::now());
@@ -154,6 +157,11 @@ impl Session<'_> {
         }
         self.report();
         Ok(())
+    }
+
+    fn until_beat(&self) -> Duration {
+        let apart = BEAT.min(self.claims.lease / 3);
+        self.beat_at.map_or(Duration::ZERO, |at| apart.saturating_sub(at.elapsed()))
     }
 
     fn claim(&mut self, count: usize) -> Result<(), StoreError> {
@@ -201,10 +209,7 @@ impl Session<'_> {
             self.reassign = false;
         }
         if self.held.is_empty() {
-            let next_beat = self
-                .beat_at
-                .map_or(Duration::ZERO, |at| (self.claims.lease / 3).saturating_sub(at.elapsed()));
-            self.writer.shutdown.wait(next_beat.min(FETCH_WAIT));
+            self.writer.shutdown.wait(self.until_beat().min(FETCH_WAIT));
             return Ok(());
         }
         let store = self.writer.store;
@@ -213,7 +218,7 @@ impl Session<'_> {
         let limits = FetchLimits {
             records: store.batch_records,
             bytes: store.batch_bytes,
-            wait: FETCH_WAIT.min(self.claims.lease / 3),
+            wait: FETCH_WAIT.min(self.until_beat()),
         };
         let mut batches: BTreeMap<i32, Batch> = BTreeMap::new();
         let held = &self.held;
@@ -231,13 +236,12 @@ impl Session<'_> {
             Err(error) => return Err(error.into()),
         }
         for mut batch in batches.into_values().filter(|batch| batch.records > 0) {
-            batch.finish();
-            self.store(&batch)?;
+            self.store(&mut batch)?;
         }
         Ok(())
     }
 
-    fn store(&mut self, batch: &Batch) -> Result<(), StoreError> {
+    fn store(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
         let Some(held) = self.held.get_mut(&batch.partition) else { return Ok(()) };
         let claim = held.claim;
         held.recent.0 += batch.records;
@@ -264,7 +268,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn try_store(&mut self, claim: Claim, batch: &Batch) -> Result<Committed, StoreError> {
+    fn try_store(&mut self, claim: Claim, batch: &mut Batch) -> Result<Committed, StoreError> {
         let mut pause = Duration::from_millis(5);
         let mut tries = 1;
         loop {

@@ -6,6 +6,7 @@
 pub mod log;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -119,7 +120,7 @@ pub fn config_toml(brokers: &str, topic: &str, postgres: &str, more: &str) -> St
 /// A program of this package, killed in the end.
 pub struct Program {
     pub child: Child,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 /// Starts `binary` (the value of `env!("CARGO_BIN_EXE_…")`) with a configuration file and arguments.
@@ -135,11 +136,12 @@ pub fn program(binary: &str, config: &str, arguments: &[&str]) -> Program {
         .current_dir(directory.path())
         .env_clear()
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
+        // Files, not pipes: nobody reads along, and a full pipe would stop the program.
+        .stdout(File::create(directory.path().join("stdout")).unwrap())
+        .stderr(File::create(directory.path().join("stderr")).unwrap())
         .spawn()
         .unwrap();
-    Program { child, _directory: directory }
+    Program { child, directory }
 }
 
 impl Program {
@@ -151,19 +153,9 @@ impl Program {
 
     /// Waits for the end: exit code (none after a signal), stdout, stderr.
     pub fn finish(mut self) -> (Option<i32>, String, String) {
-        let read = |pipe: Option<Box<dyn std::io::Read + Send>>| {
-            std::thread::spawn(move || {
-                let mut text = String::new();
-                if let Some(mut pipe) = pipe {
-                    let _ = pipe.read_to_string(&mut text);
-                }
-                text
-            })
-        };
-        let out = read(self.child.stdout.take().map(|pipe| Box::new(pipe) as _));
-        let err = read(self.child.stderr.take().map(|pipe| Box::new(pipe) as _));
         let status = self.child.wait().unwrap();
-        (status.code(), out.join().unwrap(), err.join().unwrap())
+        let read = |name| std::fs::read_to_string(self.directory.path().join(name)).unwrap();
+        (status.code(), read("stdout"), read("stderr"))
     }
 }
 

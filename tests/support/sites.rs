@@ -190,15 +190,24 @@ impl BlackHole {
 /// A certificate authority of one's own.
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
+    /// The certificates between a server's and the root, as a server sends them.
+    chain: Vec<CertificateDer<'static>>,
 }
 
 impl Authority {
     pub fn new(name: &str) -> Authority {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, name);
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        Authority { issuer }
+        let key = KeyPair::generate().unwrap();
+        let issuer = CertifiedIssuer::self_signed(authority_params(name), key).unwrap();
+        Authority { issuer, chain: Vec::new() }
+    }
+
+    /// An authority that this one vouches for.
+    pub fn intermediate(&self, name: &str) -> Authority {
+        let key = KeyPair::generate().unwrap();
+        let issuer = CertifiedIssuer::signed_by(authority_params(name), key, &self.issuer).unwrap();
+        let mut chain = vec![issuer.der().clone()];
+        chain.extend_from_slice(&self.chain);
+        Authority { issuer, chain }
     }
 
     pub fn root(&self) -> CertificateDer<'static> {
@@ -213,15 +222,24 @@ impl Authority {
     pub fn server(&self, names: &[&str], from_year: i32, to_year: i32) -> Arc<ServerConfig> {
         let key = KeyPair::generate().unwrap();
         let certificate = params(names, from_year, to_year).signed_by(&key, &self.issuer).unwrap();
-        server_config(certificate.der().clone(), &key)
+        let mut chain = vec![certificate.der().clone()];
+        chain.extend_from_slice(&self.chain);
+        server_config(chain, &key)
     }
+}
+
+fn authority_params(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(DnType::CommonName, name);
+    params
 }
 
 /// A server's certificate signed by its own key.
 pub fn self_signed(names: &[&str]) -> Arc<ServerConfig> {
     let key = KeyPair::generate().unwrap();
     let certificate = params(names, 2020, 2040).self_signed(&key).unwrap();
-    server_config(certificate.der().clone(), &key)
+    server_config(vec![certificate.der().clone()], &key)
 }
 
 fn params(names: &[&str], from_year: i32, to_year: i32) -> CertificateParams {
@@ -233,13 +251,13 @@ fn params(names: &[&str], from_year: i32, to_year: i32) -> CertificateParams {
     params
 }
 
-fn server_config(certificate: CertificateDer<'static>, key: &KeyPair) -> Arc<ServerConfig> {
+fn server_config(chain: Vec<CertificateDer<'static>>, key: &KeyPair) -> Arc<ServerConfig> {
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
+        .with_single_cert(chain, key)
         .unwrap();
     Arc::new(config)
 }

@@ -1,0 +1,360 @@
+//! The two programs, real Kafka and real PostgreSQL, with real signals.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use httpmock::prelude::*;
+use serde_json::json;
+use support::{Database, Program, config_toml, database, program, result, unique, value, wait_until};
+use webmon::config::Config;
+use webmon::kafka::librdkafka::{LibrdkafkaConsumer, LibrdkafkaProducer, create_topic};
+use webmon::kafka::{Consumer, Delivery, NewTopic, Outgoing, Producer};
+use webmon::result::Outcome;
+
+const STORE: &str = env!("CARGO_BIN_EXE_webmon-store");
+const CHECK: &str = env!("CARGO_BIN_EXE_webmon-check");
+
+/// A topic of its own and a database of its own, and the configuration that names both.
+struct Pipeline {
+    brokers: String,
+    topic: String,
+    database: Database,
+    partitions: i32,
+}
+
+fn pipeline(partitions: i32) -> Option<Pipeline> {
+    let (brokers, database) = (support::kafka()?, database()?);
+    let pipeline = Pipeline { brokers, topic: unique("pipeline"), database, partitions };
+    let topic = NewTopic { partitions, replication: 1, retention: Duration::from_secs(86_400) };
+    create_topic(&pipeline.config().kafka, &topic).unwrap();
+    Some(pipeline)
+}
+
+impl Pipeline {
+    fn toml(&self, more: &str) -> String {
+        config_toml(&self.brokers, &self.topic, &self.database.url, more)
+    }
+
+    fn config(&self) -> Config {
+        support::config(&self.brokers, &self.topic, &self.database.url, "")
+    }
+
+    fn store(&self) -> Program {
+        program(STORE, &self.toml(""), &["run"])
+    }
+
+    fn rows(&self) -> i64 {
+        self.database.number("SELECT count(*) FROM webmon.check_results")
+    }
+
+    /// The sum of the partitions' ends in Kafka.
+    fn log_end(&self) -> i64 {
+        let mut consumer = LibrdkafkaConsumer::new(&self.config().kafka).unwrap();
+        (0..self.partitions).map(|partition| consumer.offsets(partition).unwrap().end).sum()
+    }
+
+    fn stored_end(&self) -> i64 {
+        self.database.number("SELECT coalesce(sum(next_offset), 0)::bigint FROM webmon.partition_offsets")
+    }
+
+    /// Rows = records, none twice, none dead, offsets at the log's end, and a ledger without a hole.
+    fn assert_exactly_once(&self, records: i64) {
+        let end = self.log_end();
+        wait_until("the store has caught up", || self.stored_end() == end);
+        assert_eq!(self.rows(), records);
+        let ledger = self.database.json(
+            "SELECT sum(records)::bigint AS records, sum(to_offset - from_offset)::bigint AS offsets, \
+             sum(inserted)::bigint AS inserted, sum(duplicate)::bigint AS duplicate, sum(dead)::bigint AS dead \
+             FROM webmon.ingest_batches",
+        );
+        let expected =
+            json!({"records": records, "offsets": end, "inserted": records, "duplicate": 0, "dead": 0});
+        assert_eq!(ledger, [expected]);
+        let holes = "SELECT count(*) FROM (
+                SELECT from_offset, lag(to_offset, 1, 0::bigint) OVER (PARTITION BY partition ORDER BY from_offset) AS before
+                FROM webmon.ingest_batches) q
+            WHERE from_offset <> before";
+        assert_eq!(self.database.number(holes), 0);
+    }
+}
+
+/// Produces distinct results of 50 sites until told to stop; returns how many.
+fn produce_until(pipeline: &Pipeline, stop: &AtomicBool) -> i64 {
+    let mut producer = LibrdkafkaProducer::new(&pipeline.config().kafka);
+    let mut produced = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let records: Vec<Outgoing> = (produced..produced + 100)
+            .map(|n| {
+                let site = format!("site-{}", n % 50);
+                Outgoing { key: site.clone(), value: value(result(&site, n / 50, Outcome::Success)) }
+            })
+            .collect();
+        for delivery in producer.produce(&records) {
+            assert!(matches!(delivery, Delivery::Delivered), "{delivery:?}");
+        }
+        produced += 100;
+    }
+    produced
+}
+
+/// A number below `bound`, from a seed that a failure shows.
+fn random(seed: &mut u64, bound: u64) -> u64 {
+    // xorshift64 (Marsaglia, 2003)
+    *seed ^= *seed << 13;
+    *seed ^= *seed >> 7;
+    *seed ^= *seed << 17;
+    *seed % bound
+}
+
+fn pause(millis: u64) {
+    let until = Instant::now() + Duration::from_millis(millis);
+    while let Some(left) = until.checked_duration_since(Instant::now()) {
+        std::thread::park_timeout(left);
+    }
+}
+
+#[test]
+fn a_killed_writer_neither_loses_nor_repeats_a_row() {
+    let Some(pipeline) = pipeline(4) else { return };
+    let mut seed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() as u64 | 1;
+    eprintln!("seed {seed}");
+    let stop = AtomicBool::new(false);
+    let produced = std::thread::scope(|scope| {
+        let producer = scope.spawn(|| produce_until(&pipeline, &stop));
+        let mut writers = [pipeline.store(), pipeline.store()];
+        for _ in 0..40 {
+            pause(50 + random(&mut seed, 700));
+            let victim = random(&mut seed, 2) as usize;
+            writers[victim].child.kill().unwrap();
+            writers[victim].child.wait().unwrap();
+            writers[victim] = pipeline.store();
+        }
+        stop.store(true, Ordering::Relaxed);
+        let produced = producer.join().unwrap();
+        assert!(pipeline.database.number("SELECT max(epoch) FROM webmon.partition_offsets") > 10);
+        pipeline.assert_exactly_once(produced);
+        produced
+    });
+    assert!(produced > 1_000, "only {produced} records arrived meanwhile");
+}
+
+#[test]
+fn a_frozen_writer_is_replaced_and_commits_nothing_when_it_wakes() {
+    let Some(pipeline) = pipeline(4) else { return };
+    let stop = AtomicBool::new(false);
+    let produced = std::thread::scope(|scope| {
+        let producer = scope.spawn(|| produce_until(&pipeline, &stop));
+        let (frozen, _other) = (pipeline.store(), pipeline.store());
+        wait_until("both hold partitions", || {
+            pipeline.database.number("SELECT count(DISTINCT owner) FROM webmon.partition_offsets") == 2
+        });
+        for _ in 0..5 {
+            frozen.signal("STOP");
+            wait_until("one writer holds all", || {
+                pipeline.database.number(
+                    "SELECT count(DISTINCT owner) FROM webmon.partition_offsets WHERE lease_until > now()",
+                ) == 1
+            });
+            let rows = pipeline.rows();
+            wait_until("rows go on arriving", || pipeline.rows() > rows + 500);
+            frozen.signal("CONT");
+            wait_until("both hold partitions again", || {
+                pipeline.database.number(
+                    "SELECT count(DISTINCT owner) FROM webmon.partition_offsets WHERE lease_until > now()",
+                ) == 2
+            });
+        }
+        stop.store(true, Ordering::Relaxed);
+        let produced = producer.join().unwrap();
+        pipeline.assert_exactly_once(produced);
+        produced
+    });
+    assert!(produced > 1_000);
+}
+
+#[test]
+fn a_writer_told_to_stop_hands_over_at_once() {
+    let Some(pipeline) = pipeline(4) else { return };
+    // A lease much longer than this test may wait.
+    let toml = pipeline.toml("").replace("500ms", "5m");
+    let leaving = program(STORE, &toml, &["run"]);
+    wait_until("it holds all", || {
+        pipeline.database.number("SELECT count(owner) FROM webmon.partition_offsets") == 4
+    });
+    let staying = program(STORE, &toml, &["run"]);
+    wait_until("they share evenly", || {
+        let sql = "SELECT array_agg(n ORDER BY n) AS n FROM (SELECT count(*) AS n FROM webmon.partition_offsets WHERE owner IS NOT NULL GROUP BY owner) q";
+        pipeline.database.json(sql) == [json!({"n": [2, 2]})]
+    });
+    leaving.signal("TERM");
+    let (code, _, log) = leaving.finish();
+    assert_eq!(code, Some(0), "{log}");
+    let (key, value) = ("site-1".to_owned(), value(result("site-1", 0, Outcome::Success)));
+    LibrdkafkaProducer::new(&pipeline.config().kafka).produce(&[Outgoing { key, value }]);
+    wait_until("the other one holds all", || {
+        pipeline.database.number("SELECT count(owner) FROM webmon.partition_offsets") == 4
+    });
+    pipeline.assert_exactly_once(1);
+    staying.signal("INT");
+    assert_eq!(staying.finish().0, Some(0));
+    assert_eq!(pipeline.database.number("SELECT count(owner) FROM webmon.partition_offsets"), 0);
+    assert_eq!(pipeline.database.number("SELECT count(*) FROM webmon.writers"), 0);
+}
+
+#[test]
+fn a_missing_topic_is_one_exact_error_that_says_what_to_do() {
+    let Some(pipeline) = pipeline(1) else { return };
+    let site = "[[site]]\nname = \"a\"\nurl = \"http://127.0.0.1:1/\"\nschedule = \"@hourly\"";
+    let toml = config_toml(&pipeline.brokers, "no-such-topic", &pipeline.database.url, site);
+    for (binary, name) in [(STORE, "webmon-store"), (CHECK, "webmon-check")] {
+        let (code, _, log) = program(binary, &toml, &["run"]).finish();
+        assert_eq!(code, Some(1));
+        let last = log.lines().last().unwrap();
+        assert_eq!(
+            last,
+            format!(
+                "{name}: topic \"no-such-topic\" does not exist: create it with \"webmon-store topic create\""
+            )
+        );
+    }
+    let (code, out, _) = program(STORE, &pipeline.toml(""), &["topic", "create", "--if-missing"]).finish();
+    assert_eq!((code, out), (Some(0), format!("topic {:?} exists already\n", pipeline.topic)));
+}
+
+/// Sites of every kind on a local server, as `[[site]]` tables with an instant every second.
+fn sites(server: &MockServer) -> String {
+    server.mock(|when, then| {
+        when.path("/ok");
+        then.status(200).body("an open data platform");
+    });
+    server.mock(|when, then| {
+        when.path("/broken");
+        then.status(503);
+    });
+    server.mock(|when, then| {
+        when.path("/slow");
+        then.status(200).delay(Duration::from_secs(5));
+    });
+    let base = server.base_url();
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let site = |name: &str, url: &str| {
+        format!("[[site]]\nname = {name:?}\nurl = {url:?}\nexpect.body = 'data.*platform'\n")
+    };
+    [
+        "[site_defaults]\nschedule = \"* * * * * *\"\ntimeout = \"500ms\"\n".to_owned(),
+        site("ok", &format!("{base}/ok?token=secret-query").replace("//", "//user:secret-password@")),
+        site("broken", &format!("{base}/broken")),
+        site("slow", &format!("{base}/slow")),
+        site("refusing", &format!("http://{closed}/")),
+        site("no-name", "http://no-such-name.invalid/"),
+    ]
+    .concat()
+}
+
+#[test]
+fn a_site_that_fails_in_any_way_is_a_stored_result_and_every_instant_is_one_row() {
+    let Some(pipeline) = pipeline(3) else { return };
+    let server = MockServer::start();
+    let toml = pipeline.toml(&sites(&server));
+    let store = program(STORE, &toml, &["--log-level", "debug", "run"]);
+    let check = program(CHECK, &toml, &["--log-level", "debug", "run"]);
+    wait_until("every site has 4 results", || {
+        let sql =
+            "SELECT count(*) FROM (SELECT FROM webmon.check_results GROUP BY site_id HAVING count(*) >= 4) q";
+        pipeline.database.number(sql) == 5
+    });
+    check.signal("TERM");
+    let (code, _, check_log) = check.finish();
+    assert_eq!(code, Some(0), "{check_log}");
+    let records = pipeline.log_end();
+    pipeline.assert_exactly_once(records);
+    store.signal("TERM");
+    let (code, _, store_log) = store.finish();
+    assert_eq!(code, Some(0), "{store_log}");
+
+    let kinds = pipeline.database.json(
+        "SELECT DISTINCT site, outcome, error_type, error_detail, http_status FROM webmon.checks \
+         WHERE outcome <> 'missed' ORDER BY site",
+    );
+    let expected = [
+        json!({"site": "broken", "outcome": "failure", "error_type": "expectation_failed", "error_detail": "status", "http_status": 503}),
+        json!({"site": "no-name", "outcome": "failure", "error_type": "dns_error", "error_detail": "nxdomain", "http_status": null}),
+        json!({"site": "ok", "outcome": "success", "error_type": null, "error_detail": null, "http_status": 200}),
+        json!({"site": "refusing", "outcome": "failure", "error_type": "connect_error", "error_detail": "refused", "http_status": null}),
+        json!({"site": "slow", "outcome": "failure", "error_type": "timeout", "error_detail": "response", "http_status": null}),
+    ];
+    assert_eq!(kinds, expected);
+    // What was missed was missed because of the stop, and only at the end.
+    let missed =
+        pipeline.database.json("SELECT DISTINCT error_type FROM webmon.checks WHERE outcome = 'missed'");
+    assert!(missed.is_empty() || missed == [json!({"error_type": "cancelled"})], "{missed:?}");
+    // Link by link: each row but a site's last says when the next one is due, and there it is.
+    let broken_links = "SELECT count(*) FROM (
+            SELECT next_at, lead(scheduled_at) OVER (PARTITION BY site ORDER BY scheduled_at) AS following
+            FROM webmon.checks) q
+        WHERE following IS NOT NULL AND next_at IS DISTINCT FROM following";
+    assert_eq!(pipeline.database.number(broken_links), 0);
+
+    for secret in ["secret-password", "secret-query"] {
+        assert!(!check_log.contains(secret) && !store_log.contains(secret), "{secret} is in a log");
+        let found = format!("SELECT count(*) FROM webmon.checks c WHERE c::text LIKE '%{secret}%'");
+        assert_eq!(pipeline.database.number(&found), 0, "{secret} is in the database");
+    }
+    let lines: BTreeSet<bool> =
+        check_log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()).collect();
+    assert_eq!(lines, BTreeSet::from([true]), "each line of the log is a JSON object: {check_log}");
+}
+
+#[test]
+fn results_wait_while_kafka_is_away() {
+    let Some(pipeline) = pipeline(1) else { return };
+    let server = MockServer::start();
+    // Taken, but not yet listened on by anything that answers.
+    let gate = TcpListener::bind("127.0.0.1:0").unwrap();
+    let toml =
+        pipeline.toml(&sites(&server)).replace(&pipeline.brokers, &gate.local_addr().unwrap().to_string());
+    let check = program(CHECK, &toml, &["run"]);
+    let first = Instant::now();
+    wait_until("some instants have passed", || first.elapsed() > Duration::from_secs(4));
+    assert_eq!(pipeline.log_end(), 0);
+    let before = jiff::Timestamp::now();
+
+    // From here on the gate leads to the broker; the broker's own address is learnt from it.
+    let brokers = pipeline.brokers.clone();
+    std::thread::spawn(move || {
+        for client in gate.incoming().flatten() {
+            if let Ok(broker) = TcpStream::connect(&brokers) {
+                forward(&client, &broker);
+                forward(&broker, &client);
+            }
+        }
+    });
+    let store = pipeline.store();
+    wait_until("what was checked before is stored", || {
+        let sql =
+            format!("SELECT count(*) FROM webmon.checks WHERE site = 'ok' AND scheduled_at < '{before}'");
+        pipeline.database.number(&sql) >= 3
+    });
+    check.signal("TERM");
+    assert_eq!(check.finish().0, Some(0));
+    pipeline.assert_exactly_once(pipeline.log_end());
+    drop(store);
+}
+
+fn forward(from: &TcpStream, to: &TcpStream) {
+    let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4_096];
+        while let Ok(read @ 1..) = from.read(&mut buffer) {
+            if to.write_all(&buffer[..read]).is_err() {
+                break;
+            }
+        }
+        let _ = to.shutdown(std::net::Shutdown::Both);
+    });
+}

@@ -12,11 +12,10 @@
 # shellcheck disable=SC2034  # the variables set here are used by the scripts
 ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 DEV_DIR=$ROOT/.dev
-CERTS_DIR=$ROOT/.dev/certs
 ENV_FILE=$DEV_DIR/env
 KAFKA_DIR=$DEV_DIR/kafka
-KAFKA39_DIR=$DEV_DIR/kafka39
 POSTGRES_DIR=$DEV_DIR/postgres
+CERTS_DIR=$ROOT/.dev/certs
 JAVA=
 PG_BIN=
 LOCK_FD=

@@ -11,14 +11,20 @@
 //! # Features
 //! | feature | what it brings | default |
 //! |---|---|---|
+//! | `schedule` | the scheduler | with `check` |
 //! | `check` | the scheduler, the checks and the outbox | yes |
 //! | `store` | the storing side, over PostgreSQL | yes |
 //! | `librdkafka` | the Kafka client librdkafka | yes |
 //! | `cli` | what the two programs need on top | yes |
 //!
 //! An embedder that only schedules and checks takes `default-features = false, features = ["check"]`.
+//! `docs/embedding.md` in the repository shows how, and what it costs.
+//!
+//! The crates whose types stand in the public interface are re-exported: [`jiff`], [`url`], [`regex`], [`ipnet`].
 
 #![warn(missing_docs)]
+
+pub use {ipnet, jiff, regex, url};
 
 #[cfg(feature = "check")]
 pub mod check;

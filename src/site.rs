@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use regex::Regex;
 use url::Url;
 
-use crate::schedule::Schedule;
+use crate::schedule::{Entry, Schedule};
 
 /// A site to check. Built by [`crate::config`]; an embedder may start from [`Site::new`].
 #[derive(Clone, Debug)]
@@ -97,6 +98,13 @@ pub fn redacted(url: &Url, keep_query: bool) -> String {
         url.set_query(Some(&hidden.join("&")));
     }
     crate::result::truncated(url.as_str(), crate::result::MAX_URL)
+}
+
+impl From<Arc<Site>> for Entry<Site> {
+    /// The site under its own key, due when its schedule says.
+    fn from(site: Arc<Site>) -> Entry<Site> {
+        Entry { key: site.key.clone(), schedule: site.schedule.clone(), item: site }
+    }
 }
 
 /// A request method without a body.
@@ -198,8 +206,15 @@ impl fmt::Display for StatusRange {
 /// Who checks: the location and the instance, in every record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// Where the checks are made from, such as `berlin-1`; part of a result's identity.
+    /// Where the checks are made from, such as `berlin-1`; part of a result's identity. 1 to 200 characters.
     pub location: String,
-    /// The host or instance.
+    /// The host or instance. 1 to 200 characters.
     pub checker: String,
+}
+
+impl Origin {
+    /// Who checks, in these words.
+    pub fn new(location: impl Into<String>, checker: impl Into<String>) -> Origin {
+        Origin { location: location.into(), checker: checker.into() }
+    }
 }

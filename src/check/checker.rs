@@ -148,6 +148,14 @@ impl Checker {
         }
     }
 
+    /// Checks `site` now, outside its schedule: `scheduled_at` is the present second, `next_at` the schedule's
+    /// next instant after it. Otherwise as [`Checker::check`], and not to be stopped.
+    pub fn check_now(&mut self, site: &Site, origin: &Origin) -> CheckResult {
+        let now = now();
+        let second = Timestamp::from_second(now.as_second()).unwrap_or(now);
+        self.check(site, origin, second, site.schedule.next_after(second), &Shutdown::new())
+    }
+
     fn attempts(&mut self, site: &Site, blank: &CheckResult, shutdown: &Shutdown) -> CheckResult {
         let mut attempts = 1;
         loop {

@@ -15,6 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::checker::{Checker, now};
 use super::settings::{Parts, Settings, SetupError};
 use crate::result::{CheckResult, ErrorType};
+use crate::schedule::Due;
 use crate::shutdown::Shutdown;
 use crate::site::{Origin, Site};
 
@@ -178,6 +179,13 @@ impl Pool {
             shared.work.notify_one();
         } else if state.threads < shared.options.threads {
             shared.start_thread(state);
+        }
+    }
+
+    /// As [`Pool::submit`], for the instants that a [`Scheduler`](crate::schedule::Scheduler) fires.
+    pub fn submit_all(&self, due: impl IntoIterator<Item = Due<Site>>) {
+        for Due { item, scheduled_at, next_at } in due {
+            self.submit(item, scheduled_at, next_at);
         }
     }
 

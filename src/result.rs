@@ -404,6 +404,18 @@ pub enum Record {
     Gap(GapRecord),
 }
 
+impl From<CheckResult> for Record {
+    fn from(result: CheckResult) -> Record {
+        Record::Result(Box::new(result))
+    }
+}
+
+impl From<GapRecord> for Record {
+    fn from(gap: GapRecord) -> Record {
+        Record::Gap(gap)
+    }
+}
+
 /// Why a Kafka value is not a record. Each is a dead letter, none is a panic.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -174,7 +174,7 @@ fn not_built_in(client: KafkaClient) -> KafkaError {
 /// A topic to create.
 #[derive(Clone, Copy, Debug)]
 pub struct NewTopic {
-    /// Its partitions: the upper bound of writers at work at once.
+    /// Its partitions, at least 1: the upper bound of writers at work at once.
     pub partitions: i32,
     /// Its replicas; -1 takes the broker's default.
     pub replication: i32,

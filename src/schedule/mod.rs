@@ -38,10 +38,10 @@
 mod expression;
 mod interval;
 mod planner;
-#[cfg(feature = "check")]
+#[cfg(feature = "schedule")]
 mod scheduler;
 
 pub use expression::{MAX_EXPRESSION, MAX_PERIOD, Schedule, ScheduleError, Schedules};
 pub use planner::{BATCH, Due, Entry, HORIZON, Planner};
-#[cfg(feature = "check")]
+#[cfg(feature = "schedule")]
 pub use scheduler::{Scheduler, SchedulerError};

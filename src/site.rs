@@ -9,8 +9,9 @@ use url::Url;
 
 use crate::schedule::Schedule;
 
-/// A site to check. Built by [`crate::config`]; an embedder may start from [`Site::new`].
-#[derive(Clone, Debug)]
+/// A site to check. Built by [`crate::config`]; an embedder may start from [`Site::new`]. `Debug` shows neither
+/// credentials nor the values of query and headers.
+#[derive(Clone)]
 pub struct Site {
     /// The identity in records and tables: `id` where one is set, else the name. At most 200 characters.
     pub key: String,
@@ -42,6 +43,29 @@ pub struct Site {
     pub keep_query: bool,
     /// Whether a failing response is sampled (headers and the start of the body).
     pub sample: bool,
+}
+
+impl fmt::Debug for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let header_names: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("Site")
+            .field("key", &self.key)
+            .field("name", &self.name)
+            .field("labels", &self.labels)
+            .field("url", &redacted(&self.url, false))
+            .field("method", &self.method)
+            .field("headers", &header_names)
+            .field("schedule", &self.schedule)
+            .field("timeout", &self.timeout)
+            .field("retries", &self.retries)
+            .field("retry_pause", &self.retry_pause)
+            .field("max_redirects", &self.max_redirects)
+            .field("max_body", &self.max_body)
+            .field("expect", &self.expect)
+            .field("keep_query", &self.keep_query)
+            .field("sample", &self.sample)
+            .finish()
+    }
 }
 
 impl Site {

@@ -11,7 +11,7 @@ use url::Url;
 use crate::schedule::{Entry, Schedule};
 
 /// A site to check. Built by [`crate::config`]; an embedder may start from [`Site::new`], and keeps to the ranges
-/// given here himself.
+/// given here himself. `Debug` shows neither credentials nor the values of query and headers.
 ///
 /// ```
 /// use std::time::Duration;
@@ -33,7 +33,7 @@ use crate::schedule::{Entry, Schedule};
 /// assert!(site.time_budget() < site.schedule.shortest_interval());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Site {
     /// The identity in records and tables: `id` where one is set, else the name. At most 200 characters.
     pub key: String,
@@ -65,6 +65,29 @@ pub struct Site {
     pub keep_query: bool,
     /// Whether a failing response is sampled (headers and the start of the body).
     pub sample: bool,
+}
+
+impl fmt::Debug for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let header_names: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("Site")
+            .field("key", &self.key)
+            .field("name", &self.name)
+            .field("labels", &self.labels)
+            .field("url", &redacted(&self.url, false))
+            .field("method", &self.method)
+            .field("headers", &header_names)
+            .field("schedule", &self.schedule)
+            .field("timeout", &self.timeout)
+            .field("retries", &self.retries)
+            .field("retry_pause", &self.retry_pause)
+            .field("max_redirects", &self.max_redirects)
+            .field("max_body", &self.max_body)
+            .field("expect", &self.expect)
+            .field("keep_query", &self.keep_query)
+            .field("sample", &self.sample)
+            .finish()
+    }
 }
 
 impl Site {

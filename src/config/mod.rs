@@ -7,22 +7,25 @@ mod reader;
 mod sites;
 
 use std::fmt;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use figment::providers::{Format, Toml};
 use figment::value::{Dict, Map};
-use figment::{Figment, Profile, Provider};
+use figment::{Figment, Metadata, Profile, Provider};
 
 use self::env::Environment;
-use self::reader::{Context, Table};
+use self::reader::{Context, Table, quoted};
 pub use self::reader::{Fault, parse_duration, show_duration};
 use crate::result::MAX_TEXT;
 use crate::site::Site;
 
 /// The most sites of one configuration.
 pub const MAX_SITES: usize = 200_000;
+/// The largest file, in bytes.
+pub const MAX_FILE: usize = 256 << 20;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -203,7 +206,7 @@ pub enum ConfigError {
     Syntax {
         /// The file.
         path: String,
-        /// Line, column and what was expected.
+        /// Line, column and what was expected; never the line itself, which may hold a password.
         problem: String,
     },
     /// Values are wrong: all of them, in the order of the file's sections.
@@ -222,10 +225,24 @@ impl Config {
     /// # Errors
     /// [`ConfigError`]: no file, no TOML, or every fault found in its values.
     pub fn load(path: &Path, role: Role) -> Result<Config, ConfigError> {
-        // Names or values that aren't Unicode can't be a setting of ours.
-        let variables =
-            std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
-        Config::load_with(path, variables, role)
+        let (mut variables, mut faults) = (Vec::new(), Vec::new());
+        for (name, value) in std::env::vars_os() {
+            // A name that isn't Unicode can't be one of ours.
+            let Ok(name) = name.into_string() else { continue };
+            match value.into_string() {
+                Ok(value) => variables.push((name, value)),
+                Err(_) if Environment::keys(&name).is_some() => {
+                    let problem = "the value is not UTF-8".to_owned();
+                    faults.push(Fault { origin: name, path: String::new(), problem });
+                }
+                Err(_) => {}
+            }
+        }
+        if faults.is_empty() {
+            Config::load_with(path, variables, role)
+        } else {
+            Err(ConfigError::Faults(faults))
+        }
     }
 
     /// As [`Config::load`], with these environment variables instead of the process's own.
@@ -238,14 +255,15 @@ impl Config {
         role: Role,
     ) -> Result<Config, ConfigError> {
         let shown = path.display().to_string();
-        // figment takes an absent file for an empty one.
-        std::fs::File::open(path)
-            .and_then(|file| {
-                if file.metadata()?.is_dir() { Err(std::io::ErrorKind::IsADirectory.into()) } else { Ok(()) }
-            })
-            .map_err(|source| ConfigError::Unreadable { path: shown.clone(), source })?;
-        let figment = Figment::new().merge(Toml::file_exact(path)).merge(Environment::new(variables));
-        Config::resolve(&figment, shown, role)
+        let bytes = read(path).map_err(|source| ConfigError::Unreadable { path: shown.clone(), source })?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let (good, _) = error.as_bytes().split_at(error.utf8_error().valid_up_to());
+            let line = 1 + good.iter().filter(|byte| **byte == b'\n').count();
+            ConfigError::Syntax { path: shown.clone(), problem: format!("line {line} is not UTF-8") }
+        })?;
+        let environment = Environment::new(variables);
+        let figment = Figment::new().merge(TomlFile { path, text: &text }).merge(&environment);
+        Config::resolve(&figment, &environment, shown, role)
     }
 
     /// As [`Config::load`], from TOML in memory and without an environment.
@@ -271,16 +289,23 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn from_toml(toml: &str, role: Role) -> Result<Config, ConfigError> {
-        Config::resolve(&Figment::new().merge(Toml::string(toml)), "config".to_owned(), role)
+        let figment = Figment::new().merge(Toml::string(toml));
+        Config::resolve(&figment, &Environment::default(), "config".to_owned(), role)
     }
 
-    fn resolve(figment: &Figment, origin: String, role: Role) -> Result<Config, ConfigError> {
-        let data: Map<Profile, Dict> = figment
-            .data()
-            .map_err(|error| ConfigError::Syntax { path: origin.clone(), problem: error.to_string() })?;
+    fn resolve(
+        figment: &Figment,
+        environment: &Environment,
+        origin: String,
+        role: Role,
+    ) -> Result<Config, ConfigError> {
+        let data: Map<Profile, Dict> = figment.data().map_err(|error| ConfigError::Syntax {
+            path: origin.clone(),
+            problem: without_source(&error.kind.to_string()),
+        })?;
         let empty = Dict::new();
         let dict = data.get(&Profile::Default).unwrap_or(&empty);
-        let context = Context { figment, default_origin: origin, faults: Default::default() };
+        let context = Context { figment, environment, default_origin: origin, faults: Default::default() };
 
         let root = Table::root(&context, dict);
         let section = |key| root.section(key, &empty);
@@ -293,13 +318,53 @@ impl Config {
         };
         root.refuse_unknown();
 
-        let faults = context.faults.into_inner();
+        let faults = context.faults.into_inner().into_found();
         if faults.is_empty() { Ok(config) } else { Err(ConfigError::Faults(faults)) }
     }
 }
 
+/// Reads the file whole, once: it may be a pipe.
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(MAX_FILE as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > MAX_FILE {
+        return Err(std::io::Error::other(format!("larger than {MAX_FILE} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// TOML already read, known to figment by its file.
+struct TomlFile<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+impl Provider for TomlFile<'_> {
+    fn metadata(&self) -> Metadata {
+        Metadata::from("TOML file", self.path)
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        Toml::string(self.text).data()
+    }
+}
+
+/// A message of the TOML parser on one line, without its picture of the line at fault:
+/// `TOML parse error at line 2, column 5`, lines that begin with `2 |` or `  |`, and what is wrong.
+fn without_source(message: &str) -> String {
+    let picture = |line: &&str| {
+        line.trim_start_matches([' ', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']).starts_with('|')
+    };
+    let (place, rest) = message.split_once('\n').unwrap_or(("", message));
+    let place = place.trim_start_matches("TOML parse error at ");
+    let what: Vec<&str> =
+        rest.lines().filter(|line| !picture(line)).map(str::trim).filter(|line| !line.is_empty()).collect();
+    let what = what.join(", ");
+    if place.is_empty() { what } else { format!("{place}: {what}") }
+}
+
 fn kafka(table: &Table) -> Kafka {
-    let brokers: Vec<String> = match table.list("brokers", 32) {
+    let brokers: Vec<String> = match table.list("brokers", 1, 32) {
         Some(items) => items.iter().filter_map(|item| item.parse(broker)).collect(),
         None => {
             if !table.raw().contains_key("brokers") {
@@ -314,7 +379,8 @@ fn kafka(table: &Table) -> Kafka {
         let legal = text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
         if !legal || text == "." || text == ".." {
             return entry.refuse(format_args!(
-                "{text:?} is not a topic: expected letters, digits, \".\", \"_\" or \"-\""
+                "{} is not a topic: expected letters, digits, \".\", \"_\" or \"-\"",
+                quoted(&text)
             ));
         }
         Some(text)
@@ -334,10 +400,10 @@ fn kafka(table: &Table) -> Kafka {
     let client = client.unwrap_or(default_client);
     let tls = table.table("tls").map(|table| kafka_tls(&table));
     let sasl = table.table("sasl").and_then(|table| sasl(&table));
-    if sasl.is_some() && client == KafkaClient::KafkaRust {
-        table.fault(
-            ".sasl cannot be used with client \"kafka-rust\": expected client = \"librdkafka\"".to_owned(),
-        );
+    if client == KafkaClient::KafkaRust
+        && let Some(entry) = table.get("sasl")
+    {
+        entry.refuse::<()>("cannot be used with client \"kafka-rust\": expected client = \"librdkafka\"");
     }
     table.refuse_unknown();
     let topic = topic.unwrap_or_else(|| "webmon.check-results.v1".to_owned());
@@ -421,7 +487,7 @@ fn broker(text: &str) -> Result<String, String> {
 }
 
 fn postgres(table: &Table, role: Role) -> Postgres {
-    let url = table.get("url").and_then(|entry| entry.text(4_096));
+    let url = table.get("url").and_then(|entry| entry.hidden().text(4_096));
     if url.is_none() && role == Role::Store && !table.raw().contains_key("url") {
         table.missing("url", "\"postgres://user@host:5432/database\"");
     }
@@ -443,7 +509,7 @@ fn check(table: &Table) -> Check {
         outbox: table.integer("outbox", 1_000, 10_000_000u32).map_or(100_000, |n| n as usize),
         ca: table.file("ca"),
         deny_addresses: table
-            .list("deny_addresses", 256)
+            .list("deny_addresses", 0, 256)
             .map(|items| items.iter().filter_map(|item| item.parse(network)).collect())
             .unwrap_or_default(),
         user_agent: table
@@ -454,7 +520,10 @@ fn check(table: &Table) -> Check {
                 if printable {
                     Some(text)
                 } else {
-                    entry.refuse("is not a header's value: expected printable ASCII")
+                    entry.refuse(format_args!(
+                        "{} is not a header's value: expected printable ASCII",
+                        quoted(&text)
+                    ))
                 }
             })
             .unwrap_or_else(|| concat!("webmon/", env!("CARGO_PKG_VERSION")).to_owned()),

@@ -20,8 +20,8 @@ use super::{
 };
 use crate::config::Kafka;
 
-/// How long the broker may take over metadata or offsets.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the brokers may take over metadata or offsets: half of the default lease of a claim.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a record may take to be acknowledged before it is handed back for another try.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often the number of partitions is read again.

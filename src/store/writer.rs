@@ -132,9 +132,16 @@ impl Session<'_> {
         }
         self.beat_at = Some(Instant::now());
         if self.discovered_at.is_none_or(|at| at.elapsed() >= DISCOVERY) {
-            self.partitions = self.consumer.partitions()?;
-            self.claims.discover(&mut self.client, self.partitions)?;
             self.discovered_at = Some(Instant::now());
+            match self.consumer.partitions() {
+                Ok(partitions) => {
+                    self.partitions = partitions;
+                    self.claims.discover(&mut self.client, partitions)?;
+                }
+                // A broker that is away is waited for, with the claims kept.
+                Err(KafkaError::Unreachable { .. }) if self.partitions > 0 => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         let (writers, server_time) = self.claims.heartbeat(&mut self.client)?;
         self.clock_ahead = server_time.duration_since(Timestamp::now());

@@ -14,8 +14,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use webmon::check::{Checker, PoolOptions, Settings, read_roots};
 use webmon::config::{Check, Config, ConfigError, Role, Watch};
-use webmon::kafka::librdkafka::LibrdkafkaProducer;
-use webmon::kafka::{KafkaError, Producer};
+use webmon::kafka::{self, KafkaError};
 use webmon::monitor::{MemoryWatermarks, Monitor, MonitorOptions, threads_at_worst};
 use webmon::outbox::{MemoryOutbox, Outbox, Publisher};
 use webmon::result::{CheckResult, Outcome, Record};
@@ -105,8 +104,8 @@ fn serve(path: &Path, config: &Config) -> anyhow::Result<()> {
     let mut file = Watch::new(path);
 
     let outbox = Arc::new(MemoryOutbox::new(config.check.outbox));
-    let publisher = Publisher::start(outbox.clone(), LibrdkafkaProducer::new(&config.kafka), DRAIN)
-        .context("cannot publish")?;
+    let publisher =
+        Publisher::start(outbox.clone(), kafka::producer(&config.kafka)?, DRAIN).context("cannot publish")?;
     let options = MonitorOptions {
         pool: PoolOptions {
             threads: config.check.threads,
@@ -135,8 +134,8 @@ fn serve(path: &Path, config: &Config) -> anyhow::Result<()> {
     warn_of_load(config);
 
     // Checks begin at once; that their results have nowhere to go is worth ending for, an absent broker is not.
-    let fault = match LibrdkafkaProducer::new(&config.kafka).partitions() {
-        Err(error @ KafkaError::UnknownTopic { .. }) => Some(error),
+    let fault = match kafka::producer(&config.kafka).and_then(|mut producer| producer.partitions()) {
+        Err(error) if !matches!(error, KafkaError::Unreachable { .. }) => Some(error),
         Err(error) => {
             log::warn!(error = error.to_string(); "kafka does not answer: results wait");
             None

@@ -12,8 +12,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use webmon::config::{Config, Role, parse_duration};
-use webmon::kafka::librdkafka::{LibrdkafkaConsumer, create_topic};
-use webmon::kafka::{Consumer, KafkaError, NewTopic};
+use webmon::kafka::{self, KafkaError, NewTopic};
 use webmon::shutdown::Shutdown;
 use webmon::store::{self, Connector, LatestResult, PartitionStatus};
 
@@ -128,7 +127,7 @@ fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Command::Topic(TopicCommand::Create { partitions, replication, retention, if_missing }) => {
             let topic =
                 NewTopic { partitions: *partitions, replication: *replication, retention: *retention };
-            match create_topic(&config.kafka, &topic) {
+            match kafka::create_topic(&config.kafka, &topic) {
                 Ok(()) => println!("created topic {:?} with {partitions} partitions", config.kafka.topic),
                 Err(KafkaError::TopicExists { topic }) if *if_missing => {
                     println!("topic {topic:?} exists already")
@@ -163,8 +162,8 @@ fn connect(config: &Config) -> anyhow::Result<postgres::Client> {
 fn serve(config: &Config) -> anyhow::Result<()> {
     let shutdown = Shutdown::new();
     support::stop_on_signals(&shutdown)?;
-    let kafka = config.kafka.clone();
-    let consumer = move || Ok(Box::new(LibrdkafkaConsumer::new(&kafka)?) as Box<dyn Consumer>);
+    let kafka_config = config.kafka.clone();
+    let consumer = move || kafka::consumer(&kafka_config);
     log::info!(topic = config.kafka.topic, writers = config.store.threads; "storing");
     store::run(config, &consumer, &shutdown)?;
     log::info!("stopped");

@@ -12,9 +12,15 @@
 # shellcheck disable=SC2034  # the variables set here are used by the scripts
 ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 DEV_DIR=$ROOT/.dev
+ENV_FILE=$DEV_DIR/env
+KAFKA_DIR=$DEV_DIR/kafka
+POSTGRES_DIR=$DEV_DIR/postgres
+CERTS_DIR=$ROOT/.dev/certs
 JAVA=
 PG_BIN=
 LOCK_FD=
+USE_FD=
+STEP=
 
 # The oldest Java that a Kafka 4 broker runs on.
 JAVA_MIN=17
@@ -133,6 +139,14 @@ apt_get() {
         apt-get -o DPkg::Lock::Timeout=120 "$@" </dev/null
 }
 
+# need_rust: a toolchain isn't installed for anyone, as rustup asks for choices.
+need_rust() {
+    local bin=${CARGO_HOME:-${HOME:-/root}/.cargo}/bin
+    # Where rustup puts it; a shell that is no login shell may not know.
+    have cargo || [[ ! -x $bin/cargo ]] || PATH=$bin:$PATH
+    have cargo || die "no cargo on the PATH; install a Rust toolchain, as from https://rustup.rs"
+}
+
 # need_build_tools: what cargo needs besides the Rust toolchain; librdkafka is
 # compiled from source and linked with the system's OpenSSL and zlib.
 need_build_tools() {
@@ -203,6 +217,12 @@ java_major() {
     local text
     text=$("$1" -version 2>&1 || true)
     if [[ $text =~ version\ \"([0-9]+) ]]; then echo "${BASH_REMATCH[1]}"; else echo 0; fi
+}
+
+need_openssl() {
+    have openssl && return 0
+    apt_install "making certificates" openssl
+    have openssl || die "no openssl on the PATH, even after installing openssl"
 }
 
 need_maven() {
@@ -327,6 +347,74 @@ stop_pid() {
     rm -f -- "$pidfile"
 }
 
+# -------------------------------------------------------------- long steps
+
+# run_step cmd...: its exit status.  Bash puts a signal's trap off until the
+# foreground command ends, but not while it waits for one in the background; and
+# a session of its own lets end_step reach all processes of cmd.
+run_step() {
+    local status=0
+    exec_daemon "$@" </dev/null &
+    STEP=$!
+    wait "$STEP" || status=$?
+    STEP=
+    return "$status"
+}
+
+# end_step: for the EXIT trap; ends the step that a signal has interrupted.
+# Cargo's compilers outlive it, so its group is ended, not only itself.
+end_step() {
+    [[ -n $STEP ]] || return 0
+    kill -TERM -- "-$STEP" 2>/dev/null || kill -TERM "$STEP" 2>/dev/null
+    wait_until 90 step_is_gone
+    kill -KILL -- "-$STEP" 2>/dev/null
+    STEP=
+}
+
+step_is_gone() { ! start_time "$STEP" >/dev/null; }
+
+# -------------------------------------------------- the use of the services
+#
+# dev/run and dev/test start services that don't run and stop them in the end,
+# and both may be at work at once.  Each holds a shared lock meanwhile; the last
+# to let go stops what was started for them, which a file `temporary` in the
+# service's directory says.  What a person started with dev/services stays.
+
+# use_services NAME...
+use_services() {
+    make_dir "$DEV_DIR"
+    exec {USE_FD}>>"$DEV_DIR/in-use"
+    flock -s -w 120 "$USE_FD" || die "somebody has been stopping the services for 120s ($DEV_DIR/in-use)"
+    run_step "$ROOT/dev/services" up --temporary "$@"
+}
+
+release_services() {
+    local name names=()
+    [[ -n $USE_FD ]] || return 0
+    if flock -n -x "$USE_FD"; then
+        for name in kafka kafka39 postgres; do
+            [[ ! -e $DEV_DIR/$name/temporary ]] || names+=("$name")
+        done
+        # In a session of its own: an impatient Ctrl-C shall not stop it halfway.
+        [[ ${#names[@]} -eq 0 ]] || without_lock setsid "$ROOT/dev/services" down "${names[@]}"
+    fi
+    exec {USE_FD}>&-
+    USE_FD=
+}
+
+# given_address DIR VALUE: prints VALUE when it names a service other than our
+# own, whose state is in DIR.  A shell that has read .dev/env hands our own
+# address back to us, maybe the one of an earlier run.
+given_address() {
+    local dir=$1 value=$2
+    [[ -n $value ]] || return 1
+    if [[ $value =~ ^(127\.0\.0\.1|postgres://webmon@127\.0\.0\.1):([0-9]+)(/webmon\?sslmode=disable)?$ ]] &&
+        grep -qsx "${BASH_REMATCH[2]}" "$dir/ports-used"; then
+        return 1
+    fi
+    printf '%s\n' "$value"
+}
+
 # -------------------------------------------------------------- PostgreSQL
 
 # A cluster's DIR holds data/, postgres.log and the unix socket.  When we are
@@ -361,19 +449,22 @@ postgres_pid() {
     echo "$pid"
 }
 
-postgres_answers() { "$PG_BIN/pg_isready" -q -h 127.0.0.1 -p "$1" -t 3; }
+# With names that exist, or the server logs a refusal each time.
+postgres_answers() { "$PG_BIN/pg_isready" -q -U webmon -d postgres -h 127.0.0.1 -p "$1" -t 3; }
 
-# start_postgres DIR PORT: makes the cluster if there's none, starts it on
-# 127.0.0.1:PORT, waits until it answers.  Its superuser is `webmon`.
+# start_postgres DIR PORT [CERTS]: makes the cluster if there's none, starts it on
+# 127.0.0.1:PORT, waits until it answers.  Its superuser is `webmon`.  With the
+# certificates of CERTS it takes TLS as well.
 start_postgres() {
-    local dir=$1 port=$2
+    local dir=$1 port=$2 certs=${3-}
     need_postgres
     make_cluster_dir "$dir"
     init_cluster "$dir" || return 1
     use_cluster_version "$dir" || return 1
     clear_killed_cluster "$dir" || return 1
     keep_one_old_log "$dir/postgres.log"
-    cluster_settings "$dir" "$port" | as_db_user /usr/bin/tee "$dir/data/webmon.conf" >/dev/null
+    [[ -z $certs ]] || copy_tls_files "$dir" "$certs" || return 1
+    { cluster_settings "$dir" "$port"; [[ -z $certs ]] || tls_settings "$dir"; } | write_cluster_file "$dir/data/webmon.conf"
     if ! as_db_user "$PG_BIN/pg_ctl" start -w -t 60 -D "$dir/data" -l "$dir/postgres.log" </dev/null >/dev/null 2>&1 ||
         ! wait_until 30 postgres_answers "$port"; then
         show_log "$dir/postgres.log"
@@ -468,6 +559,46 @@ fsync = on
 log_line_prefix = '%m [%p] %d %a '
 END
 }
+
+# copy_tls_files DIR CERTS: the server reads them as its own user, and no key that
+# others could read.
+copy_tls_files() {
+    local data=$1/data certs=$2
+    write_cluster_file "$data/webmon-ca.pem" <"$certs/ca.pem" &&
+        write_cluster_file "$data/webmon-server.pem" <"$certs/server.pem" &&
+        write_cluster_file "$data/webmon-server.key" <"$certs/server.key" &&
+        { tls_users; cat "$data/pg_hba.conf"; } | write_cluster_file "$data/webmon_hba.conf" &&
+        { echo 'webmon webmon webmon_cert'; cat "$data/pg_ident.conf"; } | write_cluster_file "$data/webmon_ident.conf"
+}
+
+# Two users who must come with TLS, before initdb's lines that trust anyone; the
+# client certificate's name is webmon, which webmon_ident.conf allows for webmon_cert.
+tls_users() {
+    cat <<'END'
+hostssl all webmon_tls  samehost scram-sha-256
+hostssl all webmon_cert samehost cert map=webmon
+host    all webmon_tls,webmon_cert all reject
+local   all webmon_tls,webmon_cert     reject
+END
+}
+
+tls_settings() {
+    local data="${1//\'/\'\'}/data"
+    cat <<END
+ssl = on
+ssl_ca_file = 'webmon-ca.pem'
+ssl_cert_file = 'webmon-server.pem'
+ssl_key_file = 'webmon-server.key'
+hba_file = '$data/webmon_hba.conf'
+ident_file = '$data/webmon_ident.conf'
+END
+}
+
+# write_cluster_file FILE: from stdin, of the server's user and closed to others.
+write_cluster_file() (
+    umask 077
+    as_db_user /usr/bin/tee "$1" >/dev/null
+)
 
 # The server appends to its log for ever; at each start we keep one predecessor.
 keep_one_old_log() { [[ ! -s $1 ]] || mv -f -- "$1" "$1.old"; }

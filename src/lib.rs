@@ -12,14 +12,23 @@
 //! # Features
 //! | feature | what it brings | default |
 //! |---|---|---|
+//! | `schedule` | the scheduler | with `check` |
 //! | `check` | the scheduler, the checks and the outbox | yes |
 //! | `store` | the storing side, over PostgreSQL | yes |
 //! | `librdkafka` | the Kafka client librdkafka | yes |
 //! | `cli` | what the two programs need on top | yes |
 //!
 //! An embedder that only schedules and checks takes `default-features = false, features = ["check"]`.
+//! `docs/embedding.md` in the repository shows how, and what it costs.
+//!
+//! The crates whose types stand in the public interface are re-exported: [`jiff`], [`url`], [`regex`], [`ipnet`], and
+//! with `store` `postgres`.
 
 #![warn(missing_docs)]
+
+#[cfg(feature = "store")]
+pub use postgres;
+pub use {ipnet, jiff, regex, url};
 
 #[cfg(feature = "check")]
 pub mod check;
@@ -36,3 +45,8 @@ pub mod shutdown;
 pub mod site;
 #[cfg(feature = "store")]
 pub mod store;
+
+/// The code of `docs/embedding.md`, compiled and run as a test.
+#[cfg(all(doctest, feature = "check"))]
+#[doc = include_str!("../docs/embedding.md")]
+mod embedding {}

@@ -27,8 +27,12 @@ pub const MAX_MESSAGE: usize = 1_024;
 pub const MAX_SAMPLE_BODY: usize = 4_096;
 /// The most sampled headers.
 pub const MAX_SAMPLE_HEADERS: usize = 32;
-/// The largest encoded record, in bytes. Every valid record is smaller; a larger Kafka value is not parsed.
-pub const MAX_RECORD: usize = 256 * 1024;
+/// The largest encoded record, in bytes; a larger Kafka value is not parsed. Every valid record is smaller, also
+/// one of control characters only, which JSON writes as six bytes each; and Kafka's own default limit is larger.
+pub const MAX_RECORD: usize = 512 * 1024;
+
+/// 0000-01-01T00:00:00Z in seconds from the Unix epoch.
+const YEAR_0: i64 = -62_167_219_200;
 
 /// How a scheduled instant ended. The order is the rank: `Missed < Failure < Success`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -208,6 +212,10 @@ impl JsonSchema for RecordVersion {
 /// # Ok::<(), webmon::result::DecodeError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(
+    description = "What one scheduled instant of one site, seen from one location, came to. Optional fields \
+may be left out or null. Durations are whole microseconds; a null duration was not measured, which is not 0."
+)]
 pub struct CheckResult {
     /// The record's version, 1.
     pub v: RecordVersion,
@@ -225,7 +233,11 @@ pub struct CheckResult {
     pub checker: String,
     /// The site's labels, at most 16.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = MAX_LABELS))]
+    #[schemars(extend(
+        "maxProperties" = MAX_LABELS,
+        "propertyNames" = { "minLength": 1, "maxLength": MAX_TEXT },
+        "additionalProperties" = { "type": "string", "maxLength": MAX_TEXT },
+    ))]
     pub labels: BTreeMap<String, String>,
     /// The URL as configured, credentials and query values redacted.
     #[schemars(length(max = MAX_URL))]
@@ -235,10 +247,11 @@ pub struct CheckResult {
     #[schemars(length(max = MAX_URL))]
     pub final_url: Option<String>,
     /// The request's method.
-    #[schemars(length(min = 1, max = 16))]
+    #[schemars(regex(pattern = "^[!-~]{1,16}$"))]
     pub method: String,
     /// Redirects followed.
     #[serde(default, skip_serializing_if = "is_zero")]
+    #[schemars(range(max = i16::MAX))]
     pub redirects: u16,
     /// The cron instant, in whole seconds: with site and location, the identity.
     pub scheduled_at: Timestamp,
@@ -263,7 +276,7 @@ pub struct CheckResult {
     pub error_message: Option<String>,
     /// Every expectation that failed, each once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 6))]
+    #[schemars(length(max = 6), extend("uniqueItems" = true))]
     pub failed_expectations: Vec<Expectation>,
     /// The status code of the last response; null when none arrived.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -318,6 +331,7 @@ pub struct CheckResult {
     pub cert_not_after: Option<Timestamp>,
     /// Tries within the instant; 0 when it never started.
     #[serde(default, skip_serializing_if = "is_zero")]
+    #[schemars(range(max = i16::MAX))]
     pub attempts: u16,
     /// Headers and the start of a failing body, where the site opted in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -399,9 +413,23 @@ pub struct Gap {
 #[serde(untagged)]
 pub enum Record {
     /// A [`CheckResult`].
+    #[schemars(description = "What one scheduled instant came to.")]
     Result(Box<CheckResult>),
     /// A [`GapRecord`].
+    #[schemars(description = "A stretch of instants without results.")]
     Gap(GapRecord),
+}
+
+impl From<CheckResult> for Record {
+    fn from(result: CheckResult) -> Record {
+        Record::Result(Box::new(result))
+    }
+}
+
+impl From<GapRecord> for Record {
+    fn from(gap: GapRecord) -> Record {
+        Record::Gap(gap)
+    }
 }
 
 /// Why a Kafka value is not a record. Each is a dead letter, none is a panic.
@@ -492,7 +520,7 @@ impl Record {
     /// The JSON Schema of a record's value, as in `docs/record.schema.json`.
     pub fn json_schema() -> serde_json::Value {
         let mut schema = schemars::schema_for!(Record);
-        schema.insert("title".into(), "webmon check result, version 1".into());
+        schema.insert("title".into(), "webmon record, version 1".into());
         schema.to_value()
     }
 }
@@ -507,10 +535,15 @@ fn decode_other(value: &[u8], error: &serde_json::Error) -> Result<Record, Decod
     let Ok(head) = serde_json::from_slice::<Head>(value) else {
         return Err(DecodeError::Malformed(brief(error)));
     };
-    match head.v.as_ref().and_then(serde_json::Value::as_u64) {
+    let Some(v) = head.v else {
+        return Err(DecodeError::Malformed("no version field \"v\"".to_owned()));
+    };
+    match v.as_u64() {
         Some(v) if v == u64::from(VERSION) => {}
         Some(v) => return Err(DecodeError::UnknownVersion(v)),
-        None => return Err(DecodeError::Malformed("no version field \"v\"".to_owned())),
+        None => {
+            return Err(DecodeError::Malformed("the version field \"v\" is not a whole number".to_owned()));
+        }
     }
     if head.gap.is_none() {
         return Err(DecodeError::Malformed(brief(error)));
@@ -597,10 +630,9 @@ impl CheckResult {
         }
         bytes("url", Some(&self.url), MAX_URL)?;
         bytes("final_url", self.final_url.as_deref(), MAX_URL)?;
-        if self.method.is_empty() || self.method.len() > 16 || !self.method.is_ascii() {
+        if !(1..=16).contains(&self.method.len()) || !self.method.bytes().all(|b| b.is_ascii_graphic()) {
             return invalid("method", format!("{:?} is not a method", truncated(&self.method, 40)));
         }
-        bytes("method", Some(&self.method), 16)?;
         small("redirects", self.redirects)?;
         small("attempts", self.attempts)?;
         instant("scheduled_at", self.scheduled_at)?;
@@ -631,6 +663,12 @@ impl CheckResult {
         if self.outcome == Outcome::Success && !self.failed_expectations.is_empty() {
             return invalid("failed_expectations", "not empty on a success".to_owned());
         }
+        for (i, expectation) in self.failed_expectations.iter().enumerate() {
+            // It ends at the seventh at the latest: there are six different ones.
+            if self.failed_expectations[..i].contains(expectation) {
+                return invalid("failed_expectations", format!("{expectation} is named twice"));
+            }
+        }
         if let Some(status) = self.http_status
             && !(100..=999).contains(&status)
         {
@@ -645,14 +683,17 @@ impl CheckResult {
             ("total_us", self.total_us),
             ("body_bytes", self.body_bytes),
         ] {
-            if value.is_some_and(|value| value > i32::MAX as u32) {
-                return invalid(field, format!("out of range: expected 0 to {}", i32::MAX));
+            if let Some(value) = value
+                && value > i32::MAX as u32
+            {
+                return invalid(field, format!("{value} is out of range: expected 0 to {}", i32::MAX));
             }
         }
         if let Some(not_after) = self.cert_not_after {
-            // A certificate may never expire (9999-12-31); PostgreSQL's own range is wider than jiff's.
-            if not_after.subsec_nanosecond() != 0 {
-                return invalid("cert_not_after", format!("{not_after} is not in whole seconds"));
+            whole_seconds("cert_not_after", not_after)?;
+            // X.509 has the years 0 to 9999 (RFC 5280, 4.1.2.5.2). PostgreSQL's begin at -4712, jiff's earlier.
+            if not_after.as_second() < YEAR_0 {
+                return invalid("cert_not_after", format!("{not_after} is before the year 0"));
             }
         }
         if let Some(sample) = &self.sample {
@@ -682,7 +723,8 @@ impl GapRecord {
             }
         }
         if self.gap.instants == 0 || i64::try_from(self.gap.instants).is_err() {
-            return invalid("gap.instants", format!("{} is out of range", self.gap.instants));
+            let problem = format!("{} is out of range: expected 1 to {}", self.gap.instants, i64::MAX);
+            return invalid("gap.instants", problem);
         }
         Ok(())
     }
@@ -690,9 +732,13 @@ impl GapRecord {
 
 /// `text` cut to at most `max` bytes at a character's boundary, NUL characters replaced.
 pub fn truncated(text: &str, max: usize) -> String {
-    // Cut twice: what replaces a NUL is longer than it.
-    let replaced = text[..text.floor_char_boundary(max)].replace('\0', "\u{fffd}");
-    replaced[..replaced.floor_char_boundary(max)].to_owned()
+    let mut cut = text[..text.floor_char_boundary(max)].to_owned();
+    if cut.contains('\0') {
+        // The replacement is longer than what it replaces.
+        cut = cut.replace('\0', "\u{fffd}");
+        cut.truncate(cut.floor_char_boundary(max));
+    }
+    cut
 }
 
 fn is_zero(value: &u16) -> bool {
@@ -742,7 +788,16 @@ fn small(field: &'static str, value: u16) -> Result<(), DecodeError> {
     Ok(())
 }
 
+/// An instant of a schedule.
 fn instant(field: &'static str, value: Timestamp) -> Result<(), DecodeError> {
+    whole_seconds(field, value)?;
+    if value < Timestamp::UNIX_EPOCH {
+        return invalid(field, format!("{value} is before 1970"));
+    }
+    Ok(())
+}
+
+fn whole_seconds(field: &'static str, value: Timestamp) -> Result<(), DecodeError> {
     if value.subsec_nanosecond() != 0 {
         return invalid(field, format!("{value} is not in whole seconds"));
     }

@@ -2,18 +2,41 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use regex::Regex;
 use url::{Host, Url};
 
-use crate::schedule::Schedule;
+use crate::schedule::{Entry, Schedule};
 
 /// The most sentinels.
 pub const MAX_SENTINELS: usize = 8;
 
-/// A site to check. Built by [`crate::config`]; an embedder may start from [`Site::new`].
-#[derive(Clone, Debug)]
+/// A site to check. Built by [`crate::config`]; an embedder may start from [`Site::new`], and keeps to the ranges
+/// given here himself. `Debug` shows neither credentials nor the values of query and headers.
+///
+/// ```
+/// use std::time::Duration;
+/// use webmon::regex::Regex;
+/// use webmon::schedule::Schedule;
+/// use webmon::site::{Expect, Site};
+///
+/// let schedule = Schedule::new("*/30 * * * * *", "UTC")?;
+/// let mut site = Site::new("shop", "https://shop.example/".parse()?, schedule);
+/// site.retries = 1;
+/// site.expect = Expect {
+///     status: vec!["2xx".parse()?, "304".parse()?],
+///     body: Some(Regex::new("in stock")?),
+///     certificate: Some(Duration::from_secs(14 * 86_400)),
+///     ..Expect::default()
+/// };
+/// // 10 s, a pause of 1 s, and 10 s again.
+/// assert_eq!(site.time_budget(), Duration::from_secs(21));
+/// assert!(site.time_budget() < site.schedule.shortest_interval());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
 pub struct Site {
     /// The identity in records and tables: `id` where one is set, else the name. At most 200 characters.
     pub key: String,
@@ -25,7 +48,7 @@ pub struct Site {
     pub url: Url,
     /// The request's method.
     pub method: Method,
-    /// Request headers beside the usual ones, as name and value.
+    /// Request headers beside the usual ones, as name and value; at most 32. Sent to the site's own host only.
     pub headers: Vec<(String, String)>,
     /// When to check.
     pub schedule: Schedule,
@@ -48,6 +71,30 @@ pub struct Site {
     pub keep_query: bool,
     /// Whether a failing response is sampled (headers and the start of the body).
     pub sample: bool,
+}
+
+impl fmt::Debug for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let header_names: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("Site")
+            .field("key", &self.key)
+            .field("name", &self.name)
+            .field("labels", &self.labels)
+            .field("url", &redacted(&self.url, false))
+            .field("method", &self.method)
+            .field("headers", &header_names)
+            .field("schedule", &self.schedule)
+            .field("spread", &self.spread)
+            .field("timeout", &self.timeout)
+            .field("retries", &self.retries)
+            .field("retry_pause", &self.retry_pause)
+            .field("max_redirects", &self.max_redirects)
+            .field("max_body", &self.max_body)
+            .field("expect", &self.expect)
+            .field("keep_query", &self.keep_query)
+            .field("sample", &self.sample)
+            .finish()
+    }
 }
 
 impl Site {
@@ -73,7 +120,8 @@ impl Site {
         }
     }
 
-    /// The longest time a check may take: `timeout × (1 + retries)` and the pauses between.
+    /// The longest time a check may take: `timeout × (1 + retries)` and the pauses between. It should be shorter
+    /// than [`Schedule::shortest_interval`]: instants that come while a check still runs are missed.
     pub fn time_budget(&self) -> Duration {
         self.timeout * (1 + u32::from(self.retries)) + self.retry_pause * u32::from(self.retries)
     }
@@ -120,6 +168,13 @@ pub fn redacted(url: &Url, keep_query: bool) -> String {
     crate::result::truncated(url.as_str(), crate::result::MAX_URL)
 }
 
+impl From<Arc<Site>> for Entry<Site> {
+    /// The site under its own key, due when its schedule says.
+    fn from(site: Arc<Site>) -> Entry<Site> {
+        Entry { key: site.key.clone(), schedule: site.schedule.clone(), item: site }
+    }
+}
+
 /// A request method without a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
@@ -145,7 +200,7 @@ impl Method {
 /// What a response must be like to count as a success. Every expectation is evaluated, also after one failed.
 #[derive(Clone, Debug)]
 pub struct Expect {
-    /// The status codes accepted.
+    /// The status codes accepted; with none, no response is a success.
     pub status: Vec<StatusRange>,
     /// A pattern that the decoded body must contain.
     pub body: Option<Regex>,
@@ -153,9 +208,9 @@ pub struct Expect {
     pub not_body: Option<Regex>,
     /// Headers that must be there with a value that matches, by lower-case name.
     pub headers: Vec<(String, Regex)>,
-    /// The longest total time that still counts as success.
+    /// The longest total time that still counts as success; 1 ms to 10 min.
     pub max_time: Option<Duration>,
-    /// How long the certificate must still be valid, at least.
+    /// How long the certificate must still be valid, at least; up to 3,650 days. Over plain HTTP it always fails.
     pub certificate: Option<Duration>,
 }
 
@@ -172,7 +227,16 @@ impl Default for Expect {
     }
 }
 
-/// Status codes `from` to `to`, both included: `200`, `2xx` or `200-204`.
+/// Status codes `from` to `to`, both included: `200`, `2xx` or `200-204`, within 100 to 599.
+///
+/// ```
+/// use webmon::site::StatusRange;
+///
+/// let range: StatusRange = "2xx".parse()?;
+/// assert_eq!((range.contains(204), range.contains(301)), (true, false));
+/// assert!("2xx-".parse::<StatusRange>().is_err());
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StatusRange {
     /// The lowest code accepted.
@@ -192,6 +256,9 @@ impl std::str::FromStr for StatusRange {
     type Err = String;
 
     /// Reads `200`, `2xx` or `200-204`.
+    ///
+    /// # Errors
+    /// What is wrong, and what would be right, for people.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let code = |text: &str| text.parse::<u16>().ok().filter(|code| (100..=599).contains(code));
         let range = match text.as_bytes() {
@@ -219,10 +286,17 @@ impl fmt::Display for StatusRange {
 /// Who checks: the location and the instance, in every record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// Where the checks are made from, such as `berlin-1`; part of a result's identity.
+    /// Where the checks are made from, such as `berlin-1`; part of a result's identity. 1 to 200 characters.
     pub location: String,
-    /// The host or instance.
+    /// The host or instance. 1 to 200 characters.
     pub checker: String,
+}
+
+impl Origin {
+    /// Who checks, in these words.
+    pub fn new(location: impl Into<String>, checker: impl Into<String>) -> Origin {
+        Origin { location: location.into(), checker: checker.into() }
+    }
 }
 
 /// A host, other than the sites', that answers as long as the checker's own network works.

@@ -6,40 +6,58 @@
 use figment::value::{Dict, Map, Value};
 use figment::{Error, Metadata, Profile, Provider};
 
+use super::reader::show_key;
+
 /// The name by which the reader knows a value from the environment.
 pub(super) const ENVIRONMENT: &str = "environment";
 const PREFIX: &str = "WEBMON_";
 const SEPARATOR: &str = "__";
 
 /// Variables that name a key of a section, in the order given.
-pub(super) struct Environment(Vec<(Vec<String>, String)>);
+#[derive(Default)]
+pub(super) struct Environment(Vec<Variable>);
+
+struct Variable {
+    name: String,
+    keys: Vec<String>,
+    value: String,
+}
 
 impl Environment {
     /// Takes `WEBMON_<SECTION>__<KEY>…`; any other variable is somebody else's.
     pub fn new(variables: impl IntoIterator<Item = (String, String)>) -> Environment {
-        let named = variables.into_iter().filter_map(|(name, value)| {
-            let path = name.strip_prefix(PREFIX)?;
-            let keys: Vec<String> = path.split(SEPARATOR).map(str::to_lowercase).collect();
-            (keys.len() > 1).then_some((keys, value))
-        });
+        let named = variables
+            .into_iter()
+            .filter_map(|(name, value)| Some(Variable { keys: Environment::keys(&name)?, name, value }));
         Environment(named.collect())
+    }
+
+    /// The keys that a variable of this name sets; none when it isn't ours.
+    pub fn keys(name: &str) -> Option<Vec<String>> {
+        let keys: Vec<String> = name.strip_prefix(PREFIX)?.split(SEPARATOR).map(str::to_lowercase).collect();
+        (keys.len() > 1).then_some(keys)
+    }
+
+    /// The name, as it was given, of a variable that sets the value at `path` or one within it.
+    pub fn name_of(&self, path: &str) -> &str {
+        let sets = |variable: &&Variable| {
+            let keys: Vec<_> = variable.keys.iter().map(|key| show_key(key)).collect();
+            let rest = keys.join(".");
+            rest.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        self.0.iter().find(sets).map_or(ENVIRONMENT, |variable| &variable.name)
     }
 }
 
-/// The variable that sets the key at `path`.
-pub(super) fn variable(path: &str) -> String {
-    format!("{PREFIX}{}", path.replace('.', SEPARATOR).to_uppercase())
-}
-
-impl Provider for Environment {
+impl Provider for &Environment {
     fn metadata(&self) -> Metadata {
         Metadata::named(ENVIRONMENT)
     }
 
     fn data(&self) -> Result<Map<Profile, Dict>, Error> {
         let mut root = Dict::new();
-        for (keys, value) in &self.0 {
-            insert(&mut root, keys, value);
+        for variable in &self.0 {
+            insert(&mut root, &variable.keys, &variable.value);
         }
         Ok(Profile::Default.collect(root))
     }
@@ -48,11 +66,18 @@ impl Provider for Environment {
 fn insert(dict: &mut Dict, keys: &[String], text: &str) {
     match keys {
         [] => {}
+        // Of a text and a table at one place the table stays, in either order: it is where the fault gets noticed.
         [key] => {
-            dict.insert(key.clone(), Value::from(text));
+            let entry = dict.entry(key.clone()).or_insert_with(|| Value::from(text));
+            if !matches!(entry, Value::Dict(..)) {
+                *entry = Value::from(text);
+            }
         }
         [key, rest @ ..] => {
             let entry = dict.entry(key.clone()).or_insert_with(|| Value::from(Dict::new()));
+            if !matches!(entry, Value::Dict(..)) {
+                *entry = Value::from(Dict::new());
+            }
             if let Value::Dict(_, dict) = entry {
                 insert(dict, rest, text);
             }

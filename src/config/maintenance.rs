@@ -7,9 +7,9 @@ use jiff::Timestamp;
 
 use super::SECOND;
 use super::reader::Table;
-use super::sites::schedule;
+use super::sites::{labels, schedule};
 use crate::maintenance::Maintenance;
-use crate::result::{MAX_LABELS, MAX_TEXT};
+use crate::result::MAX_LABELS;
 use crate::schedule::Schedule;
 
 /// The most tables.
@@ -38,7 +38,7 @@ pub(super) fn maintenance(root: &Table) -> Vec<Maintenance> {
 }
 
 fn window(table: &Table, keys: &HashSet<String>) -> Option<Maintenance> {
-    let schedule = schedule(table, "when it begins, as a cron expression", |expression, timezone| {
+    let schedule = schedule(table, Some("when it begins, as a cron expression"), |expression, timezone| {
         // One that is over is no fault.
         Schedule::new_at(expression, timezone, Timestamp::UNIX_EPOCH)
     });
@@ -46,12 +46,12 @@ fn window(table: &Table, keys: &HashSet<String>) -> Option<Maintenance> {
         table.missing("duration", "how long it lasts, such as \"2h\"");
     }
     let duration = table.duration("duration", SECOND, LONGEST);
-    let named = table.list("sites", MAX_NAMED).unwrap_or_default();
+    let named = table.list("sites", 1, MAX_NAMED).unwrap_or_default();
     let known = |key: &str| {
         if keys.contains(key) { Ok(key.to_owned()) } else { Err(format!("{key:?} is not a site's key")) }
     };
     let sites = named.iter().filter_map(|item| item.parse(known)).collect();
-    let labels = table.texts("labels", MAX_LABELS, MAX_TEXT).unwrap_or_default().into_iter().collect();
+    let labels = table.entries("labels", MAX_LABELS).map(labels).unwrap_or_default();
     table.refuse_unknown();
     Some(Maintenance { schedule: schedule?, duration: duration?, sites, labels })
 }

@@ -9,16 +9,17 @@ mod sites;
 mod watch;
 
 use std::fmt;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use figment::providers::{Format, Toml};
 use figment::value::{Dict, Map};
-use figment::{Figment, Profile, Provider};
+use figment::{Figment, Metadata, Profile, Provider};
 
 use self::env::Environment;
-use self::reader::{Context, Table};
+use self::reader::{Context, Table, quoted};
 pub use self::reader::{Fault, parse_duration, show_duration};
 pub use self::watch::Watch;
 use crate::maintenance::Maintenance;
@@ -27,6 +28,8 @@ use crate::site::{MAX_SENTINELS, Sentinel, Site};
 
 /// The most sites of one configuration.
 pub const MAX_SITES: usize = 200_000;
+/// The largest file, in bytes.
+pub const MAX_FILE: usize = 256 << 20;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -66,6 +69,43 @@ pub struct Kafka {
     pub brokers: Vec<String>,
     /// The topic of the results. Default: `webmon.check-results.v1`.
     pub topic: String,
+    /// The client library. Default: librdkafka.
+    pub client: KafkaClient,
+    /// `[kafka.tls]`: its presence turns TLS on.
+    pub tls: Option<KafkaTls>,
+    /// `[kafka.sasl]`: user and password; over TLS where `tls` is there too.
+    pub sasl: Option<Sasl>,
+}
+
+/// The client library that speaks to Kafka.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KafkaClient {
+    /// librdkafka: any broker from 0.11 on, TLS and SASL.
+    Librdkafka,
+    /// kafka-rust: brokers up to 3.9, TLS, no SASL.
+    KafkaRust,
+}
+
+/// `[kafka.tls]`: files in PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KafkaTls {
+    /// The CA certificates to trust; the system's by default. At Aiven: `ca.pem`.
+    pub ca: Option<PathBuf>,
+    /// The client's certificate, where the broker asks for one. At Aiven: `service.cert`.
+    pub certificate: Option<PathBuf>,
+    /// The certificate's private key, not encrypted. At Aiven: `service.key`.
+    pub key: Option<PathBuf>,
+}
+
+/// `[kafka.sasl]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sasl {
+    /// `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`.
+    pub mechanism: String,
+    /// The user.
+    pub username: String,
+    /// The password, from `password` or the first line of `password_file`.
+    pub password: Secret,
 }
 
 /// `[postgres]`: where the results are stored.
@@ -73,8 +113,14 @@ pub struct Kafka {
 pub struct Postgres {
     /// `postgres://user:password@host:port/database?sslmode=…`, or libpq's `key=value` form.
     pub url: Secret,
+    /// The password, from the first line of `password_file`, where the URL has none.
+    pub password: Option<Secret>,
     /// A file of CA certificates (PEM) for `sslmode=verify-ca` and `verify-full`; the system's by default.
     pub ca: Option<PathBuf>,
+    /// The client's certificate (PEM), where the server asks for one.
+    pub certificate: Option<PathBuf>,
+    /// The certificate's private key (PEM, PKCS #8, not encrypted).
+    pub key: Option<PathBuf>,
 }
 
 /// `[check]`: the checking side.
@@ -88,9 +134,9 @@ pub struct Check {
     pub threads: usize,
     /// Checks waiting for a thread, beyond which an instant is `missed`/`saturated`. Default 2,048.
     pub queue: usize,
-    /// How late a check may start; beyond, its instant is `missed`/`late`. Default 5 s.
+    /// How late a check may start; beyond, its instant is `missed`/`late`. 100 ms to 30 min, default 5 s.
     pub max_lateness: Duration,
-    /// How long checks in flight may go on after a stop was asked for. Default 10 s.
+    /// How long checks in flight may go on after a stop was asked for. 0 to 10 min, default 10 s.
     pub shutdown_grace: Duration,
     /// Results held while Kafka does not take them. Default 100,000; about 1 kB each.
     pub outbox: usize,
@@ -116,17 +162,24 @@ pub struct Store {
     /// How long a claim on a partition lasts unless renewed: the longest time that a dead writer's partitions
     /// stand still. 500 ms to 5 min, default 10 s.
     pub lease: Duration,
-    /// Records of one transaction at most. Default 5,000.
+    /// Records of one transaction at most. 1 to 100,000, default 5,000.
     pub batch_records: usize,
-    /// Bytes of one transaction's records at most. Default 8 MiB.
+    /// Bytes of one transaction's records at most. 64 KiB to 256 MiB, default 8 MiB.
     pub batch_bytes: usize,
-    /// How far `scheduled_at` may lie ahead of the database's clock. Default 1 h.
+    /// How far `scheduled_at` may lie ahead of the database's clock. 1 min to 30 days, default 1 h.
     pub max_ahead: Duration,
-    /// How old `scheduled_at` may be. Default 90 days.
+    /// How old `scheduled_at` may be. 1 day to 3,660 days, default 90 days.
     pub max_age: Duration,
 }
 
 /// A text that is never shown: not by `Debug`, not in a log.
+///
+/// ```
+/// use webmon::config::Secret;
+///
+/// let secret = Secret::new("hunter2");
+/// assert_eq!((format!("{secret:?}").as_str(), secret.reveal()), ("Secret(***)", "hunter2"));
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -165,7 +218,7 @@ pub enum ConfigError {
     Syntax {
         /// The file.
         path: String,
-        /// Line, column and what was expected.
+        /// Line, column and what was expected; never the line itself, which may hold a password.
         problem: String,
     },
     /// Values are wrong: all of them, in the order of the file's sections.
@@ -184,10 +237,24 @@ impl Config {
     /// # Errors
     /// [`ConfigError`]: no file, no TOML, or every fault found in its values.
     pub fn load(path: &Path, role: Role) -> Result<Config, ConfigError> {
-        // Names or values that aren't Unicode can't be a setting of ours.
-        let variables =
-            std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
-        Config::load_with(path, variables, role)
+        let (mut variables, mut faults) = (Vec::new(), Vec::new());
+        for (name, value) in std::env::vars_os() {
+            // A name that isn't Unicode can't be one of ours.
+            let Ok(name) = name.into_string() else { continue };
+            match value.into_string() {
+                Ok(value) => variables.push((name, value)),
+                Err(_) if Environment::keys(&name).is_some() => {
+                    let problem = "the value is not UTF-8".to_owned();
+                    faults.push(Fault { origin: name, path: String::new(), problem });
+                }
+                Err(_) => {}
+            }
+        }
+        if faults.is_empty() {
+            Config::load_with(path, variables, role)
+        } else {
+            Err(ConfigError::Faults(faults))
+        }
     }
 
     /// As [`Config::load`], with these environment variables instead of the process's own.
@@ -200,14 +267,15 @@ impl Config {
         role: Role,
     ) -> Result<Config, ConfigError> {
         let shown = path.display().to_string();
-        // figment takes an absent file for an empty one.
-        std::fs::File::open(path)
-            .and_then(|file| {
-                if file.metadata()?.is_dir() { Err(std::io::ErrorKind::IsADirectory.into()) } else { Ok(()) }
-            })
-            .map_err(|source| ConfigError::Unreadable { path: shown.clone(), source })?;
-        let figment = Figment::new().merge(Toml::file_exact(path)).merge(Environment::new(variables));
-        Config::resolve(&figment, shown, role)
+        let bytes = read(path).map_err(|source| ConfigError::Unreadable { path: shown.clone(), source })?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let (good, _) = error.as_bytes().split_at(error.utf8_error().valid_up_to());
+            let line = 1 + good.iter().filter(|byte| **byte == b'\n').count();
+            ConfigError::Syntax { path: shown.clone(), problem: format!("line {line} is not UTF-8") }
+        })?;
+        let environment = Environment::new(variables);
+        let figment = Figment::new().merge(TomlFile { path, text: &text }).merge(&environment);
+        Config::resolve(&figment, &environment, shown, role)
     }
 
     /// As [`Config::load`], from TOML in memory and without an environment.
@@ -233,16 +301,23 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn from_toml(toml: &str, role: Role) -> Result<Config, ConfigError> {
-        Config::resolve(&Figment::new().merge(Toml::string(toml)), "config".to_owned(), role)
+        let figment = Figment::new().merge(Toml::string(toml));
+        Config::resolve(&figment, &Environment::default(), "config".to_owned(), role)
     }
 
-    fn resolve(figment: &Figment, origin: String, role: Role) -> Result<Config, ConfigError> {
-        let data: Map<Profile, Dict> = figment
-            .data()
-            .map_err(|error| ConfigError::Syntax { path: origin.clone(), problem: error.to_string() })?;
+    fn resolve(
+        figment: &Figment,
+        environment: &Environment,
+        origin: String,
+        role: Role,
+    ) -> Result<Config, ConfigError> {
+        let data: Map<Profile, Dict> = figment.data().map_err(|error| ConfigError::Syntax {
+            path: origin.clone(),
+            problem: without_source(&error.kind.to_string()),
+        })?;
         let empty = Dict::new();
         let dict = data.get(&Profile::Default).unwrap_or(&empty);
-        let context = Context { figment, default_origin: origin, faults: Default::default() };
+        let context = Context { figment, environment, default_origin: origin, faults: Default::default() };
 
         let root = Table::root(&context, dict);
         let section = |key| root.section(key, &empty);
@@ -256,13 +331,53 @@ impl Config {
         };
         root.refuse_unknown();
 
-        let faults = context.faults.into_inner();
+        let faults = context.faults.into_inner().into_found();
         if faults.is_empty() { Ok(config) } else { Err(ConfigError::Faults(faults)) }
     }
 }
 
+/// Reads the file whole, once: it may be a pipe.
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(MAX_FILE as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > MAX_FILE {
+        return Err(std::io::Error::other(format!("larger than {MAX_FILE} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// TOML already read, known to figment by its file.
+struct TomlFile<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+impl Provider for TomlFile<'_> {
+    fn metadata(&self) -> Metadata {
+        Metadata::from("TOML file", self.path)
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        Toml::string(self.text).data()
+    }
+}
+
+/// A message of the TOML parser on one line, without its picture of the line at fault:
+/// `TOML parse error at line 2, column 5`, lines that begin with `2 |` or `  |`, and what is wrong.
+fn without_source(message: &str) -> String {
+    let picture = |line: &&str| {
+        line.trim_start_matches([' ', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']).starts_with('|')
+    };
+    let (place, rest) = message.split_once('\n').unwrap_or(("", message));
+    let place = place.trim_start_matches("TOML parse error at ");
+    let what: Vec<&str> =
+        rest.lines().filter(|line| !picture(line)).map(str::trim).filter(|line| !line.is_empty()).collect();
+    let what = what.join(", ");
+    if place.is_empty() { what } else { format!("{place}: {what}") }
+}
+
 fn kafka(table: &Table) -> Kafka {
-    let brokers: Vec<String> = match table.list("brokers", 32) {
+    let brokers: Vec<String> = match table.list("brokers", 1, 32) {
         Some(items) => items.iter().filter_map(|item| item.parse(broker)).collect(),
         None => {
             if !table.raw().contains_key("brokers") {
@@ -277,13 +392,98 @@ fn kafka(table: &Table) -> Kafka {
         let legal = text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
         if !legal || text == "." || text == ".." {
             return entry.refuse(format_args!(
-                "{text:?} is not a topic: expected letters, digits, \".\", \"_\" or \"-\""
+                "{} is not a topic: expected letters, digits, \".\", \"_\" or \"-\"",
+                quoted(&text)
             ));
         }
         Some(text)
     });
+    let client = table.get("client").and_then(|entry| match entry.text(MAX_TEXT)?.as_str() {
+        "librdkafka" if cfg!(feature = "librdkafka") => Some(KafkaClient::Librdkafka),
+        "kafka-rust" if cfg!(feature = "kafka-rust") => Some(KafkaClient::KafkaRust),
+        name @ ("librdkafka" | "kafka-rust") => entry.refuse(format_args!(
+            "{name:?} is not built in: expected the other client, or a build with this one"
+        )),
+        other => {
+            entry.refuse(format_args!("{other:?} is unknown: expected \"librdkafka\" or \"kafka-rust\""))
+        }
+    });
+    let default_client =
+        if cfg!(feature = "librdkafka") { KafkaClient::Librdkafka } else { KafkaClient::KafkaRust };
+    let client = client.unwrap_or(default_client);
+    let tls = table.table("tls").map(|table| kafka_tls(&table));
+    let sasl = table.table("sasl").and_then(|table| sasl(&table));
+    if client == KafkaClient::KafkaRust
+        && let Some(entry) = table.get("sasl")
+    {
+        entry.refuse::<()>("cannot be used with client \"kafka-rust\": expected client = \"librdkafka\"");
+    }
     table.refuse_unknown();
-    Kafka { brokers, topic: topic.unwrap_or_else(|| "webmon.check-results.v1".to_owned()) }
+    let topic = topic.unwrap_or_else(|| "webmon.check-results.v1".to_owned());
+    Kafka { brokers, topic, client, tls, sasl }
+}
+
+fn kafka_tls(table: &Table) -> KafkaTls {
+    let tls =
+        KafkaTls { ca: table.file("ca"), certificate: table.file("certificate"), key: table.file("key") };
+    certificate_and_key(table, tls.certificate.as_ref(), tls.key.as_ref());
+    table.refuse_unknown();
+    tls
+}
+
+fn certificate_and_key(table: &Table, certificate: Option<&PathBuf>, key: Option<&PathBuf>) {
+    match (certificate, key) {
+        (Some(_), None) => table.missing("key", "the private key of the certificate"),
+        (None, Some(_)) => table.missing("certificate", "the certificate of the key"),
+        _ => {}
+    }
+}
+
+fn sasl(table: &Table) -> Option<Sasl> {
+    let mechanism = match table.get("mechanism") {
+        None => {
+            table.missing("mechanism", "\"SCRAM-SHA-256\", \"SCRAM-SHA-512\" or \"PLAIN\"");
+            None
+        }
+        Some(entry) => entry.text(MAX_TEXT).and_then(|text| match text.as_str() {
+            "PLAIN" | "SCRAM-SHA-256" | "SCRAM-SHA-512" => Some(text),
+            other => entry.refuse(format_args!(
+                "{other:?} is unknown: expected \"SCRAM-SHA-256\", \"SCRAM-SHA-512\" or \"PLAIN\""
+            )),
+        }),
+    };
+    let username = match table.get("username") {
+        None => {
+            table.missing("username", "a text");
+            None
+        }
+        Some(entry) => entry.text(MAX_TEXT),
+    };
+    let password = match (table.get("password"), password_file(table)) {
+        (Some(entry), None) => entry.secret(),
+        (None, Some(password)) => password,
+        (Some(entry), Some(_)) => entry.refuse("stands beside password_file: expected one of them"),
+        (None, None) => {
+            table.missing("password", "a text, or password_file");
+            None
+        }
+    };
+    table.refuse_unknown();
+    Some(Sasl { mechanism: mechanism?, username: username?, password: password? })
+}
+
+/// The first line of the file that `password_file` names: none without the key, none within after a fault.
+fn password_file(table: &Table) -> Option<Option<Secret>> {
+    let entry = table.get("password_file")?;
+    let path = table.file("password_file")?;
+    Some(match std::fs::read_to_string(&path) {
+        Ok(text) => match text.lines().next().filter(|line| !line.is_empty()) {
+            Some(line) => Some(Secret::new(line)),
+            None => entry
+                .refuse(format_args!("{:?} has no password in its first line", path.display().to_string())),
+        },
+        Err(error) => entry.refuse(format_args!("{:?} cannot be read: {error}", path.display().to_string())),
+    })
 }
 
 fn broker(text: &str) -> Result<String, String> {
@@ -300,13 +500,15 @@ fn broker(text: &str) -> Result<String, String> {
 }
 
 fn postgres(table: &Table, role: Role) -> Postgres {
-    let url = table.get("url").and_then(|entry| entry.text(4_096));
+    let url = table.get("url").and_then(|entry| entry.hidden().text(4_096));
     if url.is_none() && role == Role::Store && !table.raw().contains_key("url") {
         table.missing("url", "\"postgres://user@host:5432/database\"");
     }
-    let ca = table.file("ca");
+    let password = password_file(table).flatten();
+    let (ca, certificate, key) = (table.file("ca"), table.file("certificate"), table.file("key"));
+    certificate_and_key(table, certificate.as_ref(), key.as_ref());
     table.refuse_unknown();
-    Postgres { url: Secret::new(url.unwrap_or_default()), ca }
+    Postgres { url: Secret::new(url.unwrap_or_default()), password, ca, certificate, key }
 }
 
 fn check(table: &Table) -> Check {
@@ -322,7 +524,7 @@ fn check(table: &Table) -> Check {
         sentinels: sentinels(table),
         ca: table.file("ca"),
         deny_addresses: table
-            .list("deny_addresses", 256)
+            .list("deny_addresses", 0, 256)
             .map(|items| items.iter().filter_map(|item| item.parse(network)).collect())
             .unwrap_or_default(),
         user_agent: table
@@ -333,7 +535,10 @@ fn check(table: &Table) -> Check {
                 if printable {
                     Some(text)
                 } else {
-                    entry.refuse("is not a header's value: expected printable ASCII")
+                    entry.refuse(format_args!(
+                        "{} is not a header's value: expected printable ASCII",
+                        quoted(&text)
+                    ))
                 }
             })
             .unwrap_or_else(|| concat!("webmon/", env!("CARGO_PKG_VERSION")).to_owned()),
@@ -343,13 +548,13 @@ fn check(table: &Table) -> Check {
 }
 
 fn sentinels(table: &Table) -> Vec<Sentinel> {
-    let Some(entry) = table.get("sentinels").filter(|entry| !entry.is_empty_array()) else {
-        return Vec::new();
-    };
-    let items = table.list("sentinels", MAX_SENTINELS).unwrap_or_default();
+    let Some(entry) = table.get("sentinels") else { return Vec::new() };
+    let items = table.list("sentinels", 0, MAX_SENTINELS).unwrap_or_default();
     if items.len() == 1 {
         // With one only, its own trouble would hide that of every site.
-        return entry.refuse("has one entry: expected none, or at least 2").unwrap_or_default();
+        return entry
+            .refuse(format_args!("has 1 entry: expected none, or 2 to {MAX_SENTINELS}"))
+            .unwrap_or_default();
     }
     items.iter().filter_map(|item| item.parse(str::parse)).collect()
 }

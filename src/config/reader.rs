@@ -1,8 +1,9 @@
 //! Reads typed values out of figment's tree and collects every fault on the way: one run over a file tells
 //! all that is wrong with it, each with its path, its origin and its value.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt::{self, Display};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,14 +12,18 @@ use figment::value::{Dict, Num, Tag, Value};
 use figment::{Figment, Source};
 use jiff::{Span, SpanRelativeTo};
 
-use super::env::ENVIRONMENT;
+use super::env::{ENVIRONMENT, Environment};
+use crate::result::{MAX_TEXT, truncated};
+
+/// The longest entry of an array of texts, in bytes.
+const MAX_ITEM: usize = 300;
 
 /// One fault of a configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Fault {
     /// Where the value comes from: the file, or the environment variable.
     pub origin: String,
-    /// The key's path, such as `kafka.brokers` or `site[2] "shop": timeout`.
+    /// The key's path, such as `kafka.brokers` or `site[2] "shop": timeout`; empty for the file as a whole.
     pub path: String,
     /// What is wrong and what would be right.
     pub problem: String,
@@ -26,22 +31,43 @@ pub struct Fault {
 
 impl Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} {}", self.origin, self.path, self.problem)
+        let separator = if self.path.is_empty() { "" } else { " " };
+        write!(f, "{}: {}{separator}{}", self.origin, self.path, self.problem)
     }
 }
 
 /// What all tables of one configuration share.
 pub(super) struct Context<'a> {
     pub figment: &'a Figment,
+    pub environment: &'a Environment,
     /// Where a missing key would be: the file.
     pub default_origin: String,
-    pub faults: RefCell<Vec<Fault>>,
+    pub faults: RefCell<Faults>,
+}
+
+/// Faults in the order found, each once: a value of `site_defaults` is read for every site.
+#[derive(Default)]
+pub(super) struct Faults {
+    found: Vec<Fault>,
+    seen: HashSet<Fault>,
+}
+
+impl Faults {
+    fn push(&mut self, fault: Fault) {
+        if self.seen.insert(fault.clone()) {
+            self.found.push(fault);
+        }
+    }
+
+    pub fn into_found(self) -> Vec<Fault> {
+        self.found
+    }
 }
 
 impl Context<'_> {
     fn origin(&self, tag: Tag, path: &str) -> String {
         match self.figment.get_metadata(tag) {
-            Some(metadata) if metadata.name == ENVIRONMENT => super::env::variable(path),
+            Some(metadata) if metadata.name == ENVIRONMENT => self.environment.name_of(path).to_owned(),
             Some(metadata) => match &metadata.source {
                 Some(Source::File(file)) => file.display().to_string(),
                 _ => metadata.name.to_string(),
@@ -51,12 +77,7 @@ impl Context<'_> {
     }
 
     fn report(&self, origin: String, path: String, problem: String) {
-        let fault = Fault { origin, path, problem };
-        let mut faults = self.faults.borrow_mut();
-        // A value of `site_defaults` is read once for every site; one report is enough.
-        if !faults.contains(&fault) {
-            faults.push(fault);
-        }
+        self.faults.borrow_mut().push(Fault { origin, path, problem });
     }
 }
 
@@ -75,6 +96,7 @@ pub(super) struct Entry<'a> {
     context: &'a Context<'a>,
     pub path: String,
     value: &'a Value,
+    hidden: bool,
 }
 
 impl<'a> Table<'a> {
@@ -99,12 +121,12 @@ impl<'a> Table<'a> {
 
     /// Puts a readable name behind the index: `site[2] "shop"`.
     pub fn named(mut self, name: &str) -> Table<'a> {
-        self.path = format!("{} {name:?}", self.path);
+        self.path = format!("{} {}", self.path, quoted(name));
         self
     }
 
     fn path_of(&self, key: &str) -> String {
-        format!("{}{}{key}", self.path, self.separator)
+        format!("{}{}{}", self.path, self.separator, show_key(key))
     }
 
     pub fn get(&self, key: &'static str) -> Option<Entry<'a>> {
@@ -114,7 +136,7 @@ impl<'a> Table<'a> {
             let (path, defaults) = self.defaults?;
             Some((format!("{path}.{key}"), defaults.get(key)?))
         })?;
-        Some(Entry { context: self.context, path, value })
+        Some(Entry { context: self.context, path, value, hidden: false })
     }
 
     /// Reports the absence of `key`.
@@ -140,7 +162,7 @@ impl<'a> Table<'a> {
             Value::Bool(_, value) => Some(*value),
             Value::String(_, text) if entry.is_environment() && text == "true" => Some(true),
             Value::String(_, text) if entry.is_environment() && text == "false" => Some(false),
-            _ => entry.mistyped("true or false"),
+            _ => entry.mistyped("a truth value", "true or false"),
         }
     }
 
@@ -151,7 +173,7 @@ impl<'a> Table<'a> {
         let entry = self.get(key)?;
         let (low, high) = (min.into(), max.into());
         let expected = format!("{min} to {max}");
-        let Some(number) = entry.integer() else { return entry.mistyped(&format!("an integer, {expected}")) };
+        let Some(number) = entry.integer() else { return entry.mistyped("an integer", &expected) };
         if number < low || number > high {
             return entry.out_of_range(&expected);
         }
@@ -174,7 +196,7 @@ impl<'a> Table<'a> {
             _ => None,
         };
         let Some(size) = size else {
-            return entry.mistyped(&format!("a size such as \"64KiB\", {expected}"));
+            return entry.mistyped("a size", &format!("one such as \"64KiB\", {expected}"));
         };
         if size < min || size > max { entry.out_of_range(&expected) } else { Some(size) }
     }
@@ -190,8 +212,8 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// The entries of an array. One text from the environment is split at commas.
-    pub fn list(&self, key: &'static str, max: usize) -> Option<Vec<Item<'a>>> {
+    /// The entries of an array, `min` to `max` of them. One text from the environment is split at commas.
+    pub fn list(&self, key: &'static str, min: usize, max: usize) -> Option<Vec<Item<'a>>> {
         let entry = self.get(key)?;
         let items: Vec<Item> = match entry.value {
             Value::Array(_, values) => values
@@ -201,7 +223,7 @@ impl<'a> Table<'a> {
                     context: self.context,
                     path: format!("{}[{i}]", entry.path),
                     tag: value.tag(),
-                    text: value.as_str().map(str::to_owned),
+                    text: value.as_str().map(str::to_owned).ok_or(value),
                 })
                 .collect(),
             Value::String(tag, text) if entry.is_environment() => text
@@ -210,13 +232,13 @@ impl<'a> Table<'a> {
                     context: self.context,
                     path: entry.path.clone(),
                     tag: *tag,
-                    text: Some(part.trim().to_owned()),
+                    text: Ok(part.trim().to_owned()),
                 })
                 .collect(),
-            _ => return entry.mistyped("an array"),
+            _ => return entry.mistyped("an array", &format!("{min} to {max} texts")),
         };
-        if items.is_empty() || items.len() > max {
-            return entry.out_of_range(&format!("1 to {max} entries"));
+        if items.len() < min || items.len() > max {
+            return entry.refuse(format_args!("has {} entries: expected {min} to {max}", items.len()));
         }
         Some(items)
     }
@@ -225,7 +247,7 @@ impl<'a> Table<'a> {
         let entry = self.get(key)?;
         match entry.value {
             Value::Dict(_, dict) => Some(Table::new(self.context, entry.path, ".", dict)),
-            _ => entry.mistyped("a table"),
+            _ => entry.mistyped("a table", ""),
         }
     }
 
@@ -233,34 +255,39 @@ impl<'a> Table<'a> {
     pub fn tables(&self, key: &'static str) -> Vec<Table<'a>> {
         let Some(entry) = self.get(key) else { return Vec::new() };
         let Value::Array(_, values) = entry.value else {
-            return entry.mistyped("an array of tables").unwrap_or_default();
+            return entry.mistyped("an array of tables", "").unwrap_or_default();
         };
         let mut tables = Vec::with_capacity(values.len());
         for (i, value) in values.iter().enumerate() {
             let path = format!("{}[{i}]", entry.path);
             match value {
                 Value::Dict(_, dict) => tables.push(Table::new(self.context, path, ": ", dict)),
-                _ => self.context.report(
-                    self.context.origin(value.tag(), &path),
-                    path,
-                    format!("{}: expected a table", show(value)),
-                ),
+                _ => {
+                    let entry = Entry { context: self.context, path, value, hidden: false };
+                    let _: Option<()> = entry.mistyped("a table", "");
+                }
             }
         }
         tables
     }
 
-    /// A table of free keys and text values.
-    pub fn texts(&self, key: &'static str, max: usize, max_text: usize) -> Option<Vec<(String, String)>> {
-        let table = self.table(key)?;
-        if table.dict.len() > max {
-            table.fault(format!("has {} entries: expected at most {max}", table.dict.len()));
+    /// The entries of a table of at most `max` free keys, each of 1 to 200 characters.
+    pub fn entries(&self, key: &'static str, max: usize) -> Option<Vec<(&'a str, Entry<'a>)>> {
+        let entry = self.get(key)?;
+        let Value::Dict(_, dict) = entry.value else { return entry.mistyped("a table", "") };
+        if dict.len() > max {
+            return entry.refuse(format_args!("has {} entries: expected at most {max}", dict.len()));
         }
-        let pairs = table.dict.iter().filter_map(|(key, value)| {
-            let entry = Entry { context: self.context, path: table.path_of(key), value };
-            entry.text(max_text).map(|text| (key.clone(), text))
+        let table = Table::new(self.context, entry.path, ".", dict);
+        let entries = dict.iter().filter_map(|(key, value)| {
+            let entry = Entry { context: self.context, path: table.path_of(key), value, hidden: false };
+            let length = key.chars().count();
+            if length == 0 || length > MAX_TEXT || key.contains('\0') {
+                return entry.refuse(format_args!("is not a name: expected 1 to {MAX_TEXT} characters"));
+            }
+            Some((key.as_str(), entry))
         });
-        Some(pairs.collect())
+        Some(entries.collect())
     }
 
     /// Reports every key that nobody asked for.
@@ -280,25 +307,41 @@ impl<'a> Table<'a> {
 }
 
 impl Entry<'_> {
+    /// Keeps the value out of every report: it is a secret, or may hold one.
+    pub fn hidden(mut self) -> Self {
+        self.hidden = true;
+        self
+    }
+
     pub fn text(&self, max: usize) -> Option<String> {
-        let Value::String(_, text) = self.value else { return self.mistyped("a text") };
-        if text.is_empty() || text.chars().count() > max || text.contains('\0') {
+        let Value::String(_, text) = self.value else { return self.mistyped("a text", "") };
+        if text.contains('\0') {
+            return self.refuse("has a NUL character");
+        }
+        if text.is_empty() || text.chars().count() > max {
             return self.out_of_range(&format!("1 to {max} characters"));
         }
         Some(text.clone())
+    }
+
+    /// A text that no message quotes.
+    pub fn secret(&self) -> Option<super::Secret> {
+        match self.value {
+            Value::String(_, text) if !text.is_empty() && text.len() <= 4_096 && !text.contains('\0') => {
+                Some(super::Secret::new(text))
+            }
+            Value::String(..) => self.refuse("is out of range: expected 1 to 4096 bytes"),
+            _ => self.refuse("is not a text: expected it in quotes"),
+        }
     }
 
     pub fn duration(&self, min: Duration, max: Duration) -> Option<Duration> {
         let expected = format!("{} to {}", show_duration(min), show_duration(max));
         let duration = self.value.as_str().and_then(parse_duration);
         let Some(duration) = duration else {
-            return self.mistyped(&format!("a duration such as \"10s\", {expected}"));
+            return self.mistyped("a duration", &format!("one such as \"10s\", {expected}"));
         };
         if duration < min || duration > max { self.out_of_range(&expected) } else { Some(duration) }
-    }
-
-    pub fn is_empty_array(&self) -> bool {
-        self.value.as_array().is_some_and(<[Value]>::is_empty)
     }
 
     fn integer(&self) -> Option<i128> {
@@ -321,12 +364,17 @@ impl Entry<'_> {
         None
     }
 
-    fn mistyped<T>(&self, expected: &str) -> Option<T> {
-        self.refuse(format_args!("{}: expected {expected}", show(self.value)))
+    fn mistyped<T>(&self, kind: &str, expected: &str) -> Option<T> {
+        let expected = if expected.is_empty() { String::new() } else { format!(": expected {expected}") };
+        self.refuse(format_args!("{} is not {kind}{expected}", self.shown()))
     }
 
     fn out_of_range<T>(&self, expected: &str) -> Option<T> {
-        self.refuse(format_args!("{} is out of range: expected {expected}", show(self.value)))
+        self.refuse(format_args!("{} is out of range: expected {expected}", self.shown()))
+    }
+
+    fn shown(&self) -> Cow<'static, str> {
+        if self.hidden { Cow::Borrowed("(hidden)") } else { show(self.value) }
     }
 }
 
@@ -335,18 +383,21 @@ pub(super) struct Item<'a> {
     context: &'a Context<'a>,
     path: String,
     tag: Tag,
-    text: Option<String>,
+    text: Result<String, &'a Value>,
 }
 
 impl Item<'_> {
     /// The text, parsed.
     pub fn parse<T, E: Display>(&self, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
         let problem = match &self.text {
-            Some(text) => match parse(text) {
+            Ok(text) if text.is_empty() || text.len() > MAX_ITEM => {
+                format!("{} is out of range: expected 1 to {MAX_ITEM} bytes", quoted(text))
+            }
+            Ok(text) => match parse(text) {
                 Ok(value) => return Some(value),
                 Err(problem) => problem.to_string(),
             },
-            None => "is not a text".to_owned(),
+            Err(value) => format!("{} is not a text", show(value)),
         };
         self.context.report(self.context.origin(self.tag, &self.path), self.path.clone(), problem);
         None
@@ -385,18 +436,34 @@ fn show_size(bytes: u64) -> String {
     format!("{bytes}B")
 }
 
-fn show(value: &Value) -> String {
+/// A key as TOML writes it: bare where it can be.
+pub(super) fn show_key(key: &str) -> Cow<'_, str> {
+    let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if !key.is_empty() && key.len() <= MAX_TEXT && key.chars().all(bare) {
+        Cow::Borrowed(key)
+    } else {
+        Cow::Owned(quoted(key))
+    }
+}
+
+/// `text` in quotes, escaped, the start of it where it is long.
+pub(super) fn quoted(text: &str) -> String {
+    let more = if text.len() > MAX_TEXT { "…" } else { "" };
+    format!("{:?}{more}", truncated(text, MAX_TEXT))
+}
+
+fn show(value: &Value) -> Cow<'static, str> {
     match value {
-        Value::String(_, text) => format!("{:?}", crate::result::truncated(text, 200)),
-        Value::Char(_, character) => format!("{character:?}"),
-        Value::Bool(_, value) => value.to_string(),
+        Value::String(_, text) => Cow::Owned(quoted(text)),
+        Value::Char(_, character) => Cow::Owned(format!("{character:?}")),
+        Value::Bool(_, value) => Cow::Owned(value.to_string()),
         Value::Num(_, number) => match (number.to_i128(), number.to_f64()) {
-            (Some(integer), _) => integer.to_string(),
-            (None, Some(float)) => float.to_string(),
-            (None, None) => "a number".to_owned(),
+            (Some(integer), _) => Cow::Owned(integer.to_string()),
+            (None, Some(float)) => Cow::Owned(float.to_string()),
+            (None, None) => Cow::Borrowed("(a number)"),
         },
-        Value::Empty(..) => "nothing".to_owned(),
-        Value::Dict(..) => "a table".to_owned(),
-        Value::Array(..) => "an array".to_owned(),
+        Value::Empty(..) => Cow::Borrowed("(nothing)"),
+        Value::Dict(..) => Cow::Borrowed("(a table)"),
+        Value::Array(..) => Cow::Borrowed("(an array)"),
     }
 }

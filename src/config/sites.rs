@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use figment::value::Value;
 use regex::{Regex, RegexBuilder};
 use url::Url;
 
-use super::reader::{Entry, Table};
+use super::reader::{Entry, Table, quoted};
 use super::{MAX_SITES, MILLISECOND, MINUTE, Role, show_duration};
 use crate::result::{MAX_LABELS, MAX_TEXT, MAX_URL};
 use crate::schedule::{MAX_EXPRESSION, Schedule, ScheduleError, Schedules};
@@ -19,20 +20,28 @@ const MAX_PATTERN: usize = 4_096;
 const MAX_PATTERN_SIZE: usize = 1 << 20;
 
 pub(super) fn sites(root: &Table, defaults: &Table, role: Role) -> Vec<Arc<Site>> {
+    let mut schedules = Schedules::default();
     // Whatever stands in the defaults must be known and right even where every site overrides it.
-    let _ = (defaults.get("schedule"), defaults.get("timezone"), options(defaults));
+    let _ = (
+        schedule(defaults, None, |expression, timezone| schedules.get(expression, timezone)),
+        options(defaults),
+    );
     defaults.refuse_unknown();
 
     let tables = root.tables("site");
-    if tables.is_empty() && role == Role::Check && !root.raw().contains_key("site") {
+    let none = match root.raw().get("site") {
+        Some(Value::Array(_, tables)) => tables.is_empty(),
+        Some(_) => false,
+        None => true,
+    };
+    if none && role == Role::Check {
         root.missing("site", "at least one [[site]] table");
     }
     if tables.len() > MAX_SITES {
-        root.fault(format!("site has {} tables: expected at most {MAX_SITES}", tables.len()));
+        root.fault(format!("there are {} sites: expected at most {MAX_SITES}", tables.len()));
         return Vec::new();
     }
     let mut first_of_key: BTreeMap<String, usize> = BTreeMap::new();
-    let mut schedules = Schedules::default();
     let mut sites = Vec::with_capacity(tables.len());
     for (i, table) in tables.into_iter().enumerate() {
         let table = match table.raw().get("name").and_then(|name| name.as_str()) {
@@ -58,31 +67,36 @@ pub(super) fn sites(root: &Table, defaults: &Table, role: Role) -> Vec<Arc<Site>
 
 pub(super) fn schedule(
     table: &Table,
-    expected: &str,
-    parse: impl FnOnce(&str, &str) -> Result<Schedule, ScheduleError>,
+    missing: Option<&str>,
+    mut parse: impl FnMut(&str, &str) -> Result<Schedule, ScheduleError>,
 ) -> Option<Schedule> {
-    let timezone = table.get("timezone");
+    let zone = match table.get("timezone") {
+        Some(entry) => timezone(&entry, &mut parse),
+        None => Some("UTC".to_owned()),
+    };
     let Some(expression) = table.get("schedule") else {
-        table.missing("schedule", expected);
+        if let Some(expected) = missing {
+            table.missing("schedule", expected);
+        }
         return None;
     };
     let text = expression.text(MAX_EXPRESSION)?;
-    let zone = match &timezone {
-        Some(entry) => entry.text(MAX_TEXT)?,
-        None => "UTC".to_owned(),
-    };
-    match parse(&text, &zone) {
-        Ok(schedule) => Some(schedule),
-        Err(error) => {
-            // The path names the key already.
-            let text = error.to_string();
-            match &error {
-                ScheduleError::Timezone { .. } => {
-                    timezone.as_ref()?.refuse(text.trim_start_matches("timezone "))
-                }
-                _ => expression.refuse(text.trim_start_matches("schedule ")),
-            }
-        }
+    // Where the zone is at fault the expression is still read.
+    match parse(&text, zone.as_deref().unwrap_or("UTC")) {
+        Ok(schedule) => zone.and(Some(schedule)),
+        // The path names the key already.
+        Err(error) => expression.refuse(error.to_string().trim_start_matches("schedule ")),
+    }
+}
+
+fn timezone(
+    entry: &Entry,
+    mut parse: impl FnMut(&str, &str) -> Result<Schedule, ScheduleError>,
+) -> Option<String> {
+    let zone = entry.text(MAX_TEXT)?;
+    match parse("@hourly", &zone) {
+        Ok(_) => Some(zone),
+        Err(error) => entry.refuse(error.to_string().trim_start_matches("timezone ")),
     }
 }
 
@@ -90,15 +104,16 @@ fn site(table: &Table, schedules: &mut Schedules) -> Option<Site> {
     let name = required(table, "name", "a text");
     let id = table.text("id", MAX_TEXT);
     let url = match table.get("url") {
-        Some(entry) => url(&entry),
+        Some(entry) => url(&entry.hidden()),
         None => {
             table.missing("url", "an http or https URL");
             None
         }
     };
-    let schedule = schedule(table, "a cron expression, here or in site_defaults", |expression, timezone| {
-        schedules.get(expression, timezone)
-    });
+    let schedule =
+        schedule(table, Some("a cron expression, here or in site_defaults"), |expression, timezone| {
+            schedules.get(expression, timezone)
+        });
     let options = options(table);
     let (name, url, schedule) = (name?, url?, schedule?);
     let shortest = schedule.shortest_interval();
@@ -142,7 +157,7 @@ fn required(table: &Table, key: &'static str, expected: &str) -> Option<String> 
 
 fn url(entry: &Entry) -> Option<Url> {
     let text = entry.text(MAX_URL)?;
-    // The text isn't quoted: it may hold a password.
+    // The text is never quoted: it may hold a password.
     match Url::parse(&text) {
         Ok(url) if !matches!(url.scheme(), "http" | "https") => {
             entry.refuse(format_args!("has the scheme {:?}: expected http or https", url.scheme()))
@@ -173,9 +188,9 @@ struct Options {
 
 fn options(table: &Table) -> Options {
     Options {
-        labels: table.texts("labels", MAX_LABELS, MAX_TEXT).map(|pairs| pairs.into_iter().collect()),
+        labels: table.entries("labels", MAX_LABELS).map(labels),
         method: table.get("method").and_then(|entry| method(&entry)),
-        headers: table.texts("headers", 32, 4_096).map(|pairs| check_headers(table, pairs)),
+        headers: table.entries("headers", 32).map(headers),
         spread: table.duration("spread", Duration::ZERO, MINUTE * 30),
         timeout: table.duration("timeout", MILLISECOND, MINUTE * 10),
         retries: table.integer("retries", 0, 5u16),
@@ -220,41 +235,57 @@ fn method(entry: &Entry) -> Option<Method> {
     }
 }
 
-/// Names must be tokens (RFC 9110, 5.6.2) and values printable; the values are never quoted.
-fn check_headers(table: &Table, pairs: Vec<(String, String)>) -> Vec<(String, String)> {
-    for (name, value) in &pairs {
-        let token = |c: u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c);
-        if name.is_empty() || name.len() > MAX_TEXT || !name.bytes().all(token) {
-            table.fault(format!("headers has {name:?}: expected a header's name"));
-        } else if matches!(
-            name.to_ascii_lowercase().as_str(),
-            "host" | "content-length" | "transfer-encoding" | "connection"
-        ) {
-            table.fault(format!("headers has {name:?}: it is set by the check itself"));
-        } else if value.bytes().any(|byte| byte < 0x20 || byte == 0x7f) {
-            table.fault(format!("headers has a control character in the value of {name:?}"));
-        }
+pub(super) fn labels(entries: Vec<(&str, Entry)>) -> BTreeMap<String, String> {
+    entries.into_iter().filter_map(|(key, entry)| Some((key.to_owned(), entry.text(MAX_TEXT)?))).collect()
+}
+
+fn headers(entries: Vec<(&str, Entry)>) -> Vec<(String, String)> {
+    entries.into_iter().filter_map(|(name, entry)| header(name, &entry.hidden())).collect()
+}
+
+/// A header of the request. The value is never quoted: it may be a token.
+fn header(name: &str, entry: &Entry) -> Option<(String, String)> {
+    if !is_header_name(name) {
+        return entry.refuse(NOT_A_HEADER);
     }
-    pairs
+    let lower = name.to_ascii_lowercase();
+    if matches!(lower.as_str(), "host" | "content-length" | "transfer-encoding" | "connection") {
+        return entry.refuse("is set by the check itself");
+    }
+    let value = entry.text(4_096)?;
+    if value.bytes().any(|byte| byte < 0x20 || byte == 0x7f) {
+        return entry.refuse("has a control character");
+    }
+    Some((name.to_owned(), value))
+}
+
+const NOT_A_HEADER: &str = "is not a header's name: expected letters, digits or \"-\"";
+
+/// A token (RFC 9110, 5.6.2).
+fn is_header_name(name: &str) -> bool {
+    name.bytes().all(|c| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c))
 }
 
 fn expect(table: &Table) -> Expect {
     let mut expect = Expect::default();
-    if let Some(items) = table.list("status", 32) {
+    if let Some(items) = table.list("status", 1, 32) {
         expect.status = items.iter().filter_map(|item| item.parse(str::parse)).collect();
     }
     expect.body = table.get("body").and_then(|entry| pattern(&entry));
     expect.not_body = table.get("not_body").and_then(|entry| pattern(&entry));
-    for (name, text) in table.texts("header", 16, MAX_PATTERN).unwrap_or_default() {
-        match compile(&text) {
-            Ok(regex) => expect.headers.push((name.to_ascii_lowercase(), regex)),
-            Err(problem) => table.fault(format!(": header {name:?} {problem}")),
-        }
-    }
+    let headers = table.entries("header", 16).unwrap_or_default();
+    expect.headers = headers.into_iter().filter_map(|(name, entry)| expected_header(name, &entry)).collect();
     expect.max_time = table.duration("max_time", MILLISECOND, MINUTE * 10);
     expect.certificate = table.duration("certificate", Duration::ZERO, Duration::from_secs(3_650 * 86_400));
     table.refuse_unknown();
     expect
+}
+
+fn expected_header(name: &str, entry: &Entry) -> Option<(String, Regex)> {
+    if !is_header_name(name) {
+        return entry.refuse(NOT_A_HEADER);
+    }
+    Some((name.to_ascii_lowercase(), pattern(entry)?))
 }
 
 fn pattern(entry: &Entry) -> Option<Regex> {
@@ -266,12 +297,14 @@ fn pattern(entry: &Entry) -> Option<Regex> {
 
 fn compile(text: &str) -> Result<Regex, String> {
     RegexBuilder::new(text).size_limit(MAX_PATTERN_SIZE).build().map_err(|error| match error {
-        regex::Error::CompiledTooBig(limit) => format!("{text:?} compiles to more than {limit} bytes"),
+        regex::Error::CompiledTooBig(limit) => {
+            format!("{} compiles to more than {limit} bytes", quoted(text))
+        }
         // The parser's message draws a picture over several lines; its last line says what is wrong.
         error => {
             let shown = error.to_string();
             let reason = shown.lines().last().unwrap_or_default().trim_start_matches("error: ");
-            format!("{text:?} is not a regular expression: {reason}")
+            format!("{} is not a regular expression: {reason}", quoted(text))
         }
     })
 }

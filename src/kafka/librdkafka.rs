@@ -1,12 +1,13 @@
 //! The default client, librdkafka: an idempotent producer driven synchronously, and a consumer that is only
 //! ever assigned explicit offsets.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
-use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
@@ -15,12 +16,12 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::{
     Consumer, Delivery, FetchLimits, Fetched, KafkaError, NewTopic, OffsetRange, Outgoing, Producer,
-    partition_for,
+    partition_for, probe,
 };
 use crate::config::Kafka;
 
-/// How long the broker may take over metadata or offsets.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the brokers may take over metadata or offsets: half of the default lease of a claim.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a record may take to be acknowledged before it is handed back for another try.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often the number of partitions is read again.
@@ -36,28 +37,99 @@ fn client(config: &Kafka) -> ClientConfig {
         .set("socket.keepalive.enable", "true")
         // A missing topic is an error to report, not one to create.
         .set("allow.auto.create.topics", "false");
+    let protocol = match (&config.tls, &config.sasl) {
+        (None, None) => "plaintext",
+        (Some(_), None) => "ssl",
+        (None, Some(_)) => "sasl_plaintext",
+        (Some(_), Some(_)) => "sasl_ssl",
+    };
+    client.set("security.protocol", protocol);
+    if let Some(tls) = &config.tls {
+        let files = [
+            ("ssl.ca.location", &tls.ca),
+            ("ssl.certificate.location", &tls.certificate),
+            ("ssl.key.location", &tls.key),
+        ];
+        for (setting, file) in files {
+            if let Some(file) = file {
+                client.set(setting, file.to_string_lossy());
+            }
+        }
+    }
+    if let Some(sasl) = &config.sasl {
+        client
+            .set("sasl.mechanism", &sasl.mechanism)
+            .set("sasl.username", &sasl.username)
+            .set("sasl.password", sasl.password.reveal());
+    }
     client
 }
 
-/// Collects the delivery reports, each with the index of its record.
+/// What librdkafka tells beside the answers to our calls.
 #[derive(Default)]
-struct Reports(Mutex<Vec<(usize, Option<RDKafkaErrorCode>)>>);
+struct Events {
+    /// The delivery reports, each with the index of its record.
+    reports: Mutex<Vec<(usize, Option<RDKafkaErrorCode>)>>,
+    /// Whether TLS or SASL failed since the last success.
+    distrusted: AtomicBool,
+    /// The last warning or error it logged: the only place where it says why.
+    last_words: Mutex<String>,
+}
 
-impl ClientContext for Reports {}
+impl Events {
+    /// Takes note of an error that a second try does not mend.
+    fn note(&self, code: RDKafkaErrorCode) {
+        if matches!(
+            code,
+            RDKafkaErrorCode::SSL
+                | RDKafkaErrorCode::Authentication
+                | RDKafkaErrorCode::SaslAuthenticationFailed
+        ) {
+            self.distrusted.store(true, Ordering::Relaxed);
+        }
+    }
+}
 
-impl ProducerContext for Reports {
+impl ClientContext for Events {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        match level {
+            // It goes on by itself after each of these, so none is an error of ours.
+            RDKafkaLogLevel::Emerg
+            | RDKafkaLogLevel::Alert
+            | RDKafkaLogLevel::Critical
+            | RDKafkaLogLevel::Error
+            | RDKafkaLogLevel::Warning => {
+                log::warn!(target: "librdkafka", facility; "{text}");
+                text.clone_into(&mut self.last_words.lock().unwrap_or_else(PoisonError::into_inner));
+            }
+            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
+                log::info!(target: "librdkafka", facility; "{text}")
+            }
+            RDKafkaLogLevel::Debug => log::debug!(target: "librdkafka", facility; "{text}"),
+        }
+    }
+
+    fn error(&self, error: ClientError, reason: &str) {
+        self.note(code(&error));
+        log::debug!(target: "librdkafka", error = error.to_string(); "{reason}");
+    }
+}
+
+impl ConsumerContext for Events {}
+
+impl ProducerContext for Events {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, report: &DeliveryResult<'_>, index: usize) {
         let error = report.as_ref().err().map(|(error, _)| code(error));
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((index, error));
+        self.reports.lock().unwrap_or_else(PoisonError::into_inner).push((index, error));
     }
 }
 
 /// Produces to one topic with `acks=all` and idempotence.
 pub struct LibrdkafkaProducer {
     config: Kafka,
-    client: Option<BaseProducer<Reports>>,
+    client: Option<BaseProducer<Events>>,
     partitions: Option<(i32, Instant)>,
 }
 
@@ -67,7 +139,7 @@ impl LibrdkafkaProducer {
         LibrdkafkaProducer { config: config.clone(), client: None, partitions: None }
     }
 
-    fn connect(config: &Kafka) -> Result<BaseProducer<Reports>, KafkaError> {
+    fn connect(config: &Kafka) -> Result<BaseProducer<Events>, KafkaError> {
         client(config)
             .set("acks", "all")
             .set("enable.idempotence", "true")
@@ -76,11 +148,11 @@ impl LibrdkafkaProducer {
             // Both clients can read and write snappy.
             .set("compression.codec", "snappy")
             .set("queue.buffering.max.messages", "200000")
-            .create_with_context(Reports::default())
+            .create_with_context(Events::default())
             .map_err(|error| other("cannot set up the kafka producer", &error))
     }
 
-    fn client(&mut self) -> Result<&BaseProducer<Reports>, KafkaError> {
+    fn client(&mut self) -> Result<&BaseProducer<Events>, KafkaError> {
         let client = match self.client.take() {
             Some(client) => client,
             None => Self::connect(&self.config)?,
@@ -120,7 +192,8 @@ impl LibrdkafkaProducer {
         let mut stale = false;
         while waiting > 0 && Instant::now() < deadline {
             client.poll(Duration::from_millis(100));
-            for (index, error) in client.context().0.lock().unwrap_or_else(PoisonError::into_inner).drain(..)
+            for (index, error) in
+                client.context().reports.lock().unwrap_or_else(PoisonError::into_inner).drain(..)
             {
                 waiting -= 1;
                 stale |= error.is_some();
@@ -147,7 +220,8 @@ impl LibrdkafkaProducer {
 impl Producer for LibrdkafkaProducer {
     fn partitions(&mut self) -> Result<i32, KafkaError> {
         let config = self.config.clone();
-        partitions(self.client()?.client(), &config)
+        let client = self.client()?;
+        partitions(client.client(), &config, || client.poll(Duration::ZERO))
     }
 
     fn produce(&mut self, records: &[Outgoing]) -> Vec<Delivery> {
@@ -173,7 +247,8 @@ fn failed(config: &Kafka, code: RDKafkaErrorCode) -> Delivery {
 /// Fetches from one topic at explicit offsets.
 pub struct LibrdkafkaConsumer {
     config: Kafka,
-    client: BaseConsumer,
+    client: BaseConsumer<Events>,
+    assigned: bool,
 }
 
 impl LibrdkafkaConsumer {
@@ -194,15 +269,22 @@ impl LibrdkafkaConsumer {
             // The default of a second stalls a consumer that drained its queue.
             .set("fetch.queue.backoff.ms", "5")
             .set("queued.max.messages.kbytes", "16384")
-            .create()
+            .create_with_context(Events::default())
             .map_err(|error| other("cannot set up the kafka consumer", &error))?;
-        Ok(LibrdkafkaConsumer { config: config.clone(), client })
+        Ok(LibrdkafkaConsumer { config: config.clone(), client, assigned: false })
     }
 }
 
 impl Consumer for LibrdkafkaConsumer {
     fn partitions(&mut self) -> Result<i32, KafkaError> {
-        partitions(self.client.client(), &self.config)
+        partitions(self.client.client(), &self.config, || {
+            // Once something is assigned this could be a record.
+            if !self.assigned
+                && let Some(Err(error)) = self.client.poll(Duration::ZERO)
+            {
+                self.client.context().note(code(&error));
+            }
+        })
     }
 
     fn offsets(&mut self, partition: i32) -> Result<OffsetRange, KafkaError> {
@@ -218,6 +300,7 @@ impl Consumer for LibrdkafkaConsumer {
             list.add_partition_offset(&self.config.topic, *partition, Offset::Offset(*offset))
                 .map_err(|error| other("cannot assign partitions", &error))?;
         }
+        self.assigned = true;
         self.client.assign(&list).map_err(|error| other("cannot assign partitions", &error))
     }
 
@@ -273,6 +356,9 @@ fn is_passing(code: RDKafkaErrorCode) -> bool {
             | RDKafkaErrorCode::CoordinatorNotAvailable
             | RDKafkaErrorCode::CoordinatorLoadInProgress
             | RDKafkaErrorCode::PartitionEOF
+            // Trust is settled at the first contact; afterwards a broker that restarts can look like this too.
+            | RDKafkaErrorCode::SSL
+            | RDKafkaErrorCode::Authentication
     )
 }
 
@@ -305,14 +391,42 @@ pub fn create_topic(config: &Kafka, topic: &NewTopic) -> Result<(), KafkaError> 
     }
 }
 
-fn partitions<C: ClientContext>(
-    client: &rdkafka::client::Client<C>,
+/// How many partitions the topic has. `pump` lets librdkafka tell what keeps it from connecting.
+fn partitions(
+    client: &rdkafka::client::Client<Events>,
     config: &Kafka,
+    pump: impl Fn(),
 ) -> Result<i32, KafkaError> {
+    let deadline = Instant::now() + REQUEST_TIMEOUT;
+    loop {
+        match partitions_once(client, config) {
+            Err(error @ KafkaError::Unreachable { .. }) => {
+                pump();
+                let events = client.context();
+                if events.distrusted.swap(false, Ordering::Relaxed) {
+                    let detail = events.last_words.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                    return Err(KafkaError::Security { brokers: config.brokers.join(","), detail });
+                }
+                // It takes much of what TLS refuses for an absent broker.
+                if config.tls.is_some()
+                    && let Err(distrust @ KafkaError::Security { .. }) = probe::ask_any(config)
+                {
+                    return Err(distrust);
+                }
+                if Instant::now() >= deadline {
+                    return Err(error);
+                }
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+fn partitions_once(client: &rdkafka::client::Client<Events>, config: &Kafka) -> Result<i32, KafkaError> {
     let unknown = || KafkaError::UnknownTopic { topic: config.topic.clone() };
     let doing = "cannot read the topic's partitions";
     let metadata = client
-        .fetch_metadata(Some(&config.topic), REQUEST_TIMEOUT)
+        .fetch_metadata(Some(&config.topic), REQUEST_TIMEOUT / 10)
         .map_err(|cause| error(config, doing, code(&cause), &cause.to_string()))?;
     let topic = metadata.topics().iter().find(|topic| topic.name() == config.topic).ok_or_else(unknown)?;
     if let Some(failure) = topic.error() {

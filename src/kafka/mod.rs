@@ -2,13 +2,18 @@
 //! list partitions and offsets, fetch from explicit offsets. No consumer group, no committed offsets: the
 //! offset lives in the database, beside the rows.
 
+#[cfg(feature = "kafka-rust")]
+pub mod kafka_rust;
 #[cfg(feature = "librdkafka")]
 pub mod librdkafka;
 mod murmur2;
+#[cfg(any(feature = "librdkafka", feature = "kafka-rust"))]
+mod probe;
 
 use std::time::Duration;
 
 pub use self::murmur2::partition_for;
+use crate::config::{Kafka, KafkaClient};
 
 /// A record to produce. Its partition is `murmur2(key) mod partitions`, whatever the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +46,16 @@ pub trait Producer: Send {
     /// Produces `records`, in order for each key, and waits for every report; bounded by the delivery timeout.
     /// Returns one [`Delivery`] for each record, in the same order.
     fn produce(&mut self, records: &[Outgoing]) -> Vec<Delivery>;
+}
+
+impl Producer for Box<dyn Producer> {
+    fn partitions(&mut self) -> Result<i32, KafkaError> {
+        self.as_mut().partitions()
+    }
+
+    fn produce(&mut self, records: &[Outgoing]) -> Vec<Delivery> {
+        self.as_mut().produce(records)
+    }
 }
 
 /// A record fetched, borrowed from the client's buffer.
@@ -107,10 +122,59 @@ pub trait Consumer: Send {
     fn fetch(&mut self, limits: FetchLimits, each: &mut dyn FnMut(Fetched<'_>)) -> Result<usize, KafkaError>;
 }
 
+/// The producer of the client that `config` names.
+///
+/// # Errors
+/// [`KafkaError::Config`] when that client is not built in, or its settings cannot be used.
+pub fn producer(config: &Kafka) -> Result<Box<dyn Producer>, KafkaError> {
+    match config.client {
+        #[cfg(feature = "librdkafka")]
+        KafkaClient::Librdkafka => Ok(Box::new(librdkafka::LibrdkafkaProducer::new(config))),
+        #[cfg(feature = "kafka-rust")]
+        KafkaClient::KafkaRust => Ok(Box::new(kafka_rust::KafkaRustProducer::new(config))),
+        #[allow(unreachable_patterns, reason = "which arms there are depends on the features")]
+        client => Err(not_built_in(client)),
+    }
+}
+
+/// The consumer of the client that `config` names.
+///
+/// # Errors
+/// As [`producer`].
+pub fn consumer(config: &Kafka) -> Result<Box<dyn Consumer>, KafkaError> {
+    match config.client {
+        #[cfg(feature = "librdkafka")]
+        KafkaClient::Librdkafka => Ok(Box::new(librdkafka::LibrdkafkaConsumer::new(config)?)),
+        #[cfg(feature = "kafka-rust")]
+        KafkaClient::KafkaRust => Ok(Box::new(kafka_rust::KafkaRustConsumer::new(config))),
+        #[allow(unreachable_patterns, reason = "which arms there are depends on the features")]
+        client => Err(not_built_in(client)),
+    }
+}
+
+/// Creates `config.topic`. Only librdkafka can, whichever client `config` names.
+///
+/// # Errors
+/// [`KafkaError::TopicExists`], [`KafkaError::Config`] without librdkafka, or why the brokers refused.
+pub fn create_topic(config: &Kafka, topic: &NewTopic) -> Result<(), KafkaError> {
+    #[cfg(feature = "librdkafka")]
+    return librdkafka::create_topic(config, topic);
+    #[cfg(not(feature = "librdkafka"))]
+    {
+        let _ = (config, topic);
+        Err(KafkaError::Config("this build cannot create a topic: use kafka-topics.sh".to_owned()))
+    }
+}
+
+#[allow(dead_code, reason = "unused where every client is built in")]
+fn not_built_in(client: KafkaClient) -> KafkaError {
+    KafkaError::Config(format!("the kafka client {client:?} is not built in"))
+}
+
 /// A topic to create.
 #[derive(Clone, Copy, Debug)]
 pub struct NewTopic {
-    /// Its partitions: the upper bound of writers at work at once.
+    /// Its partitions, at least 1: the upper bound of writers at work at once.
     pub partitions: i32,
     /// Its replicas; -1 takes the broker's default.
     pub replication: i32,
@@ -147,6 +211,25 @@ pub enum KafkaError {
         brokers: String,
         /// The client's words.
         detail: String,
+    },
+    /// A setting that shows to be wrong only when it is used, such as a certificate file.
+    #[error("{0}")]
+    Config(String),
+    /// The broker and this client do not trust each other: a wrong CA, name, certificate, user or password.
+    #[error("{brokers} and webmon do not trust each other: {detail}")]
+    Security {
+        /// The broker, or those configured.
+        brokers: String,
+        /// What TLS or SASL said.
+        detail: String,
+    },
+    /// A broker that no longer speaks kafka-rust's version of the protocol.
+    #[error(
+        "broker {broker} is too new for kafka.client \"kafka-rust\" (brokers up to 3.9): set it to \"librdkafka\""
+    )]
+    UnsupportedBroker {
+        /// The broker.
+        broker: String,
     },
     /// The client cannot go on and must be built anew.
     #[error("the kafka client failed for good: {0}")]

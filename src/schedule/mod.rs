@@ -39,16 +39,16 @@ mod count;
 mod expression;
 mod interval;
 mod planner;
-#[cfg(feature = "check")]
+#[cfg(feature = "schedule")]
 mod scheduler;
-#[cfg(feature = "check")]
+#[cfg(feature = "schedule")]
 mod timer;
 
 pub use expression::{MAX_EXPRESSION, MAX_PERIOD, Schedule, ScheduleError, Schedules};
 pub use planner::{BATCH, Backlog, Due, Entry, HORIZON, Planner, Skipped};
-#[cfg(feature = "check")]
+#[cfg(feature = "schedule")]
 pub use scheduler::Scheduler;
-#[cfg(feature = "check")]
+#[cfg(feature = "schedule")]
 pub use timer::SchedulerError;
 #[cfg(feature = "check")]
 pub(crate) use timer::{Agenda, Timer};

@@ -1,12 +1,13 @@
 //! From fetched records to what a transaction stores: decoded, checked against the clock, one result an
 //! identity. Nothing here touches the database.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
 use std::ops::Range;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::dimensions::Ids;
 use crate::kafka::Fetched;
 use crate::result::{CheckResult, DecodeError, GapRecord, MAX_MESSAGE, Record, truncated};
 
@@ -44,9 +45,11 @@ pub(super) struct Batch {
     raw: Vec<u8>,
 }
 
-/// A result, and where it came from.
+/// A result, where it came from, and its place in the database.
 pub(super) struct Row {
     pub result: Box<CheckResult>,
+    /// Known after [`Dimensions::resolve`](super::dimensions::Dimensions::resolve).
+    pub ids: Ids,
     source: Source,
 }
 
@@ -102,7 +105,7 @@ impl Batch {
                 let key = self.keep(record.key.unwrap_or_default());
                 let value = self.keep(record.value.unwrap_or_default());
                 let source = Source { offset: record.offset, timestamp_ms: record.timestamp_ms, key, value };
-                self.results.push(Row { result, source });
+                self.results.push(Row { result, ids: Ids::default(), source });
             }
             Ok(Record::Gap(gap)) => self.gaps.push(gap),
             Err(error) => {
@@ -142,32 +145,14 @@ impl Batch {
         }
     }
 
-    /// Keeps the highest of its own duplicates and sorts by identity. Of equal ones the first stays, as it would
-    /// in the database.
+    /// Sorts by identity, so that two writers lock in the same order, and keeps the highest of its own duplicates.
+    /// Of equal ones the first stays, as it would in the database. Needs the rows' ids; doing it again changes
+    /// nothing.
     pub fn finish(&mut self) {
+        let identity = |row: &Row| (row.ids.site, row.ids.location, row.result.scheduled_at);
+        self.results.sort_by_key(|row| (identity(row), Reverse(row.result.outcome)));
         let before = self.results.len();
-        {
-            let mut best: HashMap<(&str, &str, Timestamp), usize> = HashMap::with_capacity(before);
-            for (i, row) in self.results.iter().enumerate() {
-                let result = &row.result;
-                let kept = best.entry((&result.site, &result.location, result.scheduled_at)).or_insert(i);
-                if result.supersedes(self.results[*kept].result.outcome) {
-                    *kept = i;
-                }
-            }
-            if best.len() < before {
-                let mut keep = vec![false; before];
-                for i in best.into_values() {
-                    keep[i] = true;
-                }
-                let mut keep = keep.into_iter();
-                self.results.retain(|_| keep.next().unwrap_or(true));
-            }
-        }
-        self.results.sort_by(|a, b| {
-            let (a, b) = (&a.result, &b.result);
-            (&a.site, &a.location, a.scheduled_at).cmp(&(&b.site, &b.location, b.scheduled_at))
-        });
+        self.results.dedup_by_key(|row| identity(row));
         self.duplicate += (before - self.results.len()) as i64;
     }
 }

@@ -1,8 +1,9 @@
 //! Connections to PostgreSQL: libpq's `sslmode`, all five that make sense, over native-tls.
 
+use std::path::Path;
 use std::time::Duration;
 
-use native_tls::{Certificate, TlsConnector};
+use native_tls::{Certificate, Identity, TlsConnector};
 use postgres::Client;
 use postgres::config::SslMode as DriverMode;
 use postgres_native_tls::MakeTlsConnector;
@@ -51,13 +52,17 @@ impl Connector {
             .tcp_user_timeout(Duration::from_secs(30))
             // NAMEDATALEN: the server would cut it off, with a notice.
             .application_name(&crate::result::truncated(application, 63));
+        if let Some(password) = &postgres.password
+            && config.get_password().is_none()
+        {
+            config.password(password.reveal());
+        }
 
         let mut tls = TlsConnector::builder();
         tls.danger_accept_invalid_certs(matches!(mode, SslMode::Prefer | SslMode::Require));
         tls.danger_accept_invalid_hostnames(mode != SslMode::VerifyFull);
         if let Some(path) = &postgres.ca {
-            let pem = std::fs::read(path)
-                .map_err(|error| invalid("ca", &format!("{} cannot be read: {error}", path.display())))?;
+            let pem = read("ca", path)?;
             let certificates = Certificate::stack_from_pem(&pem)
                 .ok()
                 .filter(|certificates| !certificates.is_empty())
@@ -66,6 +71,11 @@ impl Connector {
             for certificate in certificates {
                 tls.add_root_certificate(certificate);
             }
+        }
+        if let (Some(certificate), Some(key)) = (&postgres.certificate, &postgres.key) {
+            let identity = Identity::from_pkcs8(&read("certificate", certificate)?, &read("key", key)?)
+                .map_err(|error| invalid("key", &format!("does not fit the certificate: {error}")))?;
+            tls.identity(identity);
         }
         let tls = tls.build().map_err(|error| invalid("ca", &format!("cannot be used: {error}")))?;
         Ok(Connector { config, tls: MakeTlsConnector::new(tls) })
@@ -114,6 +124,10 @@ fn split_ssl_mode(url: &str) -> Result<(String, SslMode), StoreError> {
     Ok((url, mode))
 }
 
+fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, StoreError> {
+    std::fs::read(path).map_err(|error| invalid(key, &format!("{} cannot be read: {error}", path.display())))
+}
+
 fn invalid(key: &'static str, problem: &str) -> StoreError {
     StoreError::Config { key, problem: problem.to_owned() }
 }
@@ -124,7 +138,9 @@ mod tests {
     use crate::config::Secret;
 
     fn connector(url: &str) -> Result<Connector, StoreError> {
-        Connector::new(&Postgres { url: Secret::new(url), ca: None }, "test")
+        let postgres =
+            Postgres { url: Secret::new(url), password: None, ca: None, certificate: None, key: None };
+        Connector::new(&postgres, "test")
     }
 
     #[test]

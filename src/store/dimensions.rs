@@ -12,6 +12,8 @@ use crate::result::CheckResult;
 
 /// Entries of one cache, beyond which it starts over: a bound on memory, not on sites.
 const MAX_CACHED: usize = 1_000_000;
+/// Versions of one site that are cached.
+const MAX_VERSIONS: usize = 1_000;
 
 /// What a writer knows of the dimensions.
 #[derive(Default)]
@@ -19,13 +21,13 @@ pub(super) struct Dimensions {
     sites: HashMap<String, i32>,
     locations: HashMap<String, i16>,
     checkers: HashMap<String, i32>,
-    versions: HashMap<Version, i32>,
+    /// The versions of each site: usually one, so they are told apart by looking at each.
+    versions: HashMap<i32, Vec<(Version, i32)>>,
 }
 
 /// What distinguishes two rows of `site_versions`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Version {
-    site_id: i32,
     name: String,
     url: String,
     method: String,
@@ -33,19 +35,25 @@ struct Version {
 }
 
 impl Version {
-    fn of(site_id: i32, result: &CheckResult) -> Version {
+    fn of(result: &CheckResult) -> Version {
         Version {
-            site_id,
             name: result.name.clone(),
             url: result.url.clone(),
             method: result.method.clone(),
             labels: result.labels.clone(),
         }
     }
+
+    fn is_of(&self, result: &CheckResult) -> bool {
+        self.url == result.url
+            && self.name == result.name
+            && self.method == result.method
+            && self.labels == result.labels
+    }
 }
 
-/// The ids of one result.
-#[derive(Clone, Copy)]
+/// The ids of one result; 0, which no dimension has, before they are known.
+#[derive(Clone, Copy, Default)]
 pub(super) struct Ids {
     pub site: i32,
     pub location: i16,
@@ -54,8 +62,8 @@ pub(super) struct Ids {
 }
 
 impl Dimensions {
-    /// Makes sure that every name of `batch` has an id; touches the database only for names never seen.
-    pub fn resolve(&mut self, client: &mut Client, batch: &Batch) -> Result<(), StoreError> {
+    /// Gives every row of `batch` its ids; touches the database only for names never seen.
+    pub fn resolve(&mut self, client: &mut Client, batch: &mut Batch) -> Result<(), StoreError> {
         let results = || batch.results.iter().map(|row| row.result.as_ref());
         let site_names = results().map(|r| &r.site).chain(batch.gaps.iter().map(|g| &g.site));
         let location_names = results().map(|r| &r.location).chain(batch.gaps.iter().map(|g| &g.location));
@@ -63,32 +71,55 @@ impl Dimensions {
         resolve_names(client, &mut self.sites, site_names, "sites", "site_id", "key")?;
         resolve_names(client, &mut self.locations, location_names, "locations", "location_id", "name")?;
         resolve_names(client, &mut self.checkers, checker_names, "checkers", "checker_id", "name")?;
-        self.resolve_versions(client, results())
-    }
-
-    fn resolve_versions<'a>(
-        &mut self,
-        client: &mut Client,
-        results: impl Iterator<Item = &'a CheckResult>,
-    ) -> Result<(), StoreError> {
-        bound(&mut self.versions);
-        let missing: BTreeSet<Version> = results
-            .filter_map(|result| Some(Version::of(*self.sites.get(&result.site)?, result)))
-            .filter(|version| !self.versions.contains_key(version))
-            .collect();
+        if self.versions.len() > MAX_CACHED {
+            self.versions.clear();
+        }
+        let mut missing: BTreeSet<(i32, Version)> = BTreeSet::new();
+        for row in &mut batch.results {
+            let result = &row.result;
+            row.ids = Ids {
+                site: lookup(&self.sites, &result.site)?,
+                location: lookup(&self.locations, &result.location)?,
+                checker: lookup(&self.checkers, &result.checker)?,
+                version: 0,
+            };
+            match self.version(row.ids.site, result) {
+                Some(version) => row.ids.version = version,
+                None => {
+                    missing.insert((row.ids.site, Version::of(result)));
+                }
+            }
+        }
         if missing.is_empty() {
             return Ok(());
         }
-        let missing: Vec<Version> = missing.into_iter().collect();
-        let site_ids: Vec<i32> = missing.iter().map(|v| v.site_id).collect();
-        let names: Vec<&str> = missing.iter().map(|v| v.name.as_str()).collect();
-        let urls: Vec<&str> = missing.iter().map(|v| v.url.as_str()).collect();
-        let methods: Vec<&str> = missing.iter().map(|v| v.method.as_str()).collect();
-        let labels: Vec<Json<&BTreeMap<String, String>>> = missing.iter().map(|v| Json(&v.labels)).collect();
+        self.resolve_versions(client, missing.into_iter().collect())?;
+        for row in batch.results.iter_mut().filter(|row| row.ids.version == 0) {
+            row.ids.version =
+                self.version(row.ids.site, &row.result).ok_or_else(|| vanished(&row.result.site))?;
+        }
+        Ok(())
+    }
+
+    fn version(&self, site: i32, result: &CheckResult) -> Option<i32> {
+        self.versions.get(&site)?.iter().find(|(version, _)| version.is_of(result)).map(|(_, id)| *id)
+    }
+
+    fn resolve_versions(
+        &mut self,
+        client: &mut Client,
+        missing: Vec<(i32, Version)>,
+    ) -> Result<(), StoreError> {
+        let site_ids: Vec<i32> = missing.iter().map(|(site, _)| *site).collect();
+        let names: Vec<&str> = missing.iter().map(|(_, v)| v.name.as_str()).collect();
+        let urls: Vec<&str> = missing.iter().map(|(_, v)| v.url.as_str()).collect();
+        let methods: Vec<&str> = missing.iter().map(|(_, v)| v.method.as_str()).collect();
+        let labels: Vec<Json<&BTreeMap<String, String>>> =
+            missing.iter().map(|(_, v)| Json(&v.labels)).collect();
         let parameters: [&(dyn ToSql + Sync); 5] = [&site_ids, &names, &urls, &methods, &labels];
 
         let failed = StoreError::database("cannot store the versions of sites");
-        let mut found = || -> Result<HashMap<usize, i32>, postgres::Error> {
+        let mut found = || -> Result<Vec<(usize, i32)>, postgres::Error> {
             let mut transaction = client.transaction()?;
             let look_up = transaction.prepare(include_str!("../../sql/queries/look_up_site_versions.sql"))?;
             let mut rows = transaction.query(&look_up, &parameters)?;
@@ -100,24 +131,16 @@ impl Dimensions {
             transaction.commit()?;
             Ok(rows.iter().map(|row| (row.get::<_, i64>(0) as usize - 1, row.get(1))).collect())
         };
-        let found = found().map_err(failed)?;
-        for (i, version) in missing.into_iter().enumerate() {
-            if let Some(id) = found.get(&i) {
-                self.versions.insert(version, *id);
+        for (place, id) in found().map_err(failed)? {
+            let (site, version) = &missing[place];
+            let versions = self.versions.entry(*site).or_default();
+            // A site that changes with every batch must not fill the memory.
+            if versions.len() >= MAX_VERSIONS {
+                versions.clear();
             }
+            versions.push((version.clone(), id));
         }
         Ok(())
-    }
-
-    /// The ids of a result of the batch resolved last.
-    pub fn ids(&self, result: &CheckResult) -> Result<Ids, StoreError> {
-        let site = lookup(&self.sites, &result.site)?;
-        Ok(Ids {
-            site,
-            location: lookup(&self.locations, &result.location)?,
-            checker: lookup(&self.checkers, &result.checker)?,
-            version: *self.versions.get(&Version::of(site, result)).ok_or_else(|| vanished(&result.site))?,
-        })
     }
 
     /// The ids of a gap's site, location and checker.
@@ -135,12 +158,6 @@ fn vanished(name: &str) -> StoreError {
     StoreError::Schema(format!("the id of {name:?} is gone from the dimensions as soon as it was inserted"))
 }
 
-fn bound<K, V>(cache: &mut HashMap<K, V>) {
-    if cache.len() > MAX_CACHED {
-        cache.clear();
-    }
-}
-
 fn resolve_names<'a, I>(
     client: &mut Client,
     cache: &mut HashMap<String, I>,
@@ -152,7 +169,9 @@ fn resolve_names<'a, I>(
 where
     I: for<'b> postgres::types::FromSql<'b>,
 {
-    bound(cache);
+    if cache.len() > MAX_CACHED {
+        cache.clear();
+    }
     // Sorted, so that two writers insert in the same order.
     let missing: BTreeSet<&str> =
         names.map(String::as_str).filter(|name| !cache.contains_key(*name)).collect();

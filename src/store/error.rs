@@ -9,12 +9,12 @@ use crate::kafka::KafkaError;
 #[non_exhaustive]
 pub enum StoreError {
     /// A statement failed.
-    #[error("{doing}: {}", describe(.source))]
+    #[error("{doing}: {}", describe(.cause))]
     Database {
         /// What was attempted.
         doing: &'static str,
         /// What the server or the connection said.
-        source: postgres::Error,
+        cause: postgres::Error,
     },
     /// The connection cannot be set up as configured.
     #[error("postgres.{key} {problem}")]
@@ -41,13 +41,13 @@ pub enum StoreError {
 impl StoreError {
     /// Pairs a database error with what was attempted.
     pub(crate) fn database(doing: &'static str) -> impl FnOnce(postgres::Error) -> StoreError {
-        move |source| StoreError::Database { doing, source }
+        move |cause| StoreError::Database { doing, cause }
     }
 
     /// What is to be done.
     pub(crate) fn remedy(&self) -> Remedy {
         match self {
-            StoreError::Database { source, .. } => remedy(source),
+            StoreError::Database { cause, .. } => remedy(cause),
             StoreError::Kafka(KafkaError::Unreachable { .. } | KafkaError::Fatal(_)) => Remedy::Reconnect,
             _ => Remedy::Stop,
         }

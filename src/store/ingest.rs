@@ -1,12 +1,14 @@
 //! One batch in one transaction: the offset first, as a fence, then everything that the records came to.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::io::Write;
 use std::ops::AddAssign;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use postgres::{Client, Transaction};
+use postgres::error::SqlState;
+use postgres::{Client, Statement, Transaction};
 
 use super::StoreError;
 use super::batch::{Batch, DeadLetter, Row};
@@ -14,6 +16,12 @@ use super::claims::{Claim, Claims};
 use super::dimensions::Dimensions;
 use super::error::Remedy;
 use super::rows::Columns;
+
+/// From how many rows on COPY is worth its savepoint.
+const COPY_FROM: usize = 200;
+/// Batches that are inserted after one that could not be copied: where twins check, most of them would fail, each
+/// leaving its rows behind as dead ones.
+const INSERTS_AFTER_CONFLICT: u32 = 64;
 
 /// What became of a batch's records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,6 +59,9 @@ pub(super) enum Committed {
 pub(super) struct Ingest {
     dimensions: Dimensions,
     days: BTreeSet<Date>,
+    statements: HashMap<&'static str, Statement>,
+    /// Batches to come that are not copied: the last ones met rows that were there already.
+    inserts: u32,
 }
 
 impl Ingest {
@@ -61,10 +72,12 @@ impl Ingest {
         client: &mut Client,
         claims: &Claims,
         claim: Claim,
-        batch: &Batch,
+        batch: &mut Batch,
     ) -> Result<Committed, StoreError> {
         self.dimensions.resolve(client, batch)?;
+        batch.finish();
         self.ensure_days(client, batch)?;
+        let batch = &*batch;
 
         let failed = StoreError::database;
         let mut transaction = client.transaction().map_err(failed("cannot begin a transaction"))?;
@@ -77,11 +90,13 @@ impl Ingest {
             .map_err(failed("cannot set up a transaction"))?;
         let (topic, partition) = (&claims.topic, claim.partition);
         let lease_ms = claims.lease.as_millis() as f64;
+        let advance = self.prepared(
+            &mut transaction,
+            include_str!("../../sql/queries/advance_offset.sql"),
+            "cannot move the offset",
+        )?;
         let moved = transaction
-            .execute(
-                include_str!("../../sql/queries/advance_offset.sql"),
-                &[topic, &partition, &claim.epoch, &batch.from, &batch.to, &lease_ms],
-            )
+            .execute(&advance, &[topic, &partition, &claim.epoch, &batch.from, &batch.to, &lease_ms])
             .map_err(failed("cannot move the offset"))?;
         if moved != 1 {
             return Ok(Committed::ClaimLost);
@@ -98,9 +113,14 @@ impl Ingest {
         self.insert_gaps(&mut transaction, batch)?;
         counts.dead = (batch.dead.len() + refused.len()) as i64;
         insert_dead_letters(&mut transaction, topic, partition, batch.dead.iter().chain(&refused))?;
+        let record = self.prepared(
+            &mut transaction,
+            include_str!("../../sql/queries/record_batch.sql"),
+            "cannot write the ledger",
+        )?;
         transaction
             .execute(
-                include_str!("../../sql/queries/record_batch.sql"),
+                &record,
                 &[
                     topic,
                     &partition,
@@ -118,6 +138,20 @@ impl Ingest {
             .map_err(failed("cannot write the ledger"))?;
         transaction.commit().map_err(failed("cannot commit"))?;
         Ok(Committed::Stored(counts))
+    }
+
+    fn prepared(
+        &mut self,
+        transaction: &mut Transaction<'_>,
+        sql: &'static str,
+        doing: &'static str,
+    ) -> Result<Statement, StoreError> {
+        if let Some(statement) = self.statements.get(sql) {
+            return Ok(statement.clone());
+        }
+        let statement = transaction.prepare(sql).map_err(StoreError::database(doing))?;
+        self.statements.insert(sql, statement.clone());
+        Ok(statement)
     }
 
     /// Forgets which days have a partition: one was found missing.
@@ -142,7 +176,7 @@ impl Ingest {
 
     /// Inserts `rows`. Where the database refuses one for what is in it, halves the rows until it is found.
     fn insert_results(
-        &self,
+        &mut self,
         transaction: &mut Transaction<'_>,
         batch: &Batch,
         rows: &[Row],
@@ -151,6 +185,13 @@ impl Ingest {
         if rows.is_empty() {
             return Ok(Counts::default());
         }
+        if rows.len() >= COPY_FROM && self.inserts == 0 {
+            if let Some(counts) = self.try_copy(transaction, rows)? {
+                return Ok(counts);
+            }
+            self.inserts = INSERTS_AFTER_CONFLICT;
+        }
+        self.inserts = self.inserts.saturating_sub(1);
         let mut savepoint =
             transaction.savepoint("results").map_err(StoreError::database("cannot set a savepoint"))?;
         let error = match self.try_insert(&mut savepoint, rows) {
@@ -173,13 +214,50 @@ impl Ingest {
         Ok(counts)
     }
 
-    fn try_insert(&self, transaction: &mut Transaction<'_>, rows: &[Row]) -> Result<Counts, StoreError> {
-        let columns = Columns::of(rows, &self.dimensions)?;
+    /// Copies `rows` straight into the table, or returns none where one of them is there already or cannot be
+    /// stored: COPY takes all or nothing.
+    fn try_copy(
+        &mut self,
+        transaction: &mut Transaction<'_>,
+        rows: &[Row],
+    ) -> Result<Option<Counts>, StoreError> {
+        let data = Columns::of(rows).copy_format().map_err(|error| StoreError::Schema(error.to_string()))?;
+        let mut savepoint =
+            transaction.savepoint("copy").map_err(StoreError::database("cannot set a savepoint"))?;
+        let mut copy = || -> Result<u64, postgres::Error> {
+            let mut writer = savepoint.copy_in(include_str!("../../sql/queries/copy_results.sql"))?;
+            // What keeps the data from being written is told by the end of the copy.
+            let _ = writer.write_all(&data);
+            writer.finish()
+        };
+        match copy() {
+            Ok(copied) => {
+                savepoint.commit().map_err(StoreError::database("cannot release a savepoint"))?;
+                Ok(Some(Counts { inserted: copied as i64, ..Counts::default() }))
+            }
+            Err(cause) => {
+                let conflict = cause.code() == Some(&SqlState::UNIQUE_VIOLATION);
+                let error = StoreError::Database { doing: "cannot copy results", cause };
+                if !conflict && error.remedy() != Remedy::Bisect {
+                    return Err(error);
+                }
+                savepoint.rollback().map_err(StoreError::database("cannot roll back to a savepoint"))?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn try_insert(&mut self, transaction: &mut Transaction<'_>, rows: &[Row]) -> Result<Counts, StoreError> {
+        let columns = Columns::of(rows);
         let parameters = columns.parameters();
         let failed = StoreError::database;
-        let inserted = transaction
-            .execute(include_str!("../../sql/queries/insert_results.sql"), &parameters)
-            .map_err(failed("cannot insert results"))? as i64;
+        let insert = self.prepared(
+            transaction,
+            include_str!("../../sql/queries/insert_results.sql"),
+            "cannot insert results",
+        )?;
+        let inserted =
+            transaction.execute(&insert, &parameters).map_err(failed("cannot insert results"))? as i64;
         let met = rows.len() as i64 - inserted;
         let superseded = match met {
             0 => 0,

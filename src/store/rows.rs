@@ -1,13 +1,14 @@
 //! Results as columns: one array a column of `webmon.check_results`, in the order of `insert_results.sql`.
 
+use std::error::Error;
 use std::net::IpAddr;
 
+use bytes::{BufMut, BytesMut};
 use jiff::Timestamp;
-use postgres::types::{Json, ToSql};
+use postgres::types::{IsNull, Json, ToSql, Type};
 
-use super::StoreError;
 use super::batch::Row;
-use super::dimensions::Dimensions;
+use super::dimensions::Ids;
 use crate::result::{CheckResult, ErrorType, Expectation, HttpVersion, Outcome, Sample, TlsVersion};
 
 #[derive(Default)]
@@ -45,16 +46,15 @@ pub(super) struct Columns<'a> {
 }
 
 impl<'a> Columns<'a> {
-    pub fn of(rows: &'a [Row], dimensions: &Dimensions) -> Result<Columns<'a>, StoreError> {
+    pub fn of(rows: &'a [Row]) -> Columns<'a> {
         let mut columns = Columns::default();
         for row in rows {
-            columns.push(&row.result, dimensions)?;
+            columns.push(&row.result, row.ids);
         }
-        Ok(columns)
+        columns
     }
 
-    fn push(&mut self, result: &'a CheckResult, dimensions: &Dimensions) -> Result<(), StoreError> {
-        let ids = dimensions.ids(result)?;
+    fn push(&mut self, result: &'a CheckResult, ids: Ids) {
         let scheduled_us = result.scheduled_at.as_microsecond();
         // Decoding has checked every range: the casts below lose nothing.
         let micros = |value: Option<u32>| value.map(|value| value as i32);
@@ -90,11 +90,37 @@ impl<'a> Columns<'a> {
         self.error_detail.push(result.error_detail.as_deref());
         self.error_message.push(result.error_message.as_deref());
         self.sample.push(result.sample.as_ref().map(Json));
-        Ok(())
     }
 
     /// The parameters of `insert_results.sql` and `supersede_results.sql`.
     pub fn parameters(&self) -> [&(dyn ToSql + Sync); 30] {
+        self.columns().map(|column| column.parameter())
+    }
+
+    /// The rows in the binary format of COPY (PostgreSQL manual, "COPY: Binary Format").
+    pub fn copy_format(&self) -> Result<BytesMut, Box<dyn Error + Sync + Send>> {
+        let columns = self.columns();
+        let rows = self.scheduled_at.len();
+        let mut out = BytesMut::with_capacity(64 + rows * 320);
+        out.put_slice(b"PGCOPY\n\xff\r\n\0");
+        out.put_i32(0); // flags
+        out.put_i32(0); // no header extension
+        for row in 0..rows {
+            out.put_i16(columns.len() as i16);
+            for (column, type_) in columns.iter().zip(&TYPES) {
+                let length_at = out.len();
+                out.put_i32(-1);
+                if let IsNull::No = column.encode(row, type_, &mut out)? {
+                    let length = (out.len() - length_at - 4) as i32;
+                    out[length_at..length_at + 4].copy_from_slice(&length.to_be_bytes());
+                }
+            }
+        }
+        out.put_i16(-1); // the end
+        Ok(out)
+    }
+
+    fn columns(&self) -> [&dyn Column; 30] {
         [
             &self.scheduled_at,
             &self.cert_not_after,
@@ -129,6 +155,67 @@ impl<'a> Columns<'a> {
         ]
     }
 }
+
+/// A column of any type: as one parameter, or value by value.
+trait Column {
+    fn parameter(&self) -> &(dyn ToSql + Sync);
+
+    fn encode(
+        &self,
+        row: usize,
+        type_: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn Error + Sync + Send>>;
+}
+
+impl<T: ToSql + Sync> Column for Vec<T> {
+    fn parameter(&self) -> &(dyn ToSql + Sync) {
+        self
+    }
+
+    fn encode(
+        &self,
+        row: usize,
+        type_: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        self[row].to_sql(type_, out)
+    }
+}
+
+/// The types of the columns, in the order of [`Columns::columns`].
+const TYPES: [Type; 30] = [
+    Type::TIMESTAMPTZ,
+    Type::TIMESTAMPTZ,
+    Type::INT4,
+    Type::INT4,
+    Type::INT4,
+    Type::INT4,
+    Type::INT4,
+    Type::INT4,
+    Type::INT4,
+    Type::INT4,
+    Type::INT4,
+    Type::INT4,
+    Type::INT4,
+    Type::INT4,
+    Type::INT2,
+    Type::INT2,
+    Type::INT2,
+    Type::INT2,
+    Type::INT2,
+    Type::INT2,
+    Type::CHAR,
+    Type::CHAR,
+    Type::CHAR,
+    Type::BOOL,
+    Type::BOOL,
+    Type::INET,
+    Type::TEXT,
+    Type::TEXT,
+    Type::TEXT,
+    Type::JSONB,
+];
 
 /// The codes of `webmon.error_types`.
 pub(super) fn error_code(error_type: ErrorType) -> i16 {

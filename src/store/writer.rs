@@ -132,9 +132,16 @@ impl Session<'_> {
         }
         self.beat_at = Some(Instant::now());
         if self.discovered_at.is_none_or(|at| at.elapsed() >= DISCOVERY) {
-            self.partitions = self.consumer.partitions()?;
-            self.claims.discover(&mut self.client, self.partitions)?;
             self.discovered_at = Some(Instant::now());
+            match self.consumer.partitions() {
+                Ok(partitions) => {
+                    self.partitions = partitions;
+                    self.claims.discover(&mut self.client, partitions)?;
+                }
+                // A broker that is away is waited for, with the claims kept.
+                Err(KafkaError::Unreachable { .. }) if self.partitions > 0 => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         let (writers, server_time) = self.claims.heartbeat(&mut self.client)?;
         self.clock_ahead = server_time.duration_since(Timestamp::now());
@@ -236,13 +243,12 @@ impl Session<'_> {
             Err(error) => return Err(error.into()),
         }
         for mut batch in batches.into_values().filter(|batch| batch.records > 0) {
-            batch.finish();
-            self.store(&batch)?;
+            self.store(&mut batch)?;
         }
         Ok(())
     }
 
-    fn store(&mut self, batch: &Batch) -> Result<(), StoreError> {
+    fn store(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
         let Some(held) = self.held.get_mut(&batch.partition) else { return Ok(()) };
         let claim = held.claim;
         held.recent.0 += batch.records;
@@ -269,7 +275,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn try_store(&mut self, claim: Claim, batch: &Batch) -> Result<Committed, StoreError> {
+    fn try_store(&mut self, claim: Claim, batch: &mut Batch) -> Result<Committed, StoreError> {
         let mut pause = Duration::from_millis(5);
         let mut tries = 1;
         loop {

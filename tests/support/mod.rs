@@ -7,6 +7,7 @@ pub mod log;
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -25,7 +26,7 @@ pub fn unique(prefix: &str) -> String {
     format!("{prefix}_{}_{n}", std::process::id())
 }
 
-fn service(variable: &str) -> Option<String> {
+pub fn service(variable: &str) -> Option<String> {
     match std::env::var(variable) {
         Ok(value) if !value.is_empty() => Some(value),
         _ if std::env::var("CI").is_ok_and(|ci| ci == "true") => {
@@ -34,8 +35,18 @@ fn service(variable: &str) -> Option<String> {
         _ => {
             let test = std::thread::current().name().unwrap_or("a test").to_owned();
             eprintln!("NOT TESTED: {test} needs {variable}: run ./dev/test");
+            note_skipped(&test, variable);
             None
         }
+    }
+}
+
+/// Cargo hides what a passing test prints, so `dev/test` reads it from this file.
+fn note_skipped(test: &str, variable: &str) {
+    if let Some(path) = std::env::var_os("WEBMON_TEST_SKIPPED") {
+        let mut file = std::fs::File::options().append(true).create(true).open(path).unwrap();
+        // One write, so that lines of several programs stay whole.
+        file.write_all(format!("{test} needs {variable}\n").as_bytes()).unwrap();
     }
 }
 

@@ -1,0 +1,95 @@
+//! Results into a sink of one's own, none of them lost on the way: `custom_sink FILE SECONDS URL...` appends each
+//! as a line of JSON to a file.
+//!
+//! Results wait in an outbox until the sink has acknowledged them, however long that takes, so a slow or absent
+//! sink holds up no check. Needs the feature `check` only: a `Producer` need not be Kafka.
+
+use std::error::Error;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use webmon::check::{Pool, PoolOptions, Settings};
+use webmon::jiff::Timestamp;
+use webmon::kafka::{Delivery, KafkaError, Outgoing, Producer};
+use webmon::outbox::{MemoryOutbox, Outbox, Publisher};
+use webmon::result::CheckResult;
+use webmon::schedule::{Entry, Schedule, Scheduler};
+use webmon::site::{Origin, Site};
+
+/// A file of JSON lines.
+struct JsonLines(File);
+
+impl JsonLines {
+    /// Appends all of `lines` durably, or nothing: a line cut off would spoil the next one.
+    fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+        let end = self.0.metadata()?.len();
+        self.0.write_all(lines).and_then(|()| self.0.sync_data()).inspect_err(|_| {
+            let _ = self.0.set_len(end);
+        })
+    }
+}
+
+impl Producer for JsonLines {
+    fn partitions(&mut self) -> Result<i32, KafkaError> {
+        Ok(1)
+    }
+
+    /// `Retry` keeps a record in the outbox, `Delivered` and `Refused` take it out.
+    fn produce(&mut self, records: &[Outgoing]) -> Vec<Delivery> {
+        let lines =
+            records.iter().flat_map(|record| [&record.value, &b"\n"[..]].concat()).collect::<Vec<u8>>();
+        let outcome = self.append(&lines);
+        let delivery = |_| match &outcome {
+            Ok(()) => Delivery::Delivered,
+            Err(error) => Delivery::Retry(KafkaError::Other {
+                doing: "cannot append to the file".to_owned(),
+                detail: error.to_string(),
+            }),
+        };
+        records.iter().map(delivery).collect()
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut args = std::env::args().skip(1);
+    let (Some(file), Some(seconds)) = (args.next(), args.next()) else {
+        return Err("usage: custom_sink FILE SECONDS URL...".into());
+    };
+    let file = OpenOptions::new().create(true).append(true).open(file)?;
+
+    // Built from the sink to the source, so that nothing is fired before there is somewhere for it to go.
+    let outbox = Arc::new(MemoryOutbox::new(10_000));
+    let publisher = Publisher::start(outbox.clone(), JsonLines(file), Duration::from_secs(2))?;
+    let sink = {
+        let outbox = Arc::clone(&outbox);
+        Arc::new(move |result: CheckResult| outbox.append(result.into()))
+    };
+    let origin = Origin::new("here", "custom_sink");
+    let pool = Arc::new(Pool::start(&Settings::new()?, PoolOptions::new(origin), sink)?);
+    let fire = {
+        let pool = Arc::clone(&pool);
+        move |due| pool.submit_all(due)
+    };
+    let schedule = Schedule::new("* * * * * *", "UTC")?;
+    let mut entries = Vec::new();
+    for url in args {
+        let mut site = Site::new(&url, url.parse()?, schedule.clone());
+        site.timeout = Duration::from_millis(800);
+        entries.push(Entry::from(Arc::new(site)));
+    }
+    let scheduler = Scheduler::start(entries, Timestamp::now(), fire)?;
+
+    thread::sleep(Duration::from_secs(seconds.parse()?));
+
+    // Stopped from the source to the sink: no more instants, then no more checks, then what waits is written.
+    scheduler.stop();
+    pool.stop(Duration::from_secs(2));
+    publisher.stop();
+    match outbox.len() {
+        0 => Ok(()),
+        left => Err(format!("{left} results were not written").into()),
+    }
+}

@@ -12,7 +12,7 @@ use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::{ResolverBuilder, TokioResolver};
 use ipnet::IpNet;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
@@ -114,7 +114,9 @@ impl ResolveError {
 /// Both files are read once, when it is made.
 pub struct SystemResolver {
     resolver: TokioResolver,
-    runtime: Runtime,
+    lookups: Handle,
+    /// What drives the look-ups; taken when it is dropped.
+    runtime: Option<Runtime>,
 }
 
 impl SystemResolver {
@@ -137,7 +139,17 @@ impl SystemResolver {
             .enable_all()
             .build()
             .map_err(SetupError::Thread)?;
-        Ok(SystemResolver { resolver: builder.build().map_err(setup_error)?, runtime })
+        let resolver = builder.build().map_err(setup_error)?;
+        Ok(SystemResolver { resolver, lookups: runtime.handle().clone(), runtime: Some(runtime) })
+    }
+}
+
+impl Drop for SystemResolver {
+    fn drop(&mut self) {
+        // Dropping a runtime waits for it, and in async code that is a panic. Nobody waits for a look-up by now.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
@@ -157,7 +169,7 @@ impl Resolve for SystemResolver {
         // The look-up runs on the runtime's thread: its futures are too large for the small stack of a check's.
         let (sender, receiver) = mpsc::sync_channel(1);
         let (resolver, host) = (self.resolver.clone(), host.to_owned());
-        self.runtime.spawn(async move {
+        self.lookups.spawn(async move {
             let found = match tokio::time::timeout(timeout, resolver.lookup_ip(host)).await {
                 Ok(Ok(found)) => Ok(found.iter().collect()),
                 Ok(Err(error)) => Err(resolve_error(error)),
@@ -282,6 +294,15 @@ mod tests {
         for host in ["invalid", "no-such-name.invalid", "no-such-name.invalid."] {
             assert!(matches!(resolver.resolve(host, Duration::ZERO), Err(ResolveError::NxDomain)), "{host}");
         }
+    }
+
+    #[test]
+    fn it_may_be_used_and_dropped_in_async_code() {
+        let runtime = Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let resolver = SystemResolver::new().unwrap();
+            assert!(resolver.resolve("localhost", Duration::ZERO).is_ok());
+        });
     }
 
     /// A name server on loopback that answers by the name's first label. Returns its port.

@@ -20,10 +20,13 @@
 //! An embedder that only schedules and checks takes `default-features = false, features = ["check"]`.
 //! `docs/embedding.md` in the repository shows how, and what it costs.
 //!
-//! The crates whose types stand in the public interface are re-exported: [`jiff`], [`url`], [`regex`], [`ipnet`].
+//! The crates whose types stand in the public interface are re-exported: [`jiff`], [`url`], [`regex`], [`ipnet`], and
+//! with `store` `postgres`.
 
 #![warn(missing_docs)]
 
+#[cfg(feature = "store")]
+pub use postgres;
 pub use {ipnet, jiff, regex, url};
 
 #[cfg(feature = "check")]
@@ -38,3 +41,8 @@ pub mod shutdown;
 pub mod site;
 #[cfg(feature = "store")]
 pub mod store;
+
+/// The code of `docs/embedding.md`, compiled and run as a test.
+#[cfg(all(doctest, feature = "check"))]
+#[doc = include_str!("../docs/embedding.md")]
+mod embedding {}

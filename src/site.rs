@@ -10,7 +10,29 @@ use url::Url;
 
 use crate::schedule::{Entry, Schedule};
 
-/// A site to check. Built by [`crate::config`]; an embedder may start from [`Site::new`].
+/// A site to check. Built by [`crate::config`]; an embedder may start from [`Site::new`], and keeps to the ranges
+/// given here himself.
+///
+/// ```
+/// use std::time::Duration;
+/// use webmon::regex::Regex;
+/// use webmon::schedule::Schedule;
+/// use webmon::site::{Expect, Site};
+///
+/// let schedule = Schedule::new("*/30 * * * * *", "UTC")?;
+/// let mut site = Site::new("shop", "https://shop.example/".parse()?, schedule);
+/// site.retries = 1;
+/// site.expect = Expect {
+///     status: vec!["2xx".parse()?, "304".parse()?],
+///     body: Some(Regex::new("in stock")?),
+///     certificate: Some(Duration::from_secs(14 * 86_400)),
+///     ..Expect::default()
+/// };
+/// // 10 s, a pause of 1 s, and 10 s again.
+/// assert_eq!(site.time_budget(), Duration::from_secs(21));
+/// assert!(site.time_budget() < site.schedule.shortest_interval());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Site {
     /// The identity in records and tables: `id` where one is set, else the name. At most 200 characters.
@@ -23,7 +45,7 @@ pub struct Site {
     pub url: Url,
     /// The request's method.
     pub method: Method,
-    /// Request headers beside the usual ones, as name and value.
+    /// Request headers beside the usual ones, as name and value; at most 32. Sent to the site's own host only.
     pub headers: Vec<(String, String)>,
     /// When to check.
     pub schedule: Schedule,
@@ -67,7 +89,8 @@ impl Site {
         }
     }
 
-    /// The longest time a check may take: `timeout × (1 + retries)` and the pauses between.
+    /// The longest time a check may take: `timeout × (1 + retries)` and the pauses between. It should be shorter
+    /// than [`Schedule::shortest_interval`]: instants that come while a check still runs are missed.
     pub fn time_budget(&self) -> Duration {
         self.timeout * (1 + u32::from(self.retries)) + self.retry_pause * u32::from(self.retries)
     }
@@ -132,7 +155,7 @@ impl Method {
 /// What a response must be like to count as a success. Every expectation is evaluated, also after one failed.
 #[derive(Clone, Debug)]
 pub struct Expect {
-    /// The status codes accepted.
+    /// The status codes accepted; with none, no response is a success.
     pub status: Vec<StatusRange>,
     /// A pattern that the decoded body must contain.
     pub body: Option<Regex>,
@@ -140,9 +163,9 @@ pub struct Expect {
     pub not_body: Option<Regex>,
     /// Headers that must be there with a value that matches, by lower-case name.
     pub headers: Vec<(String, Regex)>,
-    /// The longest total time that still counts as success.
+    /// The longest total time that still counts as success; 1 ms to 10 min.
     pub max_time: Option<Duration>,
-    /// How long the certificate must still be valid, at least.
+    /// How long the certificate must still be valid, at least; up to 3,650 days. Over plain HTTP it always fails.
     pub certificate: Option<Duration>,
 }
 
@@ -159,7 +182,16 @@ impl Default for Expect {
     }
 }
 
-/// Status codes `from` to `to`, both included: `200`, `2xx` or `200-204`.
+/// Status codes `from` to `to`, both included: `200`, `2xx` or `200-204`, within 100 to 599.
+///
+/// ```
+/// use webmon::site::StatusRange;
+///
+/// let range: StatusRange = "2xx".parse()?;
+/// assert_eq!((range.contains(204), range.contains(301)), (true, false));
+/// assert!("2xx-".parse::<StatusRange>().is_err());
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StatusRange {
     /// The lowest code accepted.
@@ -179,6 +211,9 @@ impl std::str::FromStr for StatusRange {
     type Err = String;
 
     /// Reads `200`, `2xx` or `200-204`.
+    ///
+    /// # Errors
+    /// What is wrong, and what would be right, for people.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let code = |text: &str| text.parse::<u16>().ok().filter(|code| (100..=599).contains(code));
         let range = match text.as_bytes() {

@@ -42,17 +42,24 @@ const SECRET_HEADERS: [HeaderName; 5] = [
 ///
 /// Every check uses a connection of its own, so that each pays for, and measures, the whole way.
 ///
-/// ```no_run
-/// use jiff::Timestamp;
+/// ```
 /// use webmon::check::{Checker, Settings};
-/// use webmon::shutdown::Shutdown;
-/// # fn example(site: &webmon::site::Site, origin: &webmon::site::Origin) -> Result<(), Box<dyn std::error::Error>> {
+/// use webmon::result::Outcome;
+/// use webmon::schedule::Schedule;
+/// use webmon::site::{Origin, Site};
+///
+/// # let server = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// # let url = format!("http://{}/", server.local_addr()?);
+/// # std::thread::spawn(move || {
+/// #     let (mut peer, _) = server.accept().unwrap();
+/// #     std::io::Read::read(&mut peer, &mut [0; 4096]).unwrap();
+/// #     std::io::Write::write_all(&mut peer, b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+/// # });
+/// let site = Site::new("shop", url.parse()?, Schedule::new("@hourly", "UTC")?);
 /// let mut checker = Checker::new(&Settings::new()?)?;
-/// let due = Timestamp::from_second(Timestamp::now().as_second())?;
-/// let result = checker.check(site, origin, due, None, &Shutdown::new());
-/// println!("{}: {}", result.site, result.outcome);
-/// # Ok(())
-/// # }
+/// let result = checker.check_now(&site, &Origin::new("berlin-1", "host-a"));
+/// assert_eq!((result.outcome, result.http_status), (Outcome::Success, Some(200)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Checker {
     parts: Arc<Parts>,

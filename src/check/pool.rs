@@ -53,20 +53,31 @@ impl PoolOptions {
 
 /// Threads that check. Dropping it stops it without grace.
 ///
-/// ```no_run
+/// ```
 /// use std::sync::{Arc, mpsc};
 /// use std::time::Duration;
 /// use webmon::check::{Pool, PoolOptions, Settings};
-/// # fn example(site: Arc<webmon::site::Site>, origin: webmon::site::Origin) -> Result<(), Box<dyn std::error::Error>> {
+/// use webmon::jiff::Timestamp;
+/// use webmon::result::Outcome;
+/// use webmon::schedule::Schedule;
+/// use webmon::site::{Origin, Site};
+///
+/// # let server = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// # let url = format!("http://{}/", server.local_addr()?);
+/// # std::thread::spawn(move || {
+/// #     let (mut peer, _) = server.accept().unwrap();
+/// #     std::io::Read::read(&mut peer, &mut [0; 4096]).unwrap();
+/// #     std::io::Write::write_all(&mut peer, b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+/// # });
+/// let site = Site::new("shop", url.parse()?, Schedule::new("@every 1m", "UTC")?);
 /// let (sender, results) = mpsc::channel();
 /// let sink = Arc::new(move |result| sender.send(result).unwrap_or_default());
-/// let pool = Pool::start(&Settings::new()?, PoolOptions::new(origin), sink)?;
-/// let due = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second())?;
-/// pool.submit(site, due, None);
-/// println!("{:?}", results.recv()?.outcome);
+/// let pool = Pool::start(&Settings::new()?, PoolOptions::new(Origin::new("berlin-1", "host-a")), sink)?;
+/// let due = Timestamp::from_second(Timestamp::now().as_second())?;
+/// pool.submit(Arc::new(site), due, None);
+/// assert_eq!(results.recv()?.outcome, Outcome::Success);
 /// pool.stop(Duration::from_secs(5));
-/// # Ok(())
-/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Pool {
     shared: Arc<Shared>,

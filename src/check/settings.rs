@@ -14,6 +14,16 @@ use super::resolve::{Resolve, SystemResolver};
 use super::tls;
 
 /// What all checks have in common.
+///
+/// ```
+/// use webmon::check::Settings;
+///
+/// let mut settings = Settings::new()?;
+/// settings.user_agent = "shop-monitor/1.0".to_owned();
+/// // Whatever a site's name or a redirect leads to: nothing inside.
+/// settings.deny_addresses = vec!["10.0.0.0/8".parse()?, "fc00::/7".parse()?];
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Settings {
     /// The `User-Agent` of requests; a site's own header of that name comes first.

@@ -82,9 +82,9 @@ pub struct Check {
     pub threads: usize,
     /// Checks waiting for a thread, beyond which an instant is `missed`/`saturated`. Default 2,048.
     pub queue: usize,
-    /// How late a check may start; beyond, its instant is `missed`/`late`. Default 5 s.
+    /// How late a check may start; beyond, its instant is `missed`/`late`. 100 ms to 30 min, default 5 s.
     pub max_lateness: Duration,
-    /// How long checks in flight may go on after a stop was asked for. Default 10 s.
+    /// How long checks in flight may go on after a stop was asked for. 0 to 10 min, default 10 s.
     pub shutdown_grace: Duration,
     /// Results held while Kafka does not take them. Default 100,000; about 1 kB each.
     pub outbox: usize,
@@ -104,17 +104,24 @@ pub struct Store {
     /// How long a claim on a partition lasts unless renewed: the longest time that a dead writer's partitions
     /// stand still. 500 ms to 5 min, default 10 s.
     pub lease: Duration,
-    /// Records of one transaction at most. Default 5,000.
+    /// Records of one transaction at most. 1 to 100,000, default 5,000.
     pub batch_records: usize,
-    /// Bytes of one transaction's records at most. Default 8 MiB.
+    /// Bytes of one transaction's records at most. 64 KiB to 256 MiB, default 8 MiB.
     pub batch_bytes: usize,
-    /// How far `scheduled_at` may lie ahead of the database's clock. Default 1 h.
+    /// How far `scheduled_at` may lie ahead of the database's clock. 1 min to 30 days, default 1 h.
     pub max_ahead: Duration,
-    /// How old `scheduled_at` may be. Default 90 days.
+    /// How old `scheduled_at` may be. 1 day to 3,660 days, default 90 days.
     pub max_age: Duration,
 }
 
 /// A text that is never shown: not by `Debug`, not in a log.
+///
+/// ```
+/// use webmon::config::Secret;
+///
+/// let secret = Secret::new("hunter2");
+/// assert_eq!((format!("{secret:?}").as_str(), secret.reveal()), ("Secret(***)", "hunter2"));
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 

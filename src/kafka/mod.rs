@@ -110,7 +110,7 @@ pub trait Consumer: Send {
 /// A topic to create.
 #[derive(Clone, Copy, Debug)]
 pub struct NewTopic {
-    /// Its partitions: the upper bound of writers at work at once.
+    /// Its partitions, at least 1: the upper bound of writers at work at once.
     pub partitions: i32,
     /// Its replicas; -1 takes the broker's default.
     pub replication: i32,

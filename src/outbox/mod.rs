@@ -13,7 +13,27 @@ use crate::result::Record;
 /// Identifies a waiting record within its outbox; later records have higher numbers.
 pub type Sequence = u64;
 
-/// A bounded queue of records between the checks and Kafka.
+/// A bounded queue of records between the checks and Kafka. Shared: one side appends, from many threads, the
+/// other, a single one, peeks and acknowledges.
+///
+/// ```
+/// use std::time::Duration;
+/// use webmon::jiff::Timestamp;
+/// use webmon::outbox::{MemoryOutbox, Outbox};
+/// use webmon::result::CheckResult;
+/// # use webmon::site::{Origin, Site};
+/// # let schedule = webmon::schedule::Schedule::new("@hourly", "UTC")?;
+/// # let site = Site::new("shop", "https://shop.example/".parse()?, schedule);
+/// # let origin = Origin::new("berlin-1", "host-a");
+///
+/// let outbox = MemoryOutbox::new(1_000);
+/// outbox.append(CheckResult::blank(&site, &origin, Timestamp::UNIX_EPOCH, None).into());
+/// let batch = outbox.peek(100, Duration::ZERO);
+/// assert_eq!((batch.len(), outbox.len()), (1, 1)); // it stays until acknowledged
+/// outbox.acknowledge(&[batch[0].0]);
+/// assert!(outbox.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Outbox: Send + Sync {
     /// Takes a record; when this returns it is as durable as this outbox makes it. Never waits for Kafka. A
     /// full outbox drops the oldest results that are not being sent and reports them as a gap later on.

@@ -14,14 +14,42 @@ const IDLE: Duration = Duration::from_millis(200);
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
-/// A thread that publishes.
+/// A thread that publishes. Dropped without [`Publisher::stop`] it goes on until the process ends.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Duration;
+/// use webmon::kafka::{Delivery, KafkaError, Outgoing, Producer};
+/// use webmon::outbox::{MemoryOutbox, Outbox, Publisher};
+///
+/// /// Takes everything.
+/// struct Sink;
+///
+/// impl Producer for Sink {
+///     fn partitions(&mut self) -> Result<i32, KafkaError> {
+///         Ok(1)
+///     }
+///
+///     fn produce(&mut self, records: &[Outgoing]) -> Vec<Delivery> {
+///         records.iter().map(|_| Delivery::Delivered).collect()
+///     }
+/// }
+///
+/// let outbox = Arc::new(MemoryOutbox::new(1_000));
+/// let publisher = Publisher::start(outbox.clone(), Sink, Duration::from_secs(15))?;
+/// // … outbox.append(record) …
+/// publisher.stop();
+/// assert!(outbox.is_empty());
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub struct Publisher {
     thread: JoinHandle<()>,
     stop: Shutdown,
 }
 
 impl Publisher {
-    /// Starts publishing from `outbox` in a thread of its own.
+    /// Starts publishing from `outbox` in a thread of its own. After a stop it has `drain` to empty the outbox: at
+    /// least the time of one round, as a round is not cut short.
     ///
     /// # Errors
     /// Where the system has no thread to give.

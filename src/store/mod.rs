@@ -30,6 +30,26 @@ use crate::shutdown::Shutdown;
 /// Stores the records of `config.kafka.topic` until `shutdown` is requested, with `config.store.threads` writers
 /// in this process. Returns at once when one of them meets a fault that trying again cannot mend.
 ///
+/// The consumers are made where they are used, one after another on each writer's thread: `consumer` is called
+/// again after every lost connection. With the feature `librdkafka`:
+///
+#[cfg_attr(feature = "librdkafka", doc = "```no_run")]
+#[cfg_attr(not(feature = "librdkafka"), doc = "```ignore")]
+/// use std::path::Path;
+/// use webmon::config::{Config, Role};
+/// use webmon::kafka::Consumer;
+/// use webmon::kafka::librdkafka::LibrdkafkaConsumer;
+/// use webmon::shutdown::Shutdown;
+/// use webmon::store;
+///
+/// let config = Config::load(Path::new("config.toml"), Role::Store)?;
+/// store::migrate(&mut store::Connector::new(&config.postgres, "my-program")?.connect()?)?;
+/// let kafka = config.kafka.clone();
+/// let consumer = move || Ok(Box::new(LibrdkafkaConsumer::new(&kafka)?) as Box<dyn Consumer>);
+/// store::run(&config, &consumer, &Shutdown::new())?; // blocks
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// The first such fault: the topic or the schema is missing, rights are missing, the disk is full, and the like.
 pub fn run(config: &Config, consumer: &ConsumerFactory, shutdown: &Shutdown) -> Result<(), StoreError> {

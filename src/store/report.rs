@@ -65,7 +65,7 @@ pub struct PartitionStatus {
     pub updated_at: Timestamp,
 }
 
-/// The newest result of each site and location within `age`, by site and location.
+/// The newest result of each site and location within `age` (whole seconds), by site and location.
 ///
 /// # Errors
 /// [`StoreError::Database`].

@@ -4,8 +4,12 @@
 
 mod support;
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use webmon::config::{Config, ConfigError, Role};
 
 /// A fenced block of a page, without the fence's indentation.
 struct Block {
@@ -109,4 +113,66 @@ fn every_statement_of_the_docs_runs_on_a_new_database() {
     for Block { page, text } in statements {
         client.batch_execute(&text).unwrap_or_else(|error| panic!("{page}: {text}: {error:?}"));
     }
+}
+
+/// A file of TOML with the tables of `other` in place of its own of the same name.
+fn with_tables_of(base: &str, other: &str) -> String {
+    let header = |line: &str| {
+        let line = line.split_once('#').map_or(line, |(line, _comment)| line).trim_end();
+        (line.starts_with('[') && line.ends_with(']')).then(|| line.to_owned())
+    };
+    let replaced: Vec<String> = other.lines().filter_map(header).collect();
+    let mut keep = true;
+    let kept = base.lines().filter(|line| {
+        keep = header(line).map_or(keep, |table| !replaced.contains(&table));
+        keep
+    });
+    format!("{}\n\n{other}", kept.collect::<Vec<_>>().join("\n"))
+}
+
+/// Loads a configuration from a folder that has the files it may name.
+fn load(toml: &str, role: Role) -> Result<Config, ConfigError> {
+    let folder = tempfile::tempdir().unwrap();
+    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    for (name, text) in [
+        ("config.toml", toml),
+        ("ca.pem", &pair.cert.pem()),
+        ("service.cert", &pair.cert.pem()),
+        ("service.key", &pair.signing_key.serialize_pem()),
+        ("kafka.password", "secret\n"),
+        ("postgres.password", "secret\n"),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+    }
+    Config::load_with(&folder.path().join("config.toml"), [], role)
+}
+
+#[test]
+fn every_configuration_of_the_docs_loads_for_both_programs() {
+    let mut tried = 0;
+    for (page, text) in pages() {
+        // The first one of a page is whole; those below it replace some of its tables. Cargo's are not ours.
+        let mut configurations = blocks(&page, &text, &["toml"])
+            .into_iter()
+            .filter(|block| !block.text.contains("[dependencies]"));
+        let Some(whole) = configurations.next() else { continue };
+        let others = configurations.map(|other| with_tables_of(&whole.text, &other.text));
+        for toml in std::iter::once(whole.text.clone()).chain(others) {
+            for role in [Role::Check, Role::Store] {
+                load(&toml, role).unwrap_or_else(|error| panic!("{page}, {role:?}:\n{error}\n\n{toml}"));
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried >= 6, "only {tried} were found: the test is blind");
+}
+
+#[test]
+fn a_table_replaces_that_of_the_same_name_and_no_other() {
+    let base = "[kafka]\nbrokers = [\"a:1\"]\n[kafka.tls] # on\nkey = \"k\"\n[check]\nlocation = \"x\"";
+    let other = "[kafka.tls]\nca = \"c\"";
+    let expected = "[kafka]\nbrokers = [\"a:1\"]\n[check]\nlocation = \"x\"\n\n[kafka.tls]\nca = \"c\"";
+    assert_eq!(with_tables_of(base, other), expected);
 }

@@ -527,7 +527,11 @@ fn a_fault_of_the_environment_names_the_variable() {
             "t",
             "kafka.topics is unknown: expected one of brokers, client, sasl, tls, topic",
         ),
-        ("WEBMON_KAFKA__SSL__CA", "ca.pem", "kafka.ssl is unknown: expected one of brokers, client, sasl, tls, topic"),
+        (
+            "WEBMON_KAFKA__SSL__CA",
+            "ca.pem",
+            "kafka.ssl is unknown: expected one of brokers, client, sasl, tls, topic",
+        ),
         (
             "WEBMON_KAFCA__BROKERS",
             "h:1",

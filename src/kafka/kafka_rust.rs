@@ -7,8 +7,8 @@
 //! - A request is written with one `write`, and over TLS one `write` takes at most 16 KiB: larger requests would
 //!   be cut off, so records are sent in requests that fit.
 //! - An answer's length is taken on trust, and a peer that is no broker makes it panic: caught, and an error.
-//! - Why no broker could be reached is not told: a [probe](super::probe) asks first, and finds out on the way which
-//!   versions the broker speaks.
+//! - Why no broker could be reached is not told: a connection of our own asks first (`probe.rs`), and finds out on
+//!   the way which versions the broker speaks.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};

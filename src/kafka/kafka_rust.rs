@@ -7,8 +7,8 @@
 //! - A request is written with one `write`, and over TLS one `write` takes at most 16 KiB: larger requests would
 //!   be cut off, so records are sent in requests that fit.
 //! - An answer's length is taken on trust, and a peer that is no broker makes it panic: caught, and an error.
-//! - Why no broker could be reached is not told: a [probe](super::probe) asks first, and finds out on the way which
-//!   versions the broker speaks.
+//! - Why no broker could be reached is not told: a connection of our own asks first (`probe.rs`), and finds out on
+//!   the way which versions the broker speaks.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -297,8 +297,8 @@ impl KafkaRustConsumer {
                     partition: number,
                     offset: message.offset,
                     timestamp_ms: None,
-                    key: Some(message.key),
-                    // Version 0 of this client does not tell a tombstone from an empty value.
+                    // This client does not tell what is absent from what is empty.
+                    key: (!message.key.is_empty()).then_some(message.key),
                     value: (!message.value.is_empty()).then_some(message.value),
                 });
                 position.offset = message.offset + 1;

@@ -226,6 +226,15 @@ impl Producer for LibrdkafkaProducer {
 
     fn produce(&mut self, records: &[Outgoing]) -> Vec<Delivery> {
         match self.try_produce(records) {
+            Ok(mut deliveries) if records.len() > 1 => {
+                // A broker refuses all records of a request for one of them: each alone shows which.
+                for (record, delivery) in records.iter().zip(&mut deliveries) {
+                    if matches!(delivery, Delivery::Refused(_)) {
+                        *delivery = self.produce(std::slice::from_ref(record)).remove(0);
+                    }
+                }
+                deliveries
+            }
             Ok(deliveries) => deliveries,
             Err(error) => records.iter().map(|_| Delivery::Retry(error.clone())).collect(),
         }
@@ -446,9 +455,9 @@ fn code(error: &ClientError) -> RDKafkaErrorCode {
 fn error(config: &Kafka, doing: &str, code: RDKafkaErrorCode, detail: &str) -> KafkaError {
     let topic = || config.topic.clone();
     match code {
-        RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => {
-            KafkaError::UnknownTopic { topic: topic() }
-        }
+        RDKafkaErrorCode::UnknownTopicOrPartition
+        | RDKafkaErrorCode::UnknownTopic
+        | RDKafkaErrorCode::UnknownPartition => KafkaError::UnknownTopic { topic: topic() },
         RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::AutoOffsetReset => {
             KafkaError::OffsetOutOfRange { topic: topic() }
         }

@@ -1,13 +1,16 @@
 //! An outbox in memory: fast, bounded, and gone with the process.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{Outbox, Sequence};
-use crate::result::{CheckResult, Gap, GapReason, GapRecord, Record, RecordVersion};
+use jiff::Timestamp;
 
-/// Holds at most `capacity` records, and beside them the gaps for those it had to drop.
+use super::{Outbox, Sequence};
+use crate::result::{Gap, GapReason, GapRecord, Record};
+
+/// Holds at most `capacity` records, and beside them the gaps for those it had to drop: at most `capacity` too, and
+/// one more for each site, location and reason.
 pub struct MemoryOutbox {
     capacity: usize,
     state: Mutex<State>,
@@ -20,11 +23,13 @@ struct State {
     waiting: BTreeMap<Sequence, Record>,
     /// Records up to this one are being sent and must not be dropped.
     sending_up_to: Option<Sequence>,
-    /// Gaps not yet among the waiting, by site and location.
-    gaps: BTreeMap<(String, String), VecDeque<GapRecord>>,
+    /// Gaps not yet among the waiting, those of a site, location and reason by their beginning.
+    gaps: BTreeMap<(String, String, GapReason), Stretches>,
     gap_count: usize,
     dropped: u64,
 }
+
+type Stretches = BTreeMap<Timestamp, GapRecord>;
 
 impl MemoryOutbox {
     /// An empty outbox for at most `capacity` records (at least 1).
@@ -95,32 +100,22 @@ impl State {
                 if self.dropped == 1 || self.dropped.is_multiple_of(10_000) {
                     log::error!(dropped = self.dropped; "the outbox is full: dropping the oldest results");
                 }
-                gap_of(&result)
+                result.gap(GapReason::OutboxFull)
             }
             Record::Gap(gap) => gap,
         };
-        let gaps = self.gaps.entry((gap.site.clone(), gap.location.clone())).or_default();
-        // Neighbours merge. Where there are too many gaps strangers merge too: the stretch then spans instants
-        // that have rows, and `instants` says how many have none.
-        let full = self.gap_count >= max_gaps;
-        match gaps.back_mut() {
-            Some(last) if last.gap.reason == gap.gap.reason && (full || adjoins(&last.gap, &gap.gap)) => {
-                last.gap.to = last.gap.to.max(gap.gap.to);
-                last.gap.from = last.gap.from.min(gap.gap.from);
-                last.gap.instants += gap.gap.instants;
-            }
-            _ => {
-                gaps.push_back(gap);
-                self.gap_count += 1;
-            }
-        }
+        let key = (gap.site.clone(), gap.location.clone(), gap.gap.reason);
+        let stretches = self.gaps.entry(key).or_default();
+        let before = stretches.len();
+        join(stretches, gap, self.gap_count >= max_gaps);
+        self.gap_count = self.gap_count + stretches.len() - before;
     }
 
     /// Moves gaps in front of what comes later, as far as there is room.
     fn admit_gaps(&mut self, capacity: usize) {
         while self.gap_count > 0 && self.waiting.len() < capacity {
             let Some(mut entry) = self.gaps.first_entry() else { return };
-            if let Some(gap) = entry.get_mut().pop_front() {
+            if let Some((_, gap)) = entry.get_mut().pop_first() {
                 self.gap_count -= 1;
                 self.waiting.insert(self.next_sequence, Record::Gap(gap));
                 self.next_sequence += 1;
@@ -132,21 +127,42 @@ impl State {
     }
 }
 
-fn adjoins(a: &Gap, b: &Gap) -> bool {
-    a.to == Some(b.from) || b.to == Some(a.from)
+/// Adds `gap`, merged with whatever it touches. Where there are too many gaps it merges with a stranger too: the
+/// stretch then spans instants that have rows, and `instants` says how many have none.
+fn join(stretches: &mut Stretches, mut gap: GapRecord, too_many: bool) {
+    let mut found = touching(stretches, &gap.gap);
+    if found.is_none() && too_many {
+        found = stretches
+            .range(..gap.gap.from)
+            .next_back()
+            .or_else(|| stretches.iter().next())
+            .map(|(from, _)| *from);
+    }
+    while let Some(other) = found.and_then(|from| stretches.remove(&from)) {
+        gap.gap = union(&other.gap, &gap.gap);
+        found = touching(stretches, &gap.gap);
+    }
+    stretches.insert(gap.gap.from, gap);
 }
 
-fn gap_of(result: &CheckResult) -> GapRecord {
-    GapRecord {
-        v: RecordVersion,
-        site: result.site.clone(),
-        location: result.location.clone(),
-        checker: result.checker.clone(),
-        gap: Gap {
-            from: result.scheduled_at,
-            to: result.next_at,
-            instants: 1,
-            reason: GapReason::OutboxFull,
-        },
-    }
+/// The beginning of a stretch that adjoins or overlaps `gap`.
+fn touching(stretches: &Stretches, gap: &Gap) -> Option<Timestamp> {
+    let before = stretches
+        .range(..=gap.from)
+        .next_back()
+        .filter(|(from, other)| **from == gap.from || other.gap.to.is_some_and(|to| to >= gap.from));
+    let after =
+        || stretches.range(gap.from..).next().filter(|(from, _)| gap.to.is_some_and(|to| to >= **from));
+    before.or_else(after).map(|(from, _)| *from)
+}
+
+fn union(a: &Gap, b: &Gap) -> Gap {
+    let to = match (a.to, b.to) {
+        (Some(a), Some(b)) => Some(a.max(b)),
+        // No end: the site was retired there, unless the other one comes later.
+        _ if a.from > b.from => a.to,
+        _ => b.to,
+    };
+    let instants = a.instants.saturating_add(b.instants).min(i64::MAX as u64);
+    Gap { from: a.from.min(b.from), to, instants, reason: b.reason }
 }

@@ -1,5 +1,5 @@
 //! Where results wait for Kafka: append → durable → acknowledged. Nothing leaves an outbox before the broker
-//! has acknowledged it, and what an outbox must drop it accounts for with a gap.
+//! has acknowledged it; what an outbox must drop, or the broker refuses, is accounted for with a gap.
 
 mod memory;
 mod publisher;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::Outbox;
 use crate::kafka::{Delivery, Outgoing, Producer};
+use crate::result::{GapReason, Record};
 use crate::shutdown::Shutdown;
 
 /// Records of one round to the broker.
@@ -78,11 +79,11 @@ impl Publisher {
 /// Publishes until `stop` is requested, and then goes on until the outbox is empty or `drain` is over.
 pub fn publish(outbox: &dyn Outbox, mut producer: impl Producer, stop: &Shutdown, drain: Duration) {
     let mut backoff = BACKOFF_MIN;
-    let mut drain_until: Option<Instant> = None;
+    let mut draining_since: Option<Instant> = None;
     loop {
         if stop.is_requested() {
-            let until = *drain_until.get_or_insert_with(|| Instant::now() + drain);
-            if outbox.is_empty() || Instant::now() >= until {
+            let since = draining_since.get_or_insert_with(Instant::now);
+            if outbox.is_empty() || since.elapsed() >= drain {
                 return;
             }
         }
@@ -101,6 +102,10 @@ pub fn publish(outbox: &dyn Outbox, mut producer: impl Producer, stop: &Shutdown
                 Delivery::Delivered => done.push(*sequence),
                 Delivery::Refused(reason) => {
                     log::error!(site = record.key(), reason; "kafka refuses a record for good: it is lost");
+                    // The gap first: there is no moment at which neither is waiting.
+                    if let Record::Result(result) = record {
+                        outbox.append(Record::Gap(result.gap(GapReason::Refused)));
+                    }
                     done.push(*sequence);
                 }
                 Delivery::Retry(error) => trouble = Some(error),

@@ -1,0 +1,178 @@
+//! What README.md and docs/ show works: command lines, SQL and configurations, taken out of the pages themselves.
+
+#![cfg(all(feature = "check", feature = "store", feature = "librdkafka", feature = "cli"))]
+
+mod support;
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use webmon::config::{Config, ConfigError, Role};
+
+/// A fenced block of a page, without the fence's indentation.
+struct Block {
+    page: String,
+    text: String,
+}
+
+/// Every page: README.md, CONTRIBUTING.md and docs/*.md, with its name and text.
+fn pages() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut paths: Vec<PathBuf> = ["README.md", "CONTRIBUTING.md"].map(|name| root.join(name)).into();
+    let docs = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    paths.extend(docs.filter(|path| path.extension().is_some_and(|extension| extension == "md")));
+    paths.sort();
+    let name = |path: &Path| path.strip_prefix(root).unwrap().display().to_string();
+    paths.iter().map(|path| (name(path), std::fs::read_to_string(path).unwrap())).collect()
+}
+
+/// The blocks of a page in one of these languages.
+fn blocks(page: &str, text: &str, languages: &[&str]) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let Some(language) = line.trim_start().strip_prefix("```") else { continue };
+        let indentation = line.len() - line.trim_start().len();
+        let inside: Vec<&str> = lines.by_ref().take_while(|line| line.trim() != "```").collect();
+        if languages.contains(&language) {
+            let text =
+                inside.iter().map(|line| line.get(indentation..).unwrap_or_default()).collect::<Vec<_>>();
+            blocks.push(Block { page: page.to_owned(), text: text.join("\n") });
+        }
+    }
+    blocks
+}
+
+/// Every block in one of these languages, of all pages.
+fn all_blocks(languages: &[&str]) -> Vec<Block> {
+    pages().iter().flat_map(|(page, text)| blocks(page, text, languages)).collect()
+}
+
+/// The command lines of our programs on a page: lines of shell blocks, and code spans in the text.
+fn command_lines(page: &str, text: &str) -> Vec<String> {
+    let is_ours = |text: &&str| text.starts_with("webmon-check ") || text.starts_with("webmon-store ");
+    let shell = blocks(page, text, &["sh", "bash", "shell", "console"]);
+    let in_blocks = shell.iter().flat_map(|block| block.text.lines()).map(|line| {
+        let line = line.trim().trim_start_matches("$ ");
+        line.split_once('#').map_or(line, |(command, _comment)| command).trim()
+    });
+    let spans = text.lines().filter(|line| !line.trim_start().starts_with("```"));
+    let spans = spans.flat_map(|line| line.split('`').skip(1).step_by(2)).map(str::trim);
+    // What is left out, or stands for something, cannot be tried.
+    let complete = |text: &&str| !text.contains(['…', '<', '[', '|']) && !text.contains("...");
+    in_blocks.chain(spans).filter(is_ours).filter(complete).map(str::to_owned).collect()
+}
+
+/// Whether the program understands the line: with `--help` behind it, it reads every word before it says so.
+fn is_understood(line: &str) -> Result<(), String> {
+    let mut words = line.split_whitespace();
+    let program = match words.next() {
+        Some("webmon-check") => env!("CARGO_BIN_EXE_webmon-check"),
+        Some("webmon-store") => env!("CARGO_BIN_EXE_webmon-store"),
+        _ => return Err("not a program of ours".to_owned()),
+    };
+    let output = Command::new(program).args(words).arg("--help").env_clear().output().unwrap();
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+}
+
+#[test]
+fn every_command_line_of_the_docs_is_understood() {
+    let mut tried = 0;
+    for (page, text) in pages() {
+        for line in command_lines(&page, &text) {
+            is_understood(&line).unwrap_or_else(|error| panic!("{page}: {line}: {error}"));
+            tried += 1;
+        }
+    }
+    assert!(tried >= 10, "only {tried} were found: the test is blind");
+}
+
+#[test]
+fn a_command_line_that_is_wrong_is_found_out() {
+    for line in [
+        "webmon-store topic creat",
+        "webmon-store topic create --partitions 0",
+        "webmon-store sites --jsn",
+        "webmon-check --confg config.toml run",
+    ] {
+        is_understood(line).expect_err(line);
+    }
+    let page =
+        "Run `webmon-store status` and\n```sh\nwebmon-check once  # now\nls\n```\nbut not `webmon-check …`.";
+    assert_eq!(command_lines("page", page), ["webmon-check once", "webmon-store status"]);
+}
+
+#[test]
+fn every_statement_of_the_docs_runs_on_a_new_database() {
+    let statements = all_blocks(&["sql"]);
+    assert!(statements.iter().any(|block| block.page == "README.md"), "the test is blind");
+    let Some(database) = support::database() else { return };
+    let mut client = database.client();
+    for Block { page, text } in statements {
+        client.batch_execute(&text).unwrap_or_else(|error| panic!("{page}: {text}: {error:?}"));
+    }
+}
+
+/// A file of TOML with the tables of `other` in place of its own of the same name.
+fn with_tables_of(base: &str, other: &str) -> String {
+    let header = |line: &str| {
+        let line = line.split_once('#').map_or(line, |(line, _comment)| line).trim_end();
+        (line.starts_with('[') && line.ends_with(']')).then(|| line.to_owned())
+    };
+    let replaced: Vec<String> = other.lines().filter_map(header).collect();
+    let mut keep = true;
+    let kept = base.lines().filter(|line| {
+        keep = header(line).map_or(keep, |table| !replaced.contains(&table));
+        keep
+    });
+    format!("{}\n\n{other}", kept.collect::<Vec<_>>().join("\n"))
+}
+
+/// Loads a configuration from a folder that has the files it may name.
+fn load(toml: &str, role: Role) -> Result<Config, ConfigError> {
+    let folder = tempfile::tempdir().unwrap();
+    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    for (name, text) in [
+        ("config.toml", toml),
+        ("ca.pem", &pair.cert.pem()),
+        ("service.cert", &pair.cert.pem()),
+        ("service.key", &pair.signing_key.serialize_pem()),
+        ("kafka.password", "secret\n"),
+        ("postgres.password", "secret\n"),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+    }
+    Config::load_with(&folder.path().join("config.toml"), [], role)
+}
+
+#[test]
+fn every_configuration_of_the_docs_loads_for_both_programs() {
+    let mut tried = 0;
+    for (page, text) in pages() {
+        // The first one of a page is whole; those below it replace some of its tables. Cargo's are not ours.
+        let mut configurations = blocks(&page, &text, &["toml"])
+            .into_iter()
+            .filter(|block| !block.text.contains("[dependencies]"));
+        let Some(whole) = configurations.next() else { continue };
+        let others = configurations.map(|other| with_tables_of(&whole.text, &other.text));
+        for toml in std::iter::once(whole.text.clone()).chain(others) {
+            for role in [Role::Check, Role::Store] {
+                load(&toml, role).unwrap_or_else(|error| panic!("{page}, {role:?}:\n{error}\n\n{toml}"));
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried >= 6, "only {tried} were found: the test is blind");
+}
+
+#[test]
+fn a_table_replaces_that_of_the_same_name_and_no_other() {
+    let base = "[kafka]\nbrokers = [\"a:1\"]\n[kafka.tls] # on\nkey = \"k\"\n[check]\nlocation = \"x\"";
+    let other = "[kafka.tls]\nca = \"c\"";
+    let expected = "[kafka]\nbrokers = [\"a:1\"]\n[check]\nlocation = \"x\"\n\n[kafka.tls]\nca = \"c\"";
+    assert_eq!(with_tables_of(base, other), expected);
+}

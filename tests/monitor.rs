@@ -282,16 +282,17 @@ fn a_reload_leaves_unchanged_sites_where_they_are_and_checks_them_with_their_new
     let mut account = running(&[site("shop", "*/10 * * * * *")], start);
     let mut changed = Site::clone(&site("shop", "*/10 * * * * *"));
     changed.timeout = Duration::from_secs(3);
-    // In the middle of what is due, and again.
-    for _ in 0..3 {
-        let (steps, changes) =
-            account.reload([Arc::new(changed.clone())], Vec::new(), at("2026-03-01T12:00:08Z"));
+    for second in [10, 20, 30] {
+        changed.timeout += Duration::from_secs(1);
+        let now = start + SignedDuration::from_secs(second - 1);
+        let (steps, changes) = account.reload([Arc::new(changed.clone())], Vec::new(), now);
         assert!(steps.is_empty());
         assert_eq!((changes.kept, changes.added, changes.rescheduled, changes.retired), (1, 0, 0, 0));
+        let steps = take_all(&mut account, now + 1.second());
+        let [Step::Check(due)] = &steps[..] else { panic!("{steps:?}") };
+        let scheduled_at = at("2026-03-01T12:00:00Z") + SignedDuration::from_secs(second);
+        assert_eq!((due.item.timeout, due.scheduled_at), (changed.timeout, scheduled_at));
     }
-    let steps = take_all(&mut account, at("2026-03-01T12:00:10Z"));
-    let [Step::Check(due)] = &steps[..] else { panic!("{steps:?}") };
-    assert_eq!((due.item.timeout, due.scheduled_at), (Duration::from_secs(3), at("2026-03-01T12:00:10Z")));
 }
 
 #[test]
@@ -327,6 +328,11 @@ fn a_watermark_never_passes_an_instant_that_is_not_recorded() {
     assert_eq!(account.settle("shop", instant(10)).map(|mark| mark.until), Some(instant(30)));
     assert_eq!(account.settle("shop", instant(10)), None);
     assert_eq!(account.settle("no such site", instant(10)), None);
+    // Nor does it move to a new schedule before what ends the old one is recorded.
+    let (steps, _) = account.reload([site("shop", "* * * * * *")], Vec::new(), instant(35));
+    assert_eq!(briefs(&take_all(&mut account, instant(36))), ["check shop 12:00:36"]);
+    assert_eq!(account.settle("shop", instant(36)), None);
+    assert_eq!(settle_all(&mut account, &steps)["shop"].until, instant(36));
 }
 
 /// An account resumed at `now` with one mark of the site "shop": what it hands out, and what the reload adds.
@@ -623,23 +629,37 @@ fn a_stop_hands_over_what_runs_and_what_the_spread_holds_back() {
     let server = Server::start(|mut stream| sites::hold(&mut stream));
     let mut held_back = site_at("held-back", &server.url("/"), "@every 2s");
     held_back.spread = Duration::from_millis(1_999);
+    while held_back.start_offset() < Duration::from_millis(1_200) {
+        held_back.key.push('+');
+    }
+    let key = held_back.key.clone();
     let hanging = site_at("hanging", &server.url("/"), "* * * * * *");
     let arrived = Arrived::default();
-    let watermarks = Arc::default();
     let sites = [Arc::new(held_back), Arc::new(hanging)];
-    let monitor = start(&sites, Vec::new(), &arrived, &watermarks);
-    arrived.wait_for(3);
+    let began = Timestamp::now();
+    let monitor = start(&sites, Vec::new(), &arrived, &Arc::default());
+    arrived.wait_for(4);
+    // Between an instant and the start that is held back.
+    while !(300..1_000).contains(&(Timestamp::now().as_millisecond() % 2_000)) {
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    let stopping = Timestamp::now();
     monitor.stop(Duration::ZERO);
-    let stopped = Timestamp::now();
     let results = arrived.results();
     assert_chains(&results, &arrived.gaps());
-    let newest = |key: &str| results.iter().filter(|r| r.site == key).map(|r| r.scheduled_at).max();
     for site in &sites {
-        if let Some(newest) = newest(&site.key) {
-            let next = site.schedule.next_after(newest).unwrap();
-            assert!(next > stopped - 1.second(), "{}: {newest}", site.key);
-        }
+        let instants: BTreeSet<_> =
+            results.iter().filter(|r| r.site == site.key).map(|r| r.scheduled_at).collect();
+        let newest = instants.iter().next_back().unwrap();
+        assert!(
+            site.schedule.next_after(*newest).unwrap() > stopping,
+            "{}: {newest} of {stopping}",
+            site.key
+        );
+        assert!(instants.len() as u64 >= site.schedule.count(began, stopping), "{}", site.key);
     }
+    assert!(results.iter().any(|r| r.site == key && r.error_type == Some(ErrorType::Cancelled)));
+    std::thread::park_timeout(Duration::from_millis(300));
     assert_eq!(arrived.results().len(), results.len(), "nothing arrives after a stop");
 }
 

@@ -476,7 +476,8 @@ fn a_record_that_is_too_large_is_refused_and_its_neighbours_delivered(client: &C
 fn a_tombstone_and_a_key_of_any_bytes_are_handed_on_as_they_are(client: &Client) {
     let Some(topic) = Topic::new(client, 1) else { return };
     let key: &[u8] = b"\xff\x00\xfe";
-    let records: [(Option<&[u8]>, Option<&[u8]>); 5] = [
+    type Bytes<'a> = Option<&'a [u8]>;
+    let records: [(Bytes, Bytes); 5] = [
         (Some(key), Some(b"v")),
         (Some(key), None),
         (None, Some(b"\x00\xff")),

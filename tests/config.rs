@@ -371,7 +371,8 @@ fn the_example_shows_every_key_and_no_other() {
     for (section, keys) in known_keys() {
         for key in &keys {
             let table = section.is_empty()
-                && (settings.iter().any(|(named, ..)| named == key) || EXAMPLE.contains(&format!("[[{key}]]")))
+                && (settings.iter().any(|(named, ..)| named == key)
+                    || EXAMPLE.contains(&format!("[[{key}]]")))
                 || settings.iter().any(|(named, ..)| *named == format!("{section}.{key}"));
             // What a site may have too is explained once, with the defaults.
             let inherited = section == "site" && known_keys()["site_defaults"].contains(key);

@@ -35,16 +35,16 @@ pub use self::watermarks::{MemoryWatermarks, Watermark, Watermarks};
 use crate::check::{Pool, PoolOptions, Settings, SetupError};
 use crate::maintenance::Maintenance;
 use crate::outbox::Outbox;
-use crate::result::{CheckResult, Record};
+use crate::result::{CheckResult, Outcome, Record};
 use crate::schedule::{Agenda, SchedulerError, Timer};
 use crate::site::{Sentinel, Site};
 
 /// Takes every record. Called from many threads.
 pub trait Sink: Send + Sync {
-    /// Takes the result of a check; when it returns that is as durable as it gets.
+    /// Takes what a check has seen; when it returns that is as durable as it gets.
     fn append(&self, record: Record);
 
-    /// Takes a record that no check stands behind; it may be made durable later. It must not wait.
+    /// Takes a missed instant or a gap; it may be made durable later. It must not wait.
     fn enqueue(&self, record: Record) {
         self.append(record);
     }
@@ -260,7 +260,13 @@ impl Desk {
     /// Appends the result of a check, and only then settles its instant.
     fn keep(&self, result: CheckResult) {
         let (site, at) = (result.site.clone(), result.scheduled_at);
-        self.sink.append(Record::Result(Box::new(result)));
+        let seen = result.outcome != Outcome::Missed;
+        let record = Record::Result(Box::new(result));
+        if seen {
+            self.sink.append(record)
+        } else {
+            self.sink.enqueue(record)
+        }
         self.settle(&mut self.account.lock(), &site, at);
     }
 

@@ -5,22 +5,26 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
 use jiff::Timestamp;
-use webmon::check::{Checker, Pool, PoolOptions, Settings, read_roots};
-use webmon::config::{Check, Config, Role};
+use jiff::tz::TimeZone;
+use webmon::check::{Checker, PoolOptions, Settings, read_roots};
+use webmon::config::{Check, Config, ConfigError, Role, Watch};
 use webmon::kafka::{self, KafkaError};
+use webmon::monitor::{MemoryWatermarks, Monitor, MonitorOptions, threads_at_worst};
 use webmon::outbox::{MemoryOutbox, Outbox, Publisher};
 use webmon::result::{CheckResult, Outcome, Record};
-use webmon::schedule::{Entry, Scheduler};
 use webmon::shutdown::Shutdown;
-use webmon::site::{Origin, Site};
+use webmon::site::Origin;
 
 /// How long what waits in the outbox may take to reach Kafka after a stop was asked for.
 const DRAIN: Duration = Duration::from_secs(15);
+/// How often the configuration file is looked at.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Checks websites on cron schedules and publishes every result to Kafka
 #[derive(Parser)]
@@ -50,13 +54,24 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Check every site on its schedule until SIGTERM or Ctrl-C
+    /// Check every site on its schedule until SIGTERM or Ctrl-C; SIGHUP, or a changed file, reloads the sites
     Run,
     /// Check sites once, now, and print the results; Kafka is not needed
     Once {
         /// The keys of the sites; all of them by default
         sites: Vec<String>,
         /// Print the results as records, one JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print a site's next instants, in UTC and in the zone of its schedule
+    Schedule {
+        /// The site's key
+        site: String,
+        /// How many
+        #[arg(short = 'n', long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        count: u32,
+        /// One JSON object a line
         #[arg(long)]
         json: bool,
     },
@@ -73,51 +88,50 @@ fn run(args: &Args) -> anyhow::Result<ExitCode> {
     args.log.start()?;
     let config = Config::load(&args.config, Role::Check)?;
     match &args.command {
-        Command::Run => serve(&config)?,
+        Command::Run => serve(&args.config, &config)?,
         Command::Once { sites, json } => return once(&config, sites, *json),
+        Command::Schedule { site, count, json } => schedule(&config, site, *count as usize, *json)?,
         Command::Validate => validate(&args.config, &config)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Sites to schedule to threads to outbox to Kafka; ended in the same order, so that nothing is left behind.
-fn serve(config: &Config) -> anyhow::Result<()> {
+/// Sites to monitor to outbox to Kafka; ended in the same order, so that nothing is left behind.
+fn serve(path: &Path, config: &Config) -> anyhow::Result<()> {
     let shutdown = Shutdown::new();
     support::stop_on_signals(&shutdown)?;
+    let reload_asked = support::flag_on_hangup()?;
+    let mut file = Watch::new(path);
 
     let outbox = Arc::new(MemoryOutbox::new(config.check.outbox));
     let publisher =
         Publisher::start(outbox.clone(), kafka::producer(&config.kafka)?, DRAIN).context("cannot publish")?;
-    let options = PoolOptions {
-        threads: config.check.threads,
-        queue: config.check.queue,
-        max_lateness: config.check.max_lateness,
-        origin: origin(&config.check),
+    let options = MonitorOptions {
+        pool: PoolOptions {
+            threads: config.check.threads,
+            queue: config.check.queue,
+            max_lateness: config.check.max_lateness,
+            origin: origin(&config.check),
+        },
+        backfill: config.check.backfill,
+        // A backlog must not push results out of the outbox.
+        max_backlog: config.check.outbox as u64 / 2,
+        sentinels: config.check.sentinels.clone(),
     };
-    let sink = {
-        let outbox = outbox.clone();
-        Arc::new(move |result: CheckResult| outbox.append(Record::Result(Box::new(result))))
-    };
-    let pool = Arc::new(Pool::start(&settings(&config.check)?, options, sink)?);
-    let entries = config.sites.iter().map(|site| Entry {
-        key: site.key.clone(),
-        schedule: site.schedule.clone(),
-        item: Arc::clone(site),
-    });
-    let fire = {
-        let pool = Arc::clone(&pool);
-        move |batch: Vec<webmon::schedule::Due<Site>>| {
-            for due in batch {
-                pool.submit(due.item, due.scheduled_at, due.next_at);
-            }
-        }
-    };
-    let scheduler = Scheduler::start(entries, Timestamp::now(), fire)?;
+    let monitor = Monitor::start(
+        config.sites.clone(),
+        config.maintenance.clone(),
+        &settings(&config.check)?,
+        options,
+        Arc::new(Arc::clone(&outbox)),
+        Arc::new(MemoryWatermarks::default()),
+    )?;
     log::info!(
         sites = config.sites.len(), location = config.check.location, checker = config.check.checker,
         topic = config.kafka.topic;
         "checking"
     );
+    warn_of_load(config);
 
     // Checks begin at once; that their results have nowhere to go is worth ending for, an absent broker is not.
     let fault = match kafka::producer(&config.kafka).and_then(|mut producer| producer.partitions()) {
@@ -129,12 +143,17 @@ fn serve(config: &Config) -> anyhow::Result<()> {
         Ok(_) => None,
     };
     let mut running = true;
-    while fault.is_none() && running && !shutdown.wait(Duration::from_secs(1)) {
-        running = scheduler.is_running();
+    while fault.is_none() && running && !shutdown.wait(LOOK) {
+        running = monitor.is_running();
+        if reload_asked.swap(false, Ordering::Relaxed) {
+            file.reset();
+            reload(path, config, &monitor);
+        } else if file.has_changed() {
+            reload(path, config, &monitor);
+        }
     }
 
-    scheduler.stop();
-    pool.stop(config.check.shutdown_grace);
+    monitor.stop(config.check.shutdown_grace);
     publisher.stop();
     let (lost, dropped) = (outbox.len(), outbox.dropped());
     if let Some(fault) = fault {
@@ -147,6 +166,78 @@ fn serve(config: &Config) -> anyhow::Result<()> {
         bail!("kafka did not take {lost} results before the end: they are lost");
     }
     log::info!(dropped; "stopped");
+    Ok(())
+}
+
+/// Takes the sites of the file as it is now, or leaves everything as it was.
+fn reload(path: &Path, started: &Config, monitor: &Monitor) {
+    let config = match Config::load(path, Role::Check) {
+        Ok(config) => config,
+        Err(ConfigError::Faults(faults)) => {
+            for fault in &faults {
+                log::error!(fault = fault.to_string(); "a fault in the new configuration");
+            }
+            log::error!(faults = faults.len(); "the new configuration is refused: the sites stay as they are");
+            return;
+        }
+        Err(error) => {
+            let error = format!("{:#}", anyhow::Error::from(error));
+            log::error!(error; "the new configuration is refused: the sites stay as they are");
+            return;
+        }
+    };
+    for (section, changed) in
+        [("kafka", config.kafka != started.kafka), ("check", config.check != started.check)]
+    {
+        if changed {
+            log::warn!(section; "what changed in this section takes effect after a restart");
+        }
+    }
+    let changes = monitor.reload(config.sites.clone(), config.maintenance.clone());
+    log::info!(
+        sites = config.sites.len(), added = changes.added, retired = changes.retired,
+        rescheduled = changes.rescheduled;
+        "reloaded"
+    );
+    // With the threads there are.
+    warn_of_load(&Config { check: started.check.clone(), ..config });
+}
+
+fn warn_of_load(config: &Config) {
+    let needed = threads_at_worst(config.sites.iter().map(AsRef::as_ref));
+    let threads = config.check.threads;
+    if needed > threads as f64 {
+        let needed = needed.ceil() as u64;
+        log::warn!(
+            needed, threads;
+            "check.threads are too few for all sites to hang at once: instants will be missed as \"saturated\""
+        );
+    }
+}
+
+fn schedule(config: &Config, key: &str, count: usize, json: bool) -> anyhow::Result<()> {
+    let Some(site) = config.sites.iter().find(|site| site.key == key) else {
+        bail!("site {key:?} is not in the configuration");
+    };
+    let zone = TimeZone::get(site.schedule.timezone())?;
+    let first = site.schedule.next_after(Timestamp::now());
+    for instant in std::iter::successors(first, |last| site.schedule.next_after(*last)).take(count) {
+        let local = instant.to_zoned(zone.clone());
+        let maintenance =
+            config.maintenance.iter().any(|window| window.applies_to(site) && window.contains(instant));
+        if json {
+            let line = serde_json::json!({
+                "scheduled_at": instant,
+                "local": local.strftime("%FT%T%:z").to_string(),
+                "timezone": site.schedule.timezone(),
+                "maintenance": maintenance,
+            });
+            println!("{line}");
+        } else {
+            let note = if maintenance { "  maintenance" } else { "" };
+            println!("{instant}  {}{note}", local.strftime("%F %T %a %:z %Z"));
+        }
+    }
     Ok(())
 }
 
@@ -188,6 +279,7 @@ fn line(result: &CheckResult) -> String {
 fn validate(path: &Path, config: &Config) -> anyhow::Result<()> {
     // What only setting up shows, such as a CA file without certificates.
     Checker::new(&settings(&config.check)?)?;
+    warn_of_load(config);
     println!("{}: {} sites", path.display(), config.sites.len());
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! webmon checks websites on cron schedules and knows, for every scheduled instant, what happened.
 //!
 //! The checking side turns sites into records: [`schedule`] says when, `check` makes the requests on a pool of
-//! threads, `outbox` holds every result until Kafka has acknowledged it. The storing side turns records into
+//! threads, `monitor` puts both together and keeps account of every instant, `outbox` holds every result until Kafka
+//! has acknowledged it. The storing side turns records into
 //! rows: `store` reads Kafka and writes PostgreSQL, with the offset in the transaction of the rows, so that each
 //! result is stored exactly once. The two share only [`config`], [`site`], [`result`] and [`kafka`].
 //!
@@ -34,6 +35,9 @@ pub use {ipnet, jiff, regex, url};
 pub mod check;
 pub mod config;
 pub mod kafka;
+pub mod maintenance;
+#[cfg(feature = "check")]
+pub mod monitor;
 #[cfg(feature = "check")]
 pub mod outbox;
 pub mod result;

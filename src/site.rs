@@ -6,9 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use regex::Regex;
-use url::Url;
+use url::{Host, Url};
 
 use crate::schedule::{Entry, Schedule};
+
+/// The most sentinels.
+pub const MAX_SENTINELS: usize = 8;
 
 /// A site to check. Built by [`crate::config`]; an embedder may start from [`Site::new`], and keeps to the ranges
 /// given here himself. `Debug` shows neither credentials nor the values of query and headers.
@@ -49,6 +52,9 @@ pub struct Site {
     pub headers: Vec<(String, String)>,
     /// When to check.
     pub schedule: Schedule,
+    /// Delays the start of each check after its instant, by an offset between 0 and this that the key decides, so
+    /// that not all sites are checked at the same moment; shorter than the schedule's shortest interval, 0 to 30 min.
+    pub spread: Duration,
     /// The longest time of one attempt, redirects and body included; 1 ms to 10 min.
     pub timeout: Duration,
     /// Further attempts that must fail too before a failure is believed; 0 to 5.
@@ -78,6 +84,7 @@ impl fmt::Debug for Site {
             .field("method", &self.method)
             .field("headers", &header_names)
             .field("schedule", &self.schedule)
+            .field("spread", &self.spread)
             .field("timeout", &self.timeout)
             .field("retries", &self.retries)
             .field("retry_pause", &self.retry_pause)
@@ -101,6 +108,7 @@ impl Site {
             method: Method::Get,
             headers: Vec::new(),
             schedule,
+            spread: Duration::ZERO,
             timeout: Duration::from_secs(10),
             retries: 0,
             retry_pause: Duration::from_secs(1),
@@ -116,6 +124,20 @@ impl Site {
     /// than [`Schedule::shortest_interval`]: instants that come while a check still runs are missed.
     pub fn time_budget(&self) -> Duration {
         self.timeout * (1 + u32::from(self.retries)) + self.retry_pause * u32::from(self.retries)
+    }
+
+    /// How long after its instant a check of this site starts: the same share of `spread` always, and anywhere.
+    pub fn start_offset(&self) -> Duration {
+        // FNV-1a, and the finalizer of MurmurHash3, as FNV's upper bits hardly depend on the last letter.
+        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+        for byte in self.key.bytes() {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+        }
+        for factor in [0xff51_afd7_ed55_8ccd_u64, 0xc4ce_b9fe_1a85_ec53] {
+            hash = (hash ^ (hash >> 33)).wrapping_mul(factor);
+        }
+        let micros = (u128::from(hash ^ (hash >> 33)) * self.spread.as_micros()) >> 64;
+        Duration::from_micros(micros as u64)
     }
 
     /// `url` fit for a record: no credentials, no fragment, and, unless the site keeps them, `…` for the
@@ -274,5 +296,43 @@ impl Origin {
     /// Who checks, in these words.
     pub fn new(location: impl Into<String>, checker: impl Into<String>) -> Origin {
         Origin { location: location.into(), checker: checker.into() }
+    }
+}
+
+/// A host, other than the sites', that answers as long as the checker's own network works.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sentinel {
+    /// Answers an HTTP request, whatever the answer is.
+    Http(Url),
+    /// Accepts TCP connections at this host and port.
+    Tcp(Host, u16),
+}
+
+impl std::str::FromStr for Sentinel {
+    type Err = String;
+
+    /// Reads `https://host/`, `http://host/` or `tcp://host:port`.
+    fn from_str(text: &str) -> Result<Sentinel, String> {
+        let expected = "expected \"https://host/\" or \"tcp://host:port\"";
+        let url = Url::parse(text).map_err(|error| format!("{text:?} is not a URL: {error}: {expected}"))?;
+        match url.scheme() {
+            "http" | "https" => Ok(Sentinel::Http(url)),
+            "tcp" => match (url.host_str().map(Host::parse), url.port()) {
+                (Some(Ok(host)), Some(port)) if matches!(url.path(), "" | "/") => {
+                    Ok(Sentinel::Tcp(host, port))
+                }
+                _ => Err(format!("{text:?} is not a sentinel: {expected}")),
+            },
+            _ => Err(format!("{text:?} is not a sentinel: {expected}")),
+        }
+    }
+}
+
+impl fmt::Display for Sentinel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Sentinel::Http(url) => write!(f, "{url}"),
+            Sentinel::Tcp(host, port) => write!(f, "tcp://{host}:{port}"),
+        }
     }
 }

@@ -370,7 +370,9 @@ fn the_example_shows_every_key_and_no_other() {
     let settings = example_settings();
     for (section, keys) in known_keys() {
         for key in &keys {
-            let table = section.is_empty() && settings.iter().any(|(named, ..)| named == key)
+            let table = section.is_empty()
+                && (settings.iter().any(|(named, ..)| named == key)
+                    || EXAMPLE.contains(&format!("[[{key}]]")))
                 || settings.iter().any(|(named, ..)| *named == format!("{section}.{key}"));
             // What a site may have too is explained once, with the defaults.
             let inherited = section == "site" && known_keys()["site_defaults"].contains(key);
@@ -440,6 +442,14 @@ fn what_the_example_comments_out_is_valid_and_the_default() {
             assert!(block.iter().any(|line| line.contains("xample")), "{section}.{key}");
         }
     }
+}
+
+#[test]
+fn the_maintenance_of_the_example_is_valid() {
+    let (_, block) = EXAMPLE.split_once("#   [[maintenance]]").unwrap();
+    let toml = format!("{EXAMPLE}\n[[maintenance]]{}", block.replace("#   ", ""));
+    let config = Config::from_toml(&toml, Role::Check).unwrap();
+    assert!(config.maintenance[0].applies_to(&config.sites[0]));
 }
 
 // ---- The environment.
@@ -535,7 +545,7 @@ fn a_fault_of_the_environment_names_the_variable() {
         (
             "WEBMON_KAFCA__BROKERS",
             "h:1",
-            "kafca is unknown: expected one of check, kafka, postgres, site, site_defaults, store",
+            "kafca is unknown: expected one of check, kafka, maintenance, postgres, site, site_defaults, store",
         ),
         (
             "WEBMON_Kafka__Topic",
@@ -547,7 +557,7 @@ fn a_fault_of_the_environment_names_the_variable() {
         (
             "WEBMON___X",
             "x",
-            "\"\" is unknown: expected one of check, kafka, postgres, site, site_defaults, store",
+            "\"\" is unknown: expected one of check, kafka, maintenance, postgres, site, site_defaults, store",
         ),
     ] {
         assert_eq!(environment_faults(&[(name, value)]), [format!("{name}: {message}")]);

@@ -8,7 +8,7 @@ use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use proptest::prelude::*;
-use webmon::schedule::{BATCH, Due, Entry, Planner, Schedule, ScheduleError, Schedules};
+use webmon::schedule::{BATCH, Backlog, Due, Entry, Planner, Schedule, ScheduleError, Schedules};
 
 fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -477,6 +477,36 @@ proptest! {
     }
 
     #[test]
+    fn as_many_instants_are_counted_as_asking_for_each_second_finds(
+        plain in plain(),
+        change in 0..CHANGES.len(),
+        probes in prop::collection::vec((0.0..1.0, 0.0..1.0), 20),
+    ) {
+        let schedule = parsed(&plain, CHANGES[change].0)?;
+        let timeline = &TIMELINES[change];
+        let expected = plain.instants(timeline);
+        let first = timeline[0].instant;
+        let length = timeline[timeline.len() - 1].instant.duration_since(first).as_millis_f64();
+        let point = |probe: f64| first + SignedDuration::from_millis((length * probe) as i64);
+        for (from, to) in probes {
+            let (from, to) = (point(from), point(to));
+            let within = expected.iter().filter(|instant| (from..to).contains(instant)).count() as u64;
+            prop_assert_eq!(schedule.count(from, to), within, "{} from {} to {}", schedule, from, to);
+        }
+    }
+
+    #[test]
+    fn a_period_is_counted_as_it_is_walked(period in 1..5_000i64, from in -100_000..100_000i64, millis in 0..50_000_000i64) {
+        let schedule = schedule(&format!("@every {}", webmon::config::show_duration(Duration::from_secs(period.unsigned_abs()))), "UTC");
+        let from = Timestamp::from_millisecond(from).unwrap();
+        let to = from + SignedDuration::from_millis(millis);
+        let walked = std::iter::successors(schedule.next_after(from - 1.nanosecond()), |last| schedule.next_after(*last))
+            .take_while(|instant| *instant < to)
+            .count() as u64;
+        prop_assert_eq!(schedule.count(from, to), walked);
+    }
+
+    #[test]
     fn no_two_instants_are_closer_than_the_shortest_interval(
         plain in plain(),
         change in 0..CHANGES.len(),
@@ -601,6 +631,64 @@ fn an_ended_schedule_hands_out_its_last_instant_with_nothing_next() {
     // Nor does a clock set back, with a reload, bring it again.
     planner.replace([entry("once", &schedule, ())], at("2029-12-31T00:00:00Z"));
     assert!(take_all(&mut planner, at("2040-01-01T00:00:00Z")).is_empty());
+}
+
+proptest! {
+    #[test]
+    fn what_is_skipped_and_what_is_handed_out_are_all_instants_once_and_in_bounds(
+        afters in prop::collection::vec(0..40_000i64, 1..6),
+        now in 40_000..90_000i64,
+        since in 0..90_000i64,
+        max in 0..2_000u64,
+        which in 0..5usize,
+    ) {
+        let expression = ["* * * * * *", "@every 7s", "*/5 * * * *", "*/20 * * * * *", "30 2 * * *"][which];
+        let schedule = schedule(expression, "Europe/Berlin");
+        let start = at("2026-10-24T22:00:00.3Z");
+        let after = |seconds: i64| start + SignedDuration::from_secs(seconds);
+        let (now, backlog) = (after(now), Backlog { since: after(since), max });
+        let mut planner = Planner::new([], start);
+        planner.resume(afters.iter().enumerate().map(|(i, a)| (entry(&i.to_string(), &schedule, i), after(*a))));
+        let skipped = planner.skip_overdue(now, backlog);
+        let due = take_all(&mut planner, now);
+        for (i, seconds) in afters.iter().enumerate() {
+            let mut next = schedule.next_after(after(*seconds)).unwrap();
+            for skipped in skipped.iter().filter(|skipped| *skipped.item == i) {
+                prop_assert_eq!(skipped.from, next);
+                next = skipped.to.unwrap();
+                prop_assert_eq!(skipped.instants, schedule.count(skipped.from, next));
+                prop_assert!(skipped.instants > 0);
+            }
+            let given: Vec<_> = due.iter().filter(|due| *due.item == i).collect();
+            prop_assert!(given.len() as u64 <= max && given.iter().all(|due| due.scheduled_at >= backlog.since));
+            for due in given {
+                prop_assert_eq!(due.scheduled_at, next);
+                next = due.next_at.unwrap();
+            }
+            prop_assert_eq!(Some(next), schedule.next_after(now).max(schedule.next_after(after(*seconds))));
+        }
+        // As much as may be kept is, but for the halving.
+        if max > 0 && expression == "* * * * * *" && since < 39_000 {
+            prop_assert!(due.len() as u64 >= (max / 2).min(100));
+        }
+    }
+}
+
+#[test]
+fn hours_of_a_stopped_clock_cost_a_step_a_schedule_and_not_one_an_instant() {
+    let second = schedule("* * * * * *", "UTC");
+    let start = at("2026-03-01T00:00:00Z");
+    let mut planner = Planner::new((0..20_000).map(|i| entry(&i.to_string(), &second, i)), start);
+    let began = std::time::Instant::now();
+    let now = start + 8.hours();
+    let skipped = planner.skip_overdue(now, Backlog { since: now - 1.hour(), max: 4 });
+    assert_eq!(skipped.len(), 20_000);
+    let due = take_all(&mut planner, now);
+    // 576,000,000 instants; each of them for itself would take minutes.
+    assert!(began.elapsed() < Duration::from_secs(20));
+    assert!(due.len() <= 80_000 && due.len() >= 40_000, "{}", due.len());
+    let all = skipped.iter().map(|skipped| skipped.instants).sum::<u64>() + due.len() as u64;
+    assert_eq!(all, 20_000 * 8 * 3_600);
 }
 
 #[derive(Clone, Debug)]

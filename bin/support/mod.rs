@@ -59,3 +59,14 @@ pub fn stop_on_signals(shutdown: &Shutdown) -> anyhow::Result<()> {
         .context("cannot start a thread")?;
     Ok(())
 }
+
+/// A flag that SIGHUP sets.
+#[allow(dead_code, reason = "webmon-store has nothing to reload")]
+pub fn flag_on_hangup() -> anyhow::Result<std::sync::Arc<std::sync::atomic::AtomicBool>> {
+    use anyhow::Context;
+
+    let flag = std::sync::Arc::default();
+    signal_hook::flag::register(signal_hook::consts::SIGHUP, std::sync::Arc::clone(&flag))
+        .context("cannot handle signals")?;
+    Ok(flag)
+}

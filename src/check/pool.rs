@@ -146,8 +146,10 @@ impl Instance {
         )
     }
 
+    /// Counted from when it should have started: the site's spread comes on top of the instant.
     fn lateness(&self) -> SignedDuration {
-        now().duration_since(self.scheduled_at)
+        let spread = SignedDuration::try_from(self.site.start_offset()).unwrap_or(SignedDuration::ZERO);
+        now().duration_since(self.scheduled_at) - spread
     }
 }
 

@@ -3,8 +3,10 @@
 //! faults are reported at once.
 
 mod env;
+mod maintenance;
 mod reader;
 mod sites;
+mod watch;
 
 use std::fmt;
 use std::io::Read;
@@ -19,8 +21,10 @@ use figment::{Figment, Metadata, Profile, Provider};
 use self::env::Environment;
 use self::reader::{Context, Table, quoted};
 pub use self::reader::{Fault, parse_duration, show_duration};
+pub use self::watch::Watch;
+use crate::maintenance::Maintenance;
 use crate::result::MAX_TEXT;
-use crate::site::Site;
+use crate::site::{MAX_SENTINELS, Sentinel, Site};
 
 /// The most sites of one configuration.
 pub const MAX_SITES: usize = 200_000;
@@ -45,6 +49,8 @@ pub struct Config {
     pub store: Store,
     /// `[[site]]`, each with `[site_defaults]` filled in.
     pub sites: Vec<Arc<Site>>,
+    /// `[[maintenance]]`
+    pub maintenance: Vec<Maintenance>,
 }
 
 /// What a program needs of the configuration: the rest may be absent.
@@ -57,7 +63,7 @@ pub enum Role {
 }
 
 /// `[kafka]`: where the results go through.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kafka {
     /// `host:port` of at least one broker; more are for when it is down.
     pub brokers: Vec<String>,
@@ -81,7 +87,7 @@ pub enum KafkaClient {
 }
 
 /// `[kafka.tls]`: files in PEM.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KafkaTls {
     /// The CA certificates to trust; the system's by default. At Aiven: `ca.pem`.
     pub ca: Option<PathBuf>,
@@ -92,7 +98,7 @@ pub struct KafkaTls {
 }
 
 /// `[kafka.sasl]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sasl {
     /// `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`.
     pub mechanism: String,
@@ -118,7 +124,7 @@ pub struct Postgres {
 }
 
 /// `[check]`: the checking side.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
     /// Where the checks are made from; part of every result's identity.
     pub location: String,
@@ -134,6 +140,12 @@ pub struct Check {
     pub shutdown_grace: Duration,
     /// Results held while Kafka does not take them. Default 100,000; about 1 kB each.
     pub outbox: usize,
+    /// How long ago an instant may be that no checker saw and still becomes a row, `missed`; longer ago, it lies in
+    /// a gap. 0 s to 7 days, default 1 h.
+    pub backfill: Duration,
+    /// What else should answer: when none of these does, checks without an answer are `missed`, `network_down`.
+    /// None by default, else 2 to 8.
+    pub sentinels: Vec<Sentinel>,
     /// A file of further CA certificates (PEM) to trust beside the public ones.
     pub ca: Option<PathBuf>,
     /// Networks that no check may connect to, as `10.0.0.0/8`.
@@ -315,6 +327,7 @@ impl Config {
             check: check(&section("check")),
             store: store(&section("store")),
             sites: sites::sites(&root, &section("site_defaults"), role),
+            maintenance: maintenance::maintenance(&root),
         };
         root.refuse_unknown();
 
@@ -507,6 +520,8 @@ fn check(table: &Table) -> Check {
         max_lateness: table.duration("max_lateness", MILLISECOND * 100, HOUR / 2).unwrap_or(SECOND * 5),
         shutdown_grace: table.duration("shutdown_grace", Duration::ZERO, MINUTE * 10).unwrap_or(SECOND * 10),
         outbox: table.integer("outbox", 1_000, 10_000_000u32).map_or(100_000, |n| n as usize),
+        backfill: table.duration("backfill", Duration::ZERO, HOUR * 24 * 7).unwrap_or(HOUR),
+        sentinels: sentinels(table),
         ca: table.file("ca"),
         deny_addresses: table
             .list("deny_addresses", 0, 256)
@@ -530,6 +545,18 @@ fn check(table: &Table) -> Check {
     };
     table.refuse_unknown();
     check
+}
+
+fn sentinels(table: &Table) -> Vec<Sentinel> {
+    let Some(entry) = table.get("sentinels") else { return Vec::new() };
+    let items = table.list("sentinels", 0, MAX_SENTINELS).unwrap_or_default();
+    if items.len() == 1 {
+        // With one only, its own trouble would hide that of every site.
+        return entry
+            .refuse(format_args!("has 1 entry: expected none, or 2 to {MAX_SENTINELS}"))
+            .unwrap_or_default();
+    }
+    items.iter().filter_map(|item| item.parse(str::parse)).collect()
 }
 
 fn network(text: &str) -> Result<ipnet::IpNet, String> {

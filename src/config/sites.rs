@@ -11,7 +11,7 @@ use url::Url;
 use super::reader::{Entry, Table, quoted};
 use super::{MAX_SITES, MILLISECOND, MINUTE, Role, show_duration};
 use crate::result::{MAX_LABELS, MAX_TEXT, MAX_URL};
-use crate::schedule::{MAX_EXPRESSION, Schedule, Schedules};
+use crate::schedule::{MAX_EXPRESSION, Schedule, ScheduleError, Schedules};
 use crate::site::{Expect, Method, Site};
 
 /// The longest pattern, in characters.
@@ -22,7 +22,10 @@ const MAX_PATTERN_SIZE: usize = 1 << 20;
 pub(super) fn sites(root: &Table, defaults: &Table, role: Role) -> Vec<Arc<Site>> {
     let mut schedules = Schedules::default();
     // Whatever stands in the defaults must be known and right even where every site overrides it.
-    let _ = (schedule(defaults, false, &mut schedules), options(defaults));
+    let _ = (
+        schedule(defaults, None, |expression, timezone| schedules.get(expression, timezone)),
+        options(defaults),
+    );
     defaults.refuse_unknown();
 
     let tables = root.tables("site");
@@ -62,29 +65,36 @@ pub(super) fn sites(root: &Table, defaults: &Table, role: Role) -> Vec<Arc<Site>
     sites
 }
 
-fn schedule(table: &Table, required: bool, schedules: &mut Schedules) -> Option<Schedule> {
+pub(super) fn schedule(
+    table: &Table,
+    missing: Option<&str>,
+    mut parse: impl FnMut(&str, &str) -> Result<Schedule, ScheduleError>,
+) -> Option<Schedule> {
     let zone = match table.get("timezone") {
-        Some(entry) => timezone(&entry, schedules),
+        Some(entry) => timezone(&entry, &mut parse),
         None => Some("UTC".to_owned()),
     };
     let Some(expression) = table.get("schedule") else {
-        if required {
-            table.missing("schedule", "a cron expression, here or in site_defaults");
+        if let Some(expected) = missing {
+            table.missing("schedule", expected);
         }
         return None;
     };
     let text = expression.text(MAX_EXPRESSION)?;
     // Where the zone is at fault the expression is still read.
-    match schedules.get(&text, zone.as_deref().unwrap_or("UTC")) {
+    match parse(&text, zone.as_deref().unwrap_or("UTC")) {
         Ok(schedule) => zone.and(Some(schedule)),
         // The path names the key already.
         Err(error) => expression.refuse(error.to_string().trim_start_matches("schedule ")),
     }
 }
 
-fn timezone(entry: &Entry, schedules: &mut Schedules) -> Option<String> {
+fn timezone(
+    entry: &Entry,
+    mut parse: impl FnMut(&str, &str) -> Result<Schedule, ScheduleError>,
+) -> Option<String> {
     let zone = entry.text(MAX_TEXT)?;
-    match schedules.get("@hourly", &zone) {
+    match parse("@hourly", &zone) {
         Ok(_) => Some(zone),
         Err(error) => entry.refuse(error.to_string().trim_start_matches("timezone ")),
     }
@@ -100,7 +110,10 @@ fn site(table: &Table, schedules: &mut Schedules) -> Option<Site> {
             None
         }
     };
-    let schedule = schedule(table, true, schedules);
+    let schedule =
+        schedule(table, Some("a cron expression, here or in site_defaults"), |expression, timezone| {
+            schedules.get(expression, timezone)
+        });
     let options = options(table);
     let (name, url, schedule) = (name?, url?, schedule?);
     let shortest = schedule.shortest_interval();
@@ -114,6 +127,14 @@ fn site(table: &Table, schedules: &mut Schedules) -> Option<Site> {
             "may take {} (timeout × (1 + retries) + pauses), but its schedule \"{}\" has instants {} apart: \
              expected a shorter timeout or a rarer schedule",
             show_duration(budget),
+            site.schedule.expression(),
+            show_duration(shortest),
+        ));
+    }
+    if !site.spread.is_zero() && site.spread >= shortest {
+        table.fault(format!(
+            "has a spread of {}, but its schedule \"{}\" has instants {} apart: expected a shorter spread",
+            show_duration(site.spread),
             site.schedule.expression(),
             show_duration(shortest),
         ));
@@ -154,6 +175,7 @@ struct Options {
     labels: Option<BTreeMap<String, String>>,
     method: Option<Method>,
     headers: Option<Vec<(String, String)>>,
+    spread: Option<Duration>,
     timeout: Option<Duration>,
     retries: Option<u16>,
     retry_pause: Option<Duration>,
@@ -169,6 +191,7 @@ fn options(table: &Table) -> Options {
         labels: table.entries("labels", MAX_LABELS).map(labels),
         method: table.get("method").and_then(|entry| method(&entry)),
         headers: table.entries("headers", 32).map(headers),
+        spread: table.duration("spread", Duration::ZERO, MINUTE * 30),
         timeout: table.duration("timeout", MILLISECOND, MINUTE * 10),
         retries: table.integer("retries", 0, 5u16),
         retry_pause: table.duration("retry_pause", Duration::ZERO, MINUTE),
@@ -190,6 +213,7 @@ impl Options {
         set(&mut site.labels, self.labels);
         set(&mut site.method, self.method);
         set(&mut site.headers, self.headers);
+        set(&mut site.spread, self.spread);
         set(&mut site.timeout, self.timeout);
         set(&mut site.retries, self.retries);
         set(&mut site.retry_pause, self.retry_pause);
@@ -211,7 +235,7 @@ fn method(entry: &Entry) -> Option<Method> {
     }
 }
 
-fn labels(entries: Vec<(&str, Entry)>) -> BTreeMap<String, String> {
+pub(super) fn labels(entries: Vec<(&str, Entry)>) -> BTreeMap<String, String> {
     entries.into_iter().filter_map(|(key, entry)| Some((key.to_owned(), entry.text(MAX_TEXT)?))).collect()
 }
 

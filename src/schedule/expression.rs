@@ -13,7 +13,7 @@ use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};
 use jiff::{SignedDuration, Timestamp};
 
-use super::interval;
+use super::{count, interval};
 
 /// The longest expression, in bytes.
 pub const MAX_EXPRESSION: usize = 200;
@@ -185,6 +185,49 @@ impl Schedule {
                 Timestamp::from_second((after.as_second().div_euclid(*period) + 1) * period).ok()
             }
             Rhythm::Cron { cron, time_of_day } => next_on_the_clock(cron, *time_of_day, &self.0.zone, after),
+        }
+    }
+
+    /// How many instants lie in `[from, to)`; 0 when `to` isn't later. Found by the calendar, in some microseconds
+    /// a month, however many there are.
+    ///
+    /// ```
+    /// use jiff::Timestamp;
+    /// use webmon::schedule::Schedule;
+    ///
+    /// let schedule = Schedule::new("* * * * * *", "Europe/Berlin")?;
+    /// let (from, to): (Timestamp, Timestamp) = ("2026-01-01T00:00:00Z".parse()?, "2027-01-01T00:00:00Z".parse()?);
+    /// assert_eq!(schedule.count(from, to), 365 * 86_400);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn count(&self, from: Timestamp, to: Timestamp) -> u64 {
+        // The first whole second that is not before.
+        let ceil = |instant: Timestamp| {
+            let second = whole_second(instant);
+            if second == instant {
+                second
+            } else {
+                Timestamp::from_second(second.as_second() + 1).unwrap_or(instant)
+            }
+        };
+        let (from, to) = (ceil(from), ceil(to));
+        if from >= to {
+            return 0;
+        }
+        match &self.0.rhythm {
+            Rhythm::Every(period) => {
+                let before = |instant: Timestamp| (instant.as_second() - 1).div_euclid(*period);
+                (before(to) - before(from)).unsigned_abs()
+            }
+            Rhythm::Cron { cron, time_of_day: false } => count::rhythm(cron, &self.0.zone, from, to),
+            Rhythm::Cron { time_of_day: true, .. } => {
+                // At most one a day.
+                let first =
+                    self.next_after(from.saturating_sub(SignedDuration::from_secs(1)).unwrap_or(from));
+                std::iter::successors(first, |last| self.next_after(*last))
+                    .take_while(|instant| *instant < to)
+                    .count() as u64
+            }
         }
     }
 

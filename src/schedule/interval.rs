@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use croner::{Cron, Weekday};
+use croner::Cron;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use super::Schedule;
+use super::{Schedule, count};
 
 /// After 28 years every date has met every weekday (the calendar's cycle, until 2100).
 const DAYS: usize = 28 * 1461 / 4;
@@ -70,13 +70,7 @@ fn days_apart(cron: &Cron, first: Date) -> Option<i64> {
     let mut fewest: Option<i64> = None;
     let mut previous = None;
     for (i, date) in (0_i64..).zip(first.series(jiff::Span::new().days(1)).take(DAYS)) {
-        let (year, month, day) = (i32::from(date.year()), date.month() as u32, date.day() as u32);
-        let weekday = Weekday::from_days_from_sunday(date.weekday().to_sunday_zero_offset() as u32);
-        let pattern = &cron.pattern;
-        let matches = pattern.year_match(year).unwrap_or(false)
-            && pattern.month_match(month).unwrap_or(false)
-            && pattern.day_match(year, month, day, weekday).unwrap_or(false);
-        if matches {
+        if count::matches(cron, date) {
             if let Some(previous) = previous.replace(i) {
                 fewest = Some(fewest.map_or(i - previous, |fewest| fewest.min(i - previous)));
             }

@@ -35,13 +35,20 @@
 //! Instants are whole seconds. They depend on the expression and the zone only, never on when they are asked
 //! for: a program that restarts finds the same ones.
 
+mod count;
 mod expression;
 mod interval;
 mod planner;
 #[cfg(feature = "schedule")]
 mod scheduler;
+#[cfg(feature = "schedule")]
+mod timer;
 
 pub use expression::{MAX_EXPRESSION, MAX_PERIOD, Schedule, ScheduleError, Schedules};
-pub use planner::{BATCH, Due, Entry, HORIZON, Planner};
+pub use planner::{BATCH, Backlog, Due, Entry, HORIZON, Planner, Skipped};
 #[cfg(feature = "schedule")]
-pub use scheduler::{Scheduler, SchedulerError};
+pub use scheduler::Scheduler;
+#[cfg(feature = "schedule")]
+pub use timer::SchedulerError;
+#[cfg(feature = "check")]
+pub(crate) use timer::{Agenda, Timer};

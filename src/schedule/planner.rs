@@ -44,6 +44,30 @@ impl<T> Clone for Due<T> {
     }
 }
 
+/// A stretch of instants that an entry was not handed out, because there were too many to make up for.
+#[derive(Debug)]
+pub struct Skipped<T> {
+    /// The entry's item.
+    pub item: Arc<T>,
+    /// The first of them.
+    pub from: Timestamp,
+    /// The first instant after them, which will be handed out. None: the schedule has ended.
+    pub to: Option<Timestamp>,
+    /// How many they are; at least 1.
+    pub instants: u64,
+}
+
+/// How much may be made up for: what lies before `since`, or exceeds `max` instants an entry, is skipped, the oldest
+/// first.
+#[derive(Clone, Copy, Debug)]
+pub struct Backlog {
+    /// The oldest instant to hand out.
+    pub since: Timestamp,
+    /// The most instants of one entry that are handed out late. It may come to fewer, as the stretch is halved until
+    /// it holds no more.
+    pub max: u64,
+}
+
 /// Hands out each instant of each entry exactly once and in order of time, whichever way the clock jumps: all
 /// those it jumped over, and none again that it comes by a second time.
 ///
@@ -101,6 +125,31 @@ impl<T> Cursor<T> {
             self.extend();
         }
         self.planned.get(1).copied()
+    }
+
+    /// Moves on to the first instant that `backlog` allows. Returns the stretch left out, and how many it holds.
+    fn skip_overdue(
+        &mut self,
+        now: Timestamp,
+        backlog: Backlog,
+    ) -> Option<(Timestamp, Option<Timestamp>, u64)> {
+        let from = self.next().filter(|next| *next <= now)?;
+        let last = now.min(self.until).as_second();
+        let at = |second: i64| Timestamp::from_second(second).unwrap_or(Timestamp::MAX);
+        let since = backlog.since.max(from);
+        let since = since.as_second() + i64::from(since.subsec_nanosecond() > 0);
+        // What is kept are the instants in `(last - window, last]`.
+        let mut window = (last - since + 1).max(0);
+        while window > 0 && self.schedule.count(at(last - window + 1), at(last + 1)) > backlog.max {
+            window /= 2;
+        }
+        let to = self.schedule.next_after(at(last - window));
+        if to == Some(from) {
+            return None;
+        }
+        let instants = self.schedule.count(from, to.unwrap_or(at(last + 1)));
+        self.planned = to.into_iter().collect();
+        Some((from, to, instants))
     }
 
     /// Plans one instant more. False when there is none.
@@ -170,13 +219,48 @@ impl<T> Planner<T> {
         due
     }
 
+    /// Adds entries that were planned before, each with the instants strictly after its own time: what came since
+    /// is overdue. Meant for a planner that has no entries of these keys.
+    #[allow(clippy::mutable_key_type)] // a schedule's cached interval is no part of its hash
+    pub fn resume(&mut self, entries: impl IntoIterator<Item = (Entry<T>, Timestamp)>) {
+        let mut places = Places::default();
+        let mut nexts: HashMap<(Schedule, Timestamp), Option<Timestamp>> = HashMap::new();
+        for (Entry { key, schedule, item }, after) in entries {
+            let next = nexts.entry((schedule.clone(), after)).or_insert_with(|| schedule.next_after(after));
+            places.put(&schedule, *next, Timestamp::MAX, key, item);
+        }
+        self.cursors.extend(places.cursors);
+        self.queue_all();
+    }
+
+    /// Skips, for each entry, what is overdue at `now` and more than `backlog` allows. So hours of a stopped clock
+    /// cost some steps a schedule, not one an instant. Entries in the midst of being handed out their next instant
+    /// are left for the next call.
+    pub fn skip_overdue(&mut self, now: Timestamp, backlog: Backlog) -> Vec<Skipped<T>> {
+        let mut skipped = Vec::new();
+        for cursor in self.cursors.iter_mut().filter(|cursor| cursor.handed_out == 0) {
+            let Some((from, to, instants)) = cursor.skip_overdue(now, backlog) else { continue };
+            let items = cursor.entries.iter().map(|(_, item)| Arc::clone(item));
+            skipped.extend(items.map(|item| Skipped { item, from, to, instants }));
+        }
+        if !skipped.is_empty() {
+            self.queue_all();
+        }
+        skipped
+    }
+
+    fn queue_all(&mut self) {
+        self.queue.clear();
+        let next = |(index, cursor): (usize, &Cursor<T>)| cursor.next().map(|next| Reverse((next, index)));
+        self.queue.extend(self.cursors.iter().enumerate().filter_map(next));
+    }
+
     /// Replaces the entries at `now`. An entry whose key and schedule stay the same goes on where it is. A new or
     /// rescheduled one is given the instants after `now`; one that is gone, or had another schedule, those up to
     /// `now` that it has not been given yet. So nothing is lost, and nothing given twice, whatever is still due.
     /// (An entry taken out, and put back in later, is a new one.)
     #[allow(clippy::mutable_key_type)] // a schedule's cached interval is no part of its hash
     pub fn replace(&mut self, entries: impl IntoIterator<Item = Entry<T>>, now: Timestamp) {
-        self.queue.clear();
         let mut places = Places::default();
         let mut known: HashMap<String, (Schedule, Option<Timestamp>, Arc<T>)> = HashMap::new();
         for mut cursor in std::mem::take(&mut self.cursors) {
@@ -206,8 +290,7 @@ impl<T> Planner<T> {
             places.put(&schedule, next, now, key, item);
         }
         self.cursors = places.cursors;
-        let next = |(index, cursor): (usize, &Cursor<T>)| cursor.next().map(|next| Reverse((next, index)));
-        self.queue.extend(self.cursors.iter().enumerate().filter_map(next));
+        self.queue_all();
     }
 }
 

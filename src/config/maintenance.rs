@@ -1,0 +1,57 @@
+//! `[[maintenance]]`: when no requests are made, and to which sites.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::SECOND;
+use super::reader::Table;
+use super::sites::{labels, schedule};
+use crate::maintenance::Maintenance;
+use crate::result::MAX_LABELS;
+use crate::schedule::Schedule;
+
+/// The most tables.
+const MAX_WINDOWS: usize = 1_000;
+/// The most sites that one table names.
+const MAX_NAMED: usize = 10_000;
+const LONGEST: Duration = Duration::from_secs(30 * 86_400);
+
+pub(super) fn maintenance(root: &Table) -> Vec<Maintenance> {
+    let tables = root.tables("maintenance");
+    if tables.len() > MAX_WINDOWS {
+        root.fault(format!("maintenance has {} tables: expected at most {MAX_WINDOWS}", tables.len()));
+        return Vec::new();
+    }
+    if tables.is_empty() {
+        return Vec::new();
+    }
+    // The keys as written: a site with a fault of its own is no unknown site.
+    let sites = root.tables("site");
+    let key = |site: &Table<'_>| {
+        let raw = site.raw();
+        Some(raw.get("id").or_else(|| raw.get("name"))?.as_str()?.to_owned())
+    };
+    let keys: HashSet<String> = sites.iter().filter_map(key).collect();
+    tables.iter().filter_map(|table| window(table, &keys)).collect()
+}
+
+fn window(table: &Table, keys: &HashSet<String>) -> Option<Maintenance> {
+    let schedule = schedule(table, Some("when it begins, as a cron expression"), |expression, timezone| {
+        // One that is over is no fault.
+        Schedule::new_at(expression, timezone, Timestamp::UNIX_EPOCH)
+    });
+    if table.get("duration").is_none() {
+        table.missing("duration", "how long it lasts, such as \"2h\"");
+    }
+    let duration = table.duration("duration", SECOND, LONGEST);
+    let named = table.list("sites", 1, MAX_NAMED).unwrap_or_default();
+    let known = |key: &str| {
+        if keys.contains(key) { Ok(key.to_owned()) } else { Err(format!("{key:?} is not a site's key")) }
+    };
+    let sites = named.iter().filter_map(|item| item.parse(known)).collect();
+    let labels = table.entries("labels", MAX_LABELS).map(labels).unwrap_or_default();
+    table.refuse_unknown();
+    Some(Maintenance { schedule: schedule?, duration: duration?, sites, labels })
+}

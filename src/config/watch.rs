@@ -1,0 +1,69 @@
+//! Notices that a file has changed.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// Tells when the content of a file may have changed, by its time and size: asked every second or so that costs
+/// nothing, and unlike the kernel's notifications it works on every file system and however the file is replaced.
+///
+/// ```
+/// use webmon::config::Watch;
+///
+/// let folder = std::env::temp_dir().join(format!("webmon-watch-{}", std::process::id()));
+/// std::fs::create_dir_all(&folder)?;
+/// let path = folder.join("config.toml");
+/// std::fs::write(&path, "one")?;
+/// let mut watch = Watch::new(&path);
+/// std::fs::write(&path, "another")?;
+/// assert!(!watch.has_changed()); // it may be being written still
+/// assert!(watch.has_changed());
+/// assert!(!watch.has_changed());
+/// # std::fs::remove_dir_all(&folder)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Watch {
+    path: PathBuf,
+    /// As reported last, or found at the start.
+    known: Option<State>,
+    /// As seen last.
+    seen: Option<State>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct State {
+    modified: Option<SystemTime>,
+    size: u64,
+}
+
+impl Watch {
+    /// Watches `path`, as it is now.
+    pub fn new(path: &Path) -> Watch {
+        let state = state(path);
+        Watch { path: path.to_owned(), known: state, seen: state }
+    }
+
+    /// Whether the file has changed since this was last true. It is so once the change was seen twice in a row,
+    /// lest a file be read while it is being written. A file that is gone has not changed.
+    pub fn has_changed(&mut self) -> bool {
+        let now = state(&self.path);
+        let settled = now == self.seen;
+        self.seen = now;
+        if !settled || now.is_none() || now == self.known {
+            return false;
+        }
+        self.known = now;
+        true
+    }
+
+    /// Takes the file as it is now for known: it is about to be read.
+    pub fn reset(&mut self) {
+        self.known = state(&self.path);
+        self.seen = self.known;
+    }
+}
+
+fn state(path: &Path) -> Option<State> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some(State { modified: metadata.modified().ok(), size: metadata.len() })
+}

@@ -154,6 +154,8 @@ words! {
         OutboxFull = "outbox_full",
         /// The site's schedule was changed.
         Rescheduled = "rescheduled",
+        /// Kafka refused the results for good, as too large; the checker keeps them.
+        Rejected = "rejected",
     }
 }
 

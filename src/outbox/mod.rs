@@ -1,6 +1,7 @@
 //! Where results wait for Kafka: append → durable → acknowledged. Nothing leaves an outbox before the broker
 //! has acknowledged it; what an outbox must drop, or the broker refuses, is accounted for with a gap.
 
+mod gaps;
 mod memory;
 mod publisher;
 
@@ -43,8 +44,11 @@ pub trait Outbox: Send + Sync {
     /// They count as being sent until the next call.
     fn peek(&self, max: usize, wait: Duration) -> Vec<(Sequence, Record)>;
 
-    /// Lets go of records that Kafka holds, or will never take.
+    /// Lets go of records that Kafka holds.
     fn acknowledge(&self, sequences: &[Sequence]);
+
+    /// Lets go of a record that Kafka will never take, for `reason`; a gap takes its place.
+    fn reject(&self, sequence: Sequence, reason: &str);
 
     /// How many records wait.
     fn len(&self) -> usize;
@@ -53,4 +57,7 @@ pub trait Outbox: Send + Sync {
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// How many results were dropped since the start, each of them part of a gap.
+    fn dropped(&self) -> u64;
 }

@@ -46,6 +46,10 @@ impl Gaps {
         self.count = self.count + stretches.len() - before;
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = &GapRecord> {
+        self.stretches.values().flat_map(BTreeMap::values)
+    }
+
     /// Takes out the first gap, with which nothing merges any more.
     pub fn pop(&mut self) -> Option<GapRecord> {
         let mut entry = self.stretches.first_entry()?;

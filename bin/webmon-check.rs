@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,7 +14,8 @@ use jiff::Timestamp;
 use webmon::check::{Checker, Pool, PoolOptions, Settings, read_roots};
 use webmon::config::{Check, Config, Role};
 use webmon::kafka::{self, KafkaError};
-use webmon::outbox::{MemoryOutbox, Outbox, Publisher};
+use webmon::outbox::spool::{Inspector, SpoolError, SpoolOptions, Status};
+use webmon::outbox::{MemoryOutbox, Outbox, Publisher, Spool};
 use webmon::result::{CheckResult, Outcome, Record};
 use webmon::schedule::{Entry, Scheduler};
 use webmon::shutdown::Shutdown;
@@ -21,6 +23,8 @@ use webmon::site::{Origin, Site};
 
 /// How long what waits in the outbox may take to reach Kafka after a stop was asked for.
 const DRAIN: Duration = Duration::from_secs(15);
+/// The same for a spool, from which it can be sent after the next start as well.
+const SPOOL_DRAIN: Duration = Duration::from_secs(3);
 
 /// Checks websites on cron schedules and publishes every result to Kafka
 #[derive(Parser)]
@@ -62,6 +66,27 @@ enum Command {
     },
     /// Check the configuration, and print what is wrong with it
     Validate,
+    /// Look into the spool; also while the checker runs
+    Spool {
+        #[command(subcommand)]
+        command: SpoolCommand,
+    },
+}
+
+#[derive(Subcommand)]
+enum SpoolCommand {
+    /// Print how much waits, and since when
+    Status {
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the records that wait, and the gaps, one JSON object a line
+    Dump {
+        /// Print the records that Kafka refused for good instead, each with the reason
+        #[arg(long)]
+        rejected: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -76,6 +101,7 @@ fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Command::Run => serve(&config)?,
         Command::Once { sites, json } => return once(&config, sites, *json),
         Command::Validate => validate(&args.config, &config)?,
+        Command::Spool { command } => spool(&config, command)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -85,9 +111,12 @@ fn serve(config: &Config) -> anyhow::Result<()> {
     let shutdown = Shutdown::new();
     support::stop_on_signals(&shutdown)?;
 
-    let outbox = Arc::new(MemoryOutbox::new(config.check.outbox));
+    let (outbox, drain): (Arc<dyn Outbox>, Duration) = match &config.check.spool {
+        Some(spool) => (Arc::new(Spool::open(SpoolOptions::new(&spool.dir, spool.max_size))?), SPOOL_DRAIN),
+        None => (Arc::new(MemoryOutbox::new(config.check.outbox)), DRAIN),
+    };
     let publisher =
-        Publisher::start(outbox.clone(), kafka::producer(&config.kafka)?, DRAIN).context("cannot publish")?;
+        Publisher::start(outbox.clone(), kafka::producer(&config.kafka)?, drain).context("cannot publish")?;
     let options = PoolOptions {
         threads: config.check.threads,
         queue: config.check.queue,
@@ -96,7 +125,11 @@ fn serve(config: &Config) -> anyhow::Result<()> {
     };
     let sink = {
         let outbox = outbox.clone();
-        Arc::new(move |result: CheckResult| outbox.append(Record::Result(Box::new(result))))
+        Arc::new(move |result: CheckResult| match result.outcome {
+            // Nothing was seen that could be lost, and whoever submits must not wait for a disk.
+            Outcome::Missed => outbox.enqueue(Record::Result(Box::new(result))),
+            _ => outbox.append(Record::Result(Box::new(result))),
+        })
     };
     let pool = Arc::new(Pool::start(&settings(&config.check)?, options, sink)?);
     let entries = config.sites.iter().map(|site| Entry {
@@ -136,17 +169,17 @@ fn serve(config: &Config) -> anyhow::Result<()> {
     scheduler.stop();
     pool.stop(config.check.shutdown_grace);
     publisher.stop();
-    let (lost, dropped) = (outbox.len(), outbox.dropped());
+    let (waiting, dropped) = (outbox.len(), outbox.dropped());
     if let Some(fault) = fault {
         return Err(fault.into());
     }
     if !running {
         bail!("the scheduler ended by itself");
     }
-    if lost > 0 {
-        bail!("kafka did not take {lost} results before the end: they are lost");
+    if waiting > 0 && config.check.spool.is_none() {
+        bail!("kafka did not take {waiting} results before the end: they are lost");
     }
-    log::info!(dropped; "stopped");
+    log::info!(dropped, waiting; "stopped");
     Ok(())
 }
 
@@ -190,6 +223,58 @@ fn validate(path: &Path, config: &Config) -> anyhow::Result<()> {
     Checker::new(&settings(&config.check)?)?;
     println!("{}: {} sites", path.display(), config.sites.len());
     Ok(())
+}
+
+fn spool(config: &Config, command: &SpoolCommand) -> anyhow::Result<()> {
+    let Some(spool) = &config.check.spool else {
+        bail!("the configuration has no check.spool: results wait in memory");
+    };
+    let inspector = Inspector::new(&spool.dir)?;
+    match command {
+        SpoolCommand::Status { json: true } => println!("{}", serde_json::to_string(&inspector.status()?)?),
+        SpoolCommand::Status { json: false } => println!("{}", status_table(&inspector.status()?)),
+        SpoolCommand::Dump { rejected } => {
+            let mut out = BufWriter::new(std::io::stdout().lock());
+            let each = |json: &[u8]| {
+                out.write_all(json)?;
+                out.write_all(b"\n")?;
+                Ok(())
+            };
+            let dumped = if *rejected { inspector.rejected(each) } else { inspector.waiting(each) };
+            match dumped.and_then(|()| Ok(out.flush()?)) {
+                // Whoever reads along has seen enough.
+                Err(DumpError::Output(error)) if error.kind() == ErrorKind::BrokenPipe => {}
+                dumped => dumped?,
+            }
+        }
+    }
+    Ok(())
+}
+
+#[derive(Debug, thiserror::Error)]
+enum DumpError {
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    #[error("cannot print")]
+    Output(#[from] std::io::Error),
+}
+
+fn status_table(status: &Status) -> comfy_table::Table {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    let oldest = status.oldest_waiting_at.map_or_else(|| "-".to_owned(), |at| at.to_string());
+    for (name, value) in [
+        ("segments", status.segments.to_string()),
+        ("bytes", status.bytes.to_string()),
+        ("waiting", status.waiting.to_string()),
+        ("oldest waiting", oldest),
+        ("gaps", status.gaps.to_string()),
+        ("rejected", status.rejected.to_string()),
+        ("damaged", status.damaged.to_string()),
+    ] {
+        table.add_row([name, &value]);
+    }
+    table
 }
 
 fn settings(check: &Check) -> anyhow::Result<Settings> {

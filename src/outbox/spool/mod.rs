@@ -223,7 +223,7 @@ struct Victim {
 
 struct Queued {
     sequence: Sequence,
-    payload: Arc<[u8]>,
+    payload: Vec<u8>,
 }
 
 struct Trouble {
@@ -368,7 +368,7 @@ impl Inner {
             let sequence = state.next_sequence;
             state.next_sequence += 1;
             state.queued_bytes += payload.len();
-            state.queue.push_back(Queued { sequence, payload: payload.into() });
+            state.queue.push_back(Queued { sequence, payload });
         }
         if durable || state.queued_bytes > self.options.max_memory {
             let target = state.next_sequence;

@@ -186,6 +186,12 @@ impl Inner {
         state.read.offset = frames.position();
         state.read.next = frames.expected();
         state.count_damage(read.segment, damage);
+        if ended
+            && let Some(segment) = state.segments.get_mut(&read.segment)
+            && !segment.end_known
+        {
+            (segment.end, segment.end_known) = (frames.expected(), true);
+        }
         if ended && last != Some(read.segment) {
             // The next round enters the segment after this one.
             state.read.offset = u64::MAX;
@@ -206,7 +212,7 @@ impl Inner {
                 break;
             }
             if batch.add(queued.sequence, &queued.payload) {
-                offered.push((queued.sequence, Place::Memory(queued.payload.clone())));
+                offered.push((queued.sequence, Place::Memory(queued.payload.as_slice().into())));
             }
         }
         if let Some((sequence, _)) = offered.last() {

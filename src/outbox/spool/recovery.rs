@@ -59,7 +59,9 @@ impl Found {
             .map(|pair| {
                 let (first, next) = (*pair[0].0, *pair[1].0);
                 match pair[1].1.header.map(|header| header.previous) {
-                    Some((previous, end)) if previous == first && first < end && end <= next => (first, (end, true)),
+                    Some((previous, end)) if previous == first && first < end && end <= next => {
+                        (first, (end, true))
+                    }
                     _ => (first, (next, false)),
                 }
             })

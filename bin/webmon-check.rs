@@ -16,7 +16,9 @@ use jiff::tz::TimeZone;
 use webmon::check::{Checker, PoolOptions, Settings, read_roots};
 use webmon::config::{Check, Config, ConfigError, Role, Watch};
 use webmon::kafka::{self, KafkaError};
-use webmon::monitor::{MemoryWatermarks, Monitor, MonitorOptions, threads_at_worst};
+use webmon::monitor::{
+    MemoryWatermarks, Monitor, MonitorOptions, SpoolWatermarks, Watermarks, threads_at_worst,
+};
 use webmon::outbox::spool::{Inspector, SpoolError, SpoolOptions, Status};
 use webmon::outbox::{MemoryOutbox, Outbox, Publisher, Spool};
 use webmon::result::{CheckResult, Outcome, Record};
@@ -129,9 +131,15 @@ fn serve(path: &Path, config: &Config) -> anyhow::Result<()> {
     let reload_asked = support::flag_on_hangup()?;
     let mut file = Watch::new(path);
 
-    let (outbox, drain): (Arc<dyn Outbox>, Duration) = match &config.check.spool {
-        Some(spool) => (Arc::new(Spool::open(SpoolOptions::new(&spool.dir, spool.max_size))?), SPOOL_DRAIN),
-        None => (Arc::new(MemoryOutbox::new(config.check.outbox)), DRAIN),
+    let (outbox, watermarks, drain): (Arc<dyn Outbox>, Arc<dyn Watermarks>, Duration) = match &config.check.spool {
+        Some(spool) => {
+            let spool = Arc::new(Spool::open(SpoolOptions::new(&spool.dir, spool.max_size))?);
+            let watermarks = SpoolWatermarks::new(Arc::clone(&spool), &config.check.location);
+            (spool, Arc::new(watermarks), SPOOL_DRAIN)
+        }
+        None => {
+            (Arc::new(MemoryOutbox::new(config.check.outbox)), Arc::new(MemoryWatermarks::default()), DRAIN)
+        }
     };
     let publisher =
         Publisher::start(outbox.clone(), kafka::producer(&config.kafka)?, drain).context("cannot publish")?;
@@ -153,7 +161,7 @@ fn serve(path: &Path, config: &Config) -> anyhow::Result<()> {
         &settings(&config.check)?,
         options,
         Arc::new(Arc::clone(&outbox)),
-        Arc::new(MemoryWatermarks::default()),
+        watermarks,
     )?;
     log::info!(
         sites = config.sites.len(), location = config.check.location, checker = config.check.checker,

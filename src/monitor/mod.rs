@@ -31,7 +31,7 @@ use jiff::Timestamp;
 
 pub use self::account::{Account, Changes, Limits, Step};
 use self::sentinels::Jury;
-pub use self::watermarks::{MemoryWatermarks, Watermark, Watermarks};
+pub use self::watermarks::{MemoryWatermarks, SpoolWatermarks, Watermark, Watermarks};
 use crate::check::{Pool, PoolOptions, Settings, SetupError};
 use crate::maintenance::Maintenance;
 use crate::outbox::Outbox;

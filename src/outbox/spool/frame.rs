@@ -17,7 +17,8 @@ use crate::result::MAX_RECORD;
 
 /// Bytes before the payload.
 pub const HEAD: usize = 16;
-/// The longest payload: a record, and in the file of the rejected ones a few words around it.
+/// The longest payload: a record, and in the file of the rejected ones a few words around it. Less than 16 MiB, so
+/// that a length has a zero byte.
 pub const MAX_PAYLOAD: usize = MAX_RECORD * 2;
 
 /// What the bytes at some place are.

@@ -417,6 +417,10 @@ impl Inner {
                 self.settle();
                 self.write_watermarks();
                 if closing {
+                    let lost = self.lock().queue.len();
+                    if lost > 0 {
+                        log::error!(lost; "the spool could not be written to its end: results are lost");
+                    }
                     return;
                 }
                 next = Instant::now() + HOUSEKEEPING;

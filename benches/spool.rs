@@ -17,7 +17,10 @@ use webmon::result::Record;
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> Result<()> {
-    let parent = std::env::args().skip(1).find(|argument| argument != "--bench").map_or_else(std::env::temp_dir, PathBuf::from);
+    let parent = std::env::args()
+        .skip(1)
+        .find(|argument| argument != "--bench")
+        .map_or_else(std::env::temp_dir, PathBuf::from);
     let directory = tempfile::tempdir_in(parent)?;
     let record = Record::decode(
         br#"{"v":1,"site":"shop-17","name":"Shop 17","location":"berlin-1","checker":"host-a",

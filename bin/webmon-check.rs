@@ -131,7 +131,10 @@ fn serve(path: &Path, config: &Config) -> anyhow::Result<()> {
     let reload_asked = support::flag_on_hangup()?;
     let mut file = Watch::new(path);
 
-    let (outbox, watermarks, drain): (Arc<dyn Outbox>, Arc<dyn Watermarks>, Duration) = match &config.check.spool {
+    let (outbox, watermarks, drain): (Arc<dyn Outbox>, Arc<dyn Watermarks>, Duration) = match &config
+        .check
+        .spool
+    {
         Some(spool) => {
             let spool = Arc::new(Spool::open(SpoolOptions::new(&spool.dir, spool.max_size))?);
             let watermarks = SpoolWatermarks::new(Arc::clone(&spool), &config.check.location);

@@ -706,7 +706,10 @@ fn traced(directory: &Path, arguments: &[&str]) -> Option<String> {
     let trace = directory.join("trace");
     let helper = helper("helper_appends_three", directory);
     let mut command = Command::new("strace");
-    command.args(["-f", "-y", "-e", "trace=pwrite64,write,fdatasync,fsync", "-o"]).arg(&trace).args(arguments);
+    command
+        .args(["-f", "-y", "-e", "trace=pwrite64,write,fdatasync,fsync", "-o"])
+        .arg(&trace)
+        .args(arguments);
     command.arg(helper.get_program()).args(helper.get_args()).env(HELPER, directory);
     let output = match command.output() {
         Ok(output) => output,

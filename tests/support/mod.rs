@@ -151,6 +151,18 @@ impl Program {
         assert!(status.success());
     }
 
+    /// Puts another configuration in place of the one there is, at once.
+    pub fn rewrite(&self, config: &str) {
+        let new = self.directory.path().join("config.toml.new");
+        std::fs::write(&new, config).unwrap();
+        std::fs::rename(new, self.directory.path().join("config.toml")).unwrap();
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("stderr")).unwrap()
+    }
+
     /// Waits for the end: exit code (none after a signal), stdout, stderr.
     pub fn finish(mut self) -> (Option<i32>, String, String) {
         let status = self.child.wait().unwrap();

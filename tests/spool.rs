@@ -536,7 +536,7 @@ proptest! {
 /// Starts this test program again as the helper `name`, in `directory`.
 fn helper(name: &str, directory: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args([name, "--exact", "--ignored", "--nocapture", "--test-threads", "1"]).env(HELPER, directory);
+    command.args([name, "--exact", "--nocapture", "--test-threads", "1"]).env(HELPER, directory);
     command
 }
 
@@ -554,7 +554,6 @@ fn say(line: &str) {
 
 /// Appends, delivers and acknowledges until it is killed: "a n" once n is durable, "d n" before it is acknowledged.
 #[test]
-#[ignore = "a helper of other tests"]
 fn helper_appends_until_it_is_killed() {
     let Some(directory) = helper_directory() else { return };
     let first: u64 = std::env::var("FIRST").unwrap().parse().unwrap();
@@ -768,7 +767,6 @@ fn what_an_fdatasync_failed_on_is_written_again_to_another_segment() {
 }
 
 #[test]
-#[ignore = "a helper of other tests"]
 fn helper_appends_three() {
     let Some(directory) = helper_directory() else { return };
     let spool = open(&directory);
@@ -968,7 +966,6 @@ fn a_long_outage_costs_disk_and_not_memory_and_everything_arrives() {
 }
 
 #[test]
-#[ignore = "a helper of other tests"]
 fn helper_lives_through_an_outage() {
     let Some(directory) = helper_directory() else { return };
     let started = Instant::now();
@@ -1131,7 +1128,6 @@ fn a_full_disk_stops_no_check_and_what_has_no_room_is_accounted_for() {
 }
 
 #[test]
-#[ignore = "a helper of other tests"]
 fn helper_fills_a_disk() {
     let Some(directory) = helper_directory() else { return };
     let options = SpoolOptions {

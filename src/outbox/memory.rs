@@ -8,7 +8,8 @@ use super::gaps::Gaps;
 use super::{Outbox, Sequence};
 use crate::result::{GapReason, Record};
 
-/// Holds at most `capacity` records, and beside them the gaps for those it had to drop.
+/// Holds at most `capacity` records, and beside them the gaps for those it had to drop: at most `capacity` too, and
+/// one more for each site, location and reason.
 pub struct MemoryOutbox {
     capacity: usize,
     state: Mutex<State>,

@@ -100,9 +100,9 @@ impl Inner {
                 segments.insert(first, segment);
             }
         }
-        // The next segment says where the one before it ended.
+        // The next segment says where the one before it ended; a guess is not worth to be written down.
         if let Some((first, segment)) = segments.last_key_value() {
-            (writer.first, writer.end) = (*first, segment.end);
+            (writer.first, writer.end) = (*first, if segment.end_known { segment.end } else { *first });
         }
         let oldest = segments.keys().next().copied().unwrap_or(next);
         let position =

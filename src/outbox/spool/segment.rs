@@ -43,7 +43,8 @@ pub struct Header {
     /// The number of the first record.
     pub first: Sequence,
     /// The first number of the segment before this one, and the number that would have followed its last record:
-    /// with these a segment that was cut short is found out. Equal where there was none.
+    /// with these a segment that was cut short is found out. Equal where there was none, or where it
+    /// is not known.
     pub previous: (Sequence, Sequence),
 }
 

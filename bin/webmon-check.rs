@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,14 +16,19 @@ use jiff::tz::TimeZone;
 use webmon::check::{Checker, PoolOptions, Settings, read_roots};
 use webmon::config::{Check, Config, ConfigError, Role, Watch};
 use webmon::kafka::{self, KafkaError};
-use webmon::monitor::{MemoryWatermarks, Monitor, MonitorOptions, threads_at_worst};
-use webmon::outbox::{MemoryOutbox, Outbox, Publisher};
+use webmon::monitor::{
+    MemoryWatermarks, Monitor, MonitorOptions, SpoolWatermarks, Watermarks, threads_at_worst,
+};
+use webmon::outbox::spool::{Inspector, SpoolError, SpoolOptions, Status};
+use webmon::outbox::{MemoryOutbox, Outbox, Publisher, Spool};
 use webmon::result::{CheckResult, Outcome, Record};
 use webmon::shutdown::Shutdown;
 use webmon::site::Origin;
 
 /// How long what waits in the outbox may take to reach Kafka after a stop was asked for.
 const DRAIN: Duration = Duration::from_secs(15);
+/// The same for a spool, from which it can be sent after the next start as well.
+const SPOOL_DRAIN: Duration = Duration::from_secs(3);
 /// How often the configuration file is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -77,6 +83,27 @@ enum Command {
     },
     /// Check the configuration, and print what is wrong with it
     Validate,
+    /// Look into the spool; also while the checker runs
+    Spool {
+        #[command(subcommand)]
+        command: SpoolCommand,
+    },
+}
+
+#[derive(Subcommand)]
+enum SpoolCommand {
+    /// Print how much waits, and since when
+    Status {
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the records that wait, and the gaps, one JSON object a line
+    Dump {
+        /// Print the records that Kafka refused for good instead, each with the reason
+        #[arg(long)]
+        rejected: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -92,6 +119,7 @@ fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Command::Once { sites, json } => return once(&config, sites, *json),
         Command::Schedule { site, count, json } => schedule(&config, site, *count as usize, *json)?,
         Command::Validate => validate(&args.config, &config)?,
+        Command::Spool { command } => spool(&config, command)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -103,9 +131,21 @@ fn serve(path: &Path, config: &Config) -> anyhow::Result<()> {
     let reload_asked = support::flag_on_hangup()?;
     let mut file = Watch::new(path);
 
-    let outbox = Arc::new(MemoryOutbox::new(config.check.outbox));
+    let (outbox, watermarks, drain): (Arc<dyn Outbox>, Arc<dyn Watermarks>, Duration) = match &config
+        .check
+        .spool
+    {
+        Some(spool) => {
+            let spool = Arc::new(Spool::open(SpoolOptions::new(&spool.dir, spool.max_size))?);
+            let watermarks = SpoolWatermarks::new(Arc::clone(&spool), &config.check.location);
+            (spool, Arc::new(watermarks), SPOOL_DRAIN)
+        }
+        None => {
+            (Arc::new(MemoryOutbox::new(config.check.outbox)), Arc::new(MemoryWatermarks::default()), DRAIN)
+        }
+    };
     let publisher =
-        Publisher::start(outbox.clone(), kafka::producer(&config.kafka)?, DRAIN).context("cannot publish")?;
+        Publisher::start(outbox.clone(), kafka::producer(&config.kafka)?, drain).context("cannot publish")?;
     let options = MonitorOptions {
         pool: PoolOptions {
             threads: config.check.threads,
@@ -124,7 +164,7 @@ fn serve(path: &Path, config: &Config) -> anyhow::Result<()> {
         &settings(&config.check)?,
         options,
         Arc::new(Arc::clone(&outbox)),
-        Arc::new(MemoryWatermarks::default()),
+        watermarks,
     )?;
     log::info!(
         sites = config.sites.len(), location = config.check.location, checker = config.check.checker,
@@ -155,17 +195,17 @@ fn serve(path: &Path, config: &Config) -> anyhow::Result<()> {
 
     monitor.stop(config.check.shutdown_grace);
     publisher.stop();
-    let (lost, dropped) = (outbox.len(), outbox.dropped());
+    let (waiting, dropped) = (outbox.len(), outbox.dropped());
     if let Some(fault) = fault {
         return Err(fault.into());
     }
     if !running {
         bail!("the scheduler ended by itself");
     }
-    if lost > 0 {
-        bail!("kafka did not take {lost} results before the end: they are lost");
+    if waiting > 0 && config.check.spool.is_none() {
+        bail!("kafka did not take {waiting} results before the end: they are lost");
     }
-    log::info!(dropped; "stopped");
+    log::info!(dropped, waiting; "stopped");
     Ok(())
 }
 
@@ -282,6 +322,58 @@ fn validate(path: &Path, config: &Config) -> anyhow::Result<()> {
     warn_of_load(config);
     println!("{}: {} sites", path.display(), config.sites.len());
     Ok(())
+}
+
+fn spool(config: &Config, command: &SpoolCommand) -> anyhow::Result<()> {
+    let Some(spool) = &config.check.spool else {
+        bail!("the configuration has no check.spool: results wait in memory");
+    };
+    let inspector = Inspector::new(&spool.dir)?;
+    match command {
+        SpoolCommand::Status { json: true } => println!("{}", serde_json::to_string(&inspector.status()?)?),
+        SpoolCommand::Status { json: false } => println!("{}", status_table(&inspector.status()?)),
+        SpoolCommand::Dump { rejected } => {
+            let mut out = BufWriter::new(std::io::stdout().lock());
+            let each = |json: &[u8]| {
+                out.write_all(json)?;
+                out.write_all(b"\n")?;
+                Ok(())
+            };
+            let dumped = if *rejected { inspector.rejected(each) } else { inspector.waiting(each) };
+            match dumped.and_then(|()| Ok(out.flush()?)) {
+                // Whoever reads along has seen enough.
+                Err(DumpError::Output(error)) if error.kind() == ErrorKind::BrokenPipe => {}
+                dumped => dumped?,
+            }
+        }
+    }
+    Ok(())
+}
+
+#[derive(Debug, thiserror::Error)]
+enum DumpError {
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    #[error("cannot print")]
+    Output(#[from] std::io::Error),
+}
+
+fn status_table(status: &Status) -> comfy_table::Table {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    let oldest = status.oldest_waiting_at.map_or_else(|| "-".to_owned(), |at| at.to_string());
+    for (name, value) in [
+        ("segments", status.segments.to_string()),
+        ("bytes", status.bytes.to_string()),
+        ("waiting", status.waiting.to_string()),
+        ("oldest waiting", oldest),
+        ("gaps", status.gaps.to_string()),
+        ("rejected", status.rejected.to_string()),
+        ("damaged", status.damaged.to_string()),
+    ] {
+        table.add_row([name, &value]);
+    }
+    table
 }
 
 fn settings(check: &Check) -> anyhow::Result<Settings> {

@@ -16,6 +16,7 @@
 //! | `check` | the scheduler, the checks and the outbox | yes |
 //! | `store` | the storing side, over PostgreSQL | yes |
 //! | `librdkafka` | the Kafka client librdkafka | yes |
+//! | `kafka-rust` | the Kafka client kafka-rust, for brokers up to 3.9 | yes |
 //! | `cli` | what the two programs need on top | yes |
 //!
 //! An embedder that only schedules and checks takes `default-features = false, features = ["check"]`.

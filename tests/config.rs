@@ -423,6 +423,7 @@ fn what_the_example_comments_out_is_valid_and_the_default() {
         "postgres.certificate",
         "postgres.key",
         "check.checker",
+        "check.spool",
         "check.ca",
         "check.user_agent",
         "site.id",

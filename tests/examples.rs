@@ -29,6 +29,7 @@ fn examples() -> &'static Path {
             ("check", cfg!(feature = "check")),
             ("store", cfg!(feature = "store")),
             ("librdkafka", cfg!(feature = "librdkafka")),
+            ("kafka-rust", cfg!(feature = "kafka-rust")),
             ("cli", cfg!(feature = "cli")),
         ] {
             build.args(on.then_some(["--features", feature]).into_iter().flatten());
@@ -212,6 +213,7 @@ fn an_embedder_builds_only_what_its_features_need() {
         ("check", "ureq", [KAFKA, POSTGRES, OPENSSL, PROGRAMS].concat()),
         ("store", "postgres", [KAFKA, CHECKS, PROGRAMS].concat()),
         ("librdkafka", "rdkafka", [POSTGRES, CHECKS, PROGRAMS].concat()),
+        ("kafka-rust", "kafka", [POSTGRES, CHECKS, PROGRAMS, &["rdkafka"]].concat()),
     ] {
         let packages = packages(features);
         assert!(packages.contains(expected), "{features:?} lacks {expected}: the test is blind");

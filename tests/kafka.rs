@@ -325,9 +325,25 @@ fn an_offset_out_of_range_is_an_error_of_its_own(client: &Client) {
             other => panic!("offset {offset}: {other:?}"),
         }
     }
-    // A position that is lost while the consumer waits at it.
-    consumer.assign(&[(0, 10)]).unwrap();
-    assert_eq!(fetch(consumer.as_mut(), FetchLimits { wait: Duration::from_secs(1), ..ANY }).unwrap(), []);
+}
+
+fn a_partition_out_of_range_costs_the_others_nothing(client: &Client) {
+    let Some(topic) = Topic::new(client, 2) else { return };
+    for _ in 0..5 {
+        topic.produce_raw(1, Some(b"k"), Some(b"v"));
+    }
+    let mut consumer = client.consumer(&topic.config);
+    consumer.assign(&[(0, 100), (1, 0)]).unwrap();
+    // It may hand over records before it fails: they count as not fetched.
+    let error = loop {
+        match fetch(consumer.as_mut(), ANY) {
+            Ok(records) => assert!(!records.is_empty(), "the error does not come"),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, KafkaError::OffsetOutOfRange { .. }), "{error:?}");
+    consumer.assign(&[(0, 0), (1, 0)]).unwrap();
+    assert_eq!(offsets_of(&fetch_until(consumer.as_mut(), 5).unwrap()), [0, 1, 2, 3, 4]);
 }
 
 fn a_missing_topic_is_exactly_that(client: &Client) {
@@ -476,7 +492,8 @@ fn a_record_that_is_too_large_is_refused_and_its_neighbours_delivered(client: &C
 fn a_tombstone_and_a_key_of_any_bytes_are_handed_on_as_they_are(client: &Client) {
     let Some(topic) = Topic::new(client, 1) else { return };
     let key: &[u8] = b"\xff\x00\xfe";
-    let records: [(Option<&[u8]>, Option<&[u8]>); 5] = [
+    type Raw<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
+    let records: [Raw<'_>; 5] = [
         (Some(key), Some(b"v")),
         (Some(key), None),
         (None, Some(b"\x00\xff")),
@@ -524,6 +541,7 @@ macro_rules! contract_of {
             a_consumer_catches_up_after_it_has_waited_at_the_end
             the_offsets_are_those_that_the_partition_holds
             an_offset_out_of_range_is_an_error_of_its_own
+            a_partition_out_of_range_costs_the_others_nothing
             a_missing_topic_is_exactly_that
             a_topic_of_the_same_name_exists_already
             an_absent_broker_is_unreachable_within_bounds

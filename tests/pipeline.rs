@@ -346,6 +346,44 @@ fn results_wait_while_kafka_is_away() {
     drop(store);
 }
 
+#[test]
+fn a_checker_with_a_spool_accounts_for_the_time_it_was_down() {
+    let Some(pipeline) = pipeline(1) else { return };
+    let server = MockServer::start();
+    let spool = tempfile::tempdir().unwrap();
+    let more =
+        format!("check.spool = {{ dir = {:?} }}\n{}", spool.path().display().to_string(), sites(&server));
+    let toml = pipeline.toml(&more);
+    let store = pipeline.store();
+    let ok = |condition: &str| {
+        pipeline
+            .database
+            .number(&format!("SELECT count(*) FROM webmon.checks WHERE site = 'ok' AND {condition}"))
+    };
+
+    let mut check = program(CHECK, &toml, &["run"]);
+    wait_until("it checks", || ok("outcome = 'success'") >= 3);
+    check.child.kill().unwrap();
+    check.child.wait().unwrap();
+    let down = Instant::now();
+    wait_until("some instants have passed", || down.elapsed() > Duration::from_secs(4));
+    let again = program(CHECK, &toml, &["run"]);
+    let before = ok("outcome = 'success'");
+    wait_until("it checks again", || ok("outcome = 'success'") >= before + 3);
+    again.signal("TERM");
+    assert_eq!(again.finish().0, Some(0));
+    let end = pipeline.log_end();
+    wait_until("the store has caught up", || pipeline.stored_end() == end);
+    drop(store);
+
+    assert!(ok("error_type = 'checker_down'") >= 2, "the time between is accounted for");
+    let broken_links = "SELECT count(*) FROM (
+            SELECT next_at, lead(scheduled_at) OVER (PARTITION BY site ORDER BY scheduled_at) AS following
+            FROM webmon.checks) q
+        WHERE following IS NOT NULL AND next_at IS DISTINCT FROM following";
+    assert_eq!(pipeline.database.number(broken_links), 0);
+}
+
 fn forward(from: &TcpStream, to: &TcpStream) {
     let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
     std::thread::spawn(move || {

@@ -244,6 +244,13 @@ fn every_sslmode_does_what_it_says() {
         let refused = encrypted(mode, &other_ca).unwrap_err().to_string();
         assert!(refused.contains("certificate verify failed"), "{refused}");
     }
+    let other_name = url.replace("@127.0.0.1:", "@wrong.invalid:") + "?hostaddr=127.0.0.1";
+    connect(&format!("{other_name}&sslmode=verify-ca"), &ca).unwrap();
+    let refused = connect(&format!("{other_name}&sslmode=verify-full"), &ca).err().unwrap().to_string();
+    assert!(
+        refused.contains("ostname mismatch") || refused.contains("certificate verify failed"),
+        "{refused}"
+    );
     let wrong_password = url.replacen("webmon_tls:", "webmon_tls:wrong", 1);
     let refused = connect(&format!("{wrong_password}?sslmode=require"), "").err().unwrap().to_string();
     assert!(
@@ -282,6 +289,21 @@ fn a_wrong_database_password_ends_the_store_at_once() {
     assert!(begun.elapsed() < Duration::from_secs(10));
     assert_eq!(log.matches("password authentication failed").count(), 1, "{log}");
     assert!(!log.contains("wrong-"), "{log}");
+}
+
+#[test]
+fn a_database_that_is_not_trusted_ends_the_store_at_once() {
+    let (Some(certificates), Some(brokers), Some(url)) =
+        (support::service("WEBMON_TEST_CERTS"), support::kafka(), support::service("WEBMON_TEST_PG_TLS_URL"))
+    else {
+        return;
+    };
+    let other_ca = format!("postgres.ca = \"{certificates}/other-ca.pem\"");
+    let toml = config_toml(&brokers, "any", &(url + "?sslmode=verify-full"), &other_ca);
+    let (code, _, log) = program(STORE, &toml, &["run"]).finish();
+    assert_eq!(code, Some(1), "{log}");
+    assert_eq!(log.matches("cannot connect to PostgreSQL").count(), 1, "{log}");
+    assert!(log.contains("certificate verify failed"), "{log}");
 }
 
 #[test]

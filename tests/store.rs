@@ -164,7 +164,7 @@ fn an_undecodable_record_is_kept_raw_and_blocks_nothing() {
         (Some(Vec::new()), "empty"),
         (Some(vec![0xff, 0x00, 0xfe]), "malformed"),
         (Some(b"{\"v\":1}".to_vec()), "malformed"),
-        (Some(vec![b' '; 300 * 1024]), "too_large"),
+        (Some(vec![b' '; webmon::result::MAX_RECORD + 1]), "too_large"),
         (changed("v", json!(2)), "unknown_version"),
         (changed("site", json!("a\u{0}b")), "invalid"),
         (changed("site", json!("x".repeat(201))), "invalid"),

@@ -138,7 +138,7 @@ pub struct Check {
     pub max_lateness: Duration,
     /// How long checks in flight may go on after a stop was asked for. 0 to 10 min, default 10 s.
     pub shutdown_grace: Duration,
-    /// Results held while Kafka does not take them. Default 100,000; about 1 kB each.
+    /// Results held in memory while Kafka does not take them, where there is no `spool`. Default 100,000; about 1 kB each.
     pub outbox: usize,
     /// How long ago an instant may be that no checker saw and still becomes a row, `missed`; longer ago, it lies in
     /// a gap. 0 s to 7 days, default 1 h.
@@ -146,12 +146,24 @@ pub struct Check {
     /// What else should answer: when none of these does, checks without an answer are `missed`, `network_down`.
     /// None by default, else 2 to 8.
     pub sentinels: Vec<Sentinel>,
+    /// Where results wait on disk, so that they survive a restart; without it they wait in memory.
+    pub spool: Option<SpoolSettings>,
     /// A file of further CA certificates (PEM) to trust beside the public ones.
     pub ca: Option<PathBuf>,
     /// Networks that no check may connect to, as `10.0.0.0/8`.
     pub deny_addresses: Vec<ipnet::IpNet>,
     /// The `User-Agent` of the requests.
     pub user_agent: String,
+}
+
+/// `check.spool`: results on disk until Kafka has them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpoolSettings {
+    /// Its directory, for one checker alone. A relative one is taken from the folder of the configuration.
+    pub dir: PathBuf,
+    /// The most that waiting results may take on disk, about, beyond which the oldest are dropped and a gap stands
+    /// for them. 1 MiB to 16 TiB, default 4 GiB.
+    pub max_size: u64,
 }
 
 /// `[store]`: the storing side.
@@ -522,6 +534,7 @@ fn check(table: &Table) -> Check {
         outbox: table.integer("outbox", 1_000, 10_000_000u32).map_or(100_000, |n| n as usize),
         backfill: table.duration("backfill", Duration::ZERO, HOUR * 24 * 7).unwrap_or(HOUR),
         sentinels: sentinels(table),
+        spool: table.table("spool").and_then(|table| spool(&table)),
         ca: table.file("ca"),
         deny_addresses: table
             .list("deny_addresses", 0, 256)
@@ -557,6 +570,16 @@ fn sentinels(table: &Table) -> Vec<Sentinel> {
             .unwrap_or_default();
     }
     items.iter().filter_map(|item| item.parse(str::parse)).collect()
+}
+
+fn spool(table: &Table) -> Option<SpoolSettings> {
+    let dir = table.file("dir");
+    if dir.is_none() && !table.raw().contains_key("dir") {
+        table.missing("dir", "a directory such as \"spool\"");
+    }
+    let max_size = table.size("max_size", 1 << 20, 16 << 40).unwrap_or(4 << 30);
+    table.refuse_unknown();
+    Some(SpoolSettings { dir: dir?, max_size })
 }
 
 fn network(text: &str) -> Result<ipnet::IpNet, String> {

@@ -160,6 +160,10 @@ impl LibrdkafkaProducer {
         Ok(self.client.insert(client))
     }
 
+    fn produce_once(&mut self, records: &[Outgoing]) -> Vec<Delivery> {
+        self.try_produce(records).unwrap_or_else(|error| retry_all(records, &error))
+    }
+
     fn try_produce(&mut self, records: &[Outgoing]) -> Result<Vec<Delivery>, KafkaError> {
         let partitions = match self.partitions {
             Some((partitions, read_at)) if read_at.elapsed() < METADATA_AGE => partitions,
@@ -225,20 +229,43 @@ impl Producer for LibrdkafkaProducer {
     }
 
     fn produce(&mut self, records: &[Outgoing]) -> Vec<Delivery> {
-        match self.try_produce(records) {
-            Ok(mut deliveries) if records.len() > 1 => {
-                // A broker refuses all records of a request for one of them: each alone shows which.
-                for (record, delivery) in records.iter().zip(&mut deliveries) {
-                    if matches!(delivery, Delivery::Refused(_)) {
-                        *delivery = self.produce(std::slice::from_ref(record)).remove(0);
-                    }
-                }
-                deliveries
+        let mut deliveries = self.produce_once(records);
+        // A broker refuses a batch whole, for one record in it. What was refused in company is produced again in
+        // halves, until each one at fault has been refused alone. Once the broker is away nothing more is tried:
+        // each try would wait out the delivery timeout.
+        let mut together = vec![refused(&deliveries, 0..records.len())];
+        let mut trouble = None;
+        while let Some(group) = together.pop() {
+            if group.len() < 2 {
+                continue;
             }
-            Ok(deliveries) => deliveries,
-            Err(error) => records.iter().map(|_| Delivery::Retry(error.clone())).collect(),
+            let (first, second) = group.split_at(group.len() / 2);
+            for half in [first, second] {
+                let again: Vec<Outgoing> = half.iter().map(|i| records[*i].clone()).collect();
+                let outcome = match &trouble {
+                    Some(error) => retry_all(&again, error),
+                    None => self.produce_once(&again),
+                };
+                for (i, delivery) in half.iter().zip(outcome) {
+                    if let Delivery::Retry(error) = &delivery {
+                        trouble.get_or_insert_with(|| error.clone());
+                    }
+                    deliveries[*i] = delivery;
+                }
+                together.push(refused(&deliveries, half.iter().copied()));
+            }
         }
+        deliveries
     }
+}
+
+/// Those among the records `which` that were refused.
+fn refused(deliveries: &[Delivery], which: impl Iterator<Item = usize>) -> Vec<usize> {
+    which.filter(|i| matches!(deliveries[*i], Delivery::Refused(_))).collect()
+}
+
+fn retry_all(records: &[Outgoing], error: &KafkaError) -> Vec<Delivery> {
+    records.iter().map(|_| Delivery::Retry(error.clone())).collect()
 }
 
 fn failed(config: &Kafka, code: RDKafkaErrorCode) -> Delivery {

@@ -43,8 +43,9 @@ pub trait Producer: Send {
     /// [`KafkaError::UnknownTopic`], or whatever keeps the brokers from answering.
     fn partitions(&mut self) -> Result<i32, KafkaError>;
 
-    /// Produces `records`, in order for each key, and waits for every report; bounded by the delivery timeout.
-    /// Returns one [`Delivery`] for each record, in the same order.
+    /// Produces `records`, in order for each key unless one fails, and waits for every report; bounded by the
+    /// delivery timeout. Returns one [`Delivery`] for each record, in the same order. A record is refused for
+    /// its own sake only, not for that of others that went with it.
     fn produce(&mut self, records: &[Outgoing]) -> Vec<Delivery>;
 }
 
@@ -118,7 +119,8 @@ pub trait Consumer: Send {
     ///
     /// # Errors
     /// [`KafkaError::OffsetOutOfRange`] when a position is no longer, or not yet, held: ask
-    /// [`Consumer::offsets`] which. A broker that is away is not an error: the client goes on trying.
+    /// [`Consumer::offsets`] which. A broker that is away is not an error: the client goes on trying. After an
+    /// error what this call handed over counts as not fetched, and the positions are unknown: assign them anew.
     fn fetch(&mut self, limits: FetchLimits, each: &mut dyn FnMut(Fetched<'_>)) -> Result<usize, KafkaError>;
 }
 

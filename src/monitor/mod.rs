@@ -3,7 +3,7 @@
 //! - [`Monitor`] owns scheduler, pool and accounting. A reload swaps the sites under it.
 //! - [`Account`] is the accounting itself, a state machine without clock, threads or I/O.
 //! - [`Watermarks`] keep across restarts up to where each site is accounted for.
-//! - [`Sentinel`](crate::site::Sentinel)s tell a site that is down from a checker without network.
+//! - [`Sentinel`]s tell a site that is down from a checker without network.
 //!
 //! # What becomes of an instant
 //!
@@ -31,7 +31,7 @@ use jiff::Timestamp;
 
 pub use self::account::{Account, Changes, Limits, Step};
 use self::sentinels::Jury;
-pub use self::watermarks::{MemoryWatermarks, Watermark, Watermarks};
+pub use self::watermarks::{MemoryWatermarks, SpoolWatermarks, Watermark, Watermarks};
 use crate::check::{Pool, PoolOptions, Settings, SetupError};
 use crate::maintenance::Maintenance;
 use crate::outbox::Outbox;

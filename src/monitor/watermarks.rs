@@ -1,10 +1,11 @@
 //! Up to where each site is accounted for, kept across restarts.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 
+use crate::outbox::Spool;
 use crate::schedule::Schedule;
 
 /// Up to where a site's instants are in the outbox, and by which schedule.
@@ -46,6 +47,42 @@ pub trait Watermarks: Send + Sync {
 
     /// Forgets a site that was retired.
     fn forget(&self, site: &str);
+}
+
+/// The watermarks of one location that a spool keeps beside its records.
+pub struct SpoolWatermarks {
+    spool: Arc<Spool>,
+    location: String,
+}
+
+impl SpoolWatermarks {
+    /// Those of `location` in `spool`.
+    pub fn new(spool: Arc<Spool>, location: &str) -> SpoolWatermarks {
+        SpoolWatermarks { spool, location: location.to_owned() }
+    }
+}
+
+impl Watermarks for SpoolWatermarks {
+    fn load(&self) -> Vec<Watermark> {
+        let marks = self.spool.watermarks().load().into_iter().filter(|mark| mark.location == self.location);
+        marks
+            .map(|mark| Watermark {
+                site: mark.site,
+                until: mark.instant,
+                expression: mark.expression,
+                timezone: mark.timezone,
+            })
+            .collect()
+    }
+
+    fn note(&self, watermark: &Watermark) {
+        let Watermark { site, until, expression, timezone } = watermark;
+        self.spool.watermarks().note(site, &self.location, *until, expression, timezone);
+    }
+
+    fn forget(&self, site: &str) {
+        self.spool.watermarks().forget(site, &self.location);
+    }
 }
 
 /// Watermarks in memory: gone with the process, so that every site is new after a restart.

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
-
+use super::gaps::Gaps;
 use super::{Outbox, Sequence};
-use crate::result::{Gap, GapReason, GapRecord, Record};
+use crate::result::{GapReason, Record};
 
 /// Holds at most `capacity` records, and beside them the gaps for those it had to drop: at most `capacity` too, and
 /// one more for each site, location and reason.
@@ -17,29 +16,28 @@ pub struct MemoryOutbox {
     filled: Condvar,
 }
 
-#[derive(Default)]
 struct State {
     next_sequence: Sequence,
     waiting: BTreeMap<Sequence, Record>,
     /// Records up to this one are being sent and must not be dropped.
     sending_up_to: Option<Sequence>,
-    /// Gaps not yet among the waiting, those of a site, location and reason by their beginning.
-    gaps: BTreeMap<(String, String, GapReason), Stretches>,
-    gap_count: usize,
+    /// Gaps not yet among the waiting.
+    gaps: Gaps,
     dropped: u64,
 }
-
-type Stretches = BTreeMap<Timestamp, GapRecord>;
 
 impl MemoryOutbox {
     /// An empty outbox for at most `capacity` records (at least 1).
     pub fn new(capacity: usize) -> MemoryOutbox {
-        MemoryOutbox { capacity: capacity.max(1), state: Mutex::default(), filled: Condvar::new() }
-    }
-
-    /// How many results were dropped since the start, each of them part of a gap.
-    pub fn dropped(&self) -> u64 {
-        self.lock().dropped
+        let capacity = capacity.max(1);
+        let state = State {
+            next_sequence: 0,
+            waiting: BTreeMap::new(),
+            sending_up_to: None,
+            gaps: Gaps::new(capacity),
+            dropped: 0,
+        };
+        MemoryOutbox { capacity, state: Mutex::new(state), filled: Condvar::new() }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -54,9 +52,9 @@ impl Outbox for MemoryOutbox {
             let first_droppable = state.sending_up_to.map_or(0, |sequence| sequence + 1);
             let oldest = state.waiting.range(first_droppable..).next().map(|(sequence, _)| *sequence);
             match oldest.and_then(|sequence| state.waiting.remove(&sequence)) {
-                Some(oldest) => state.drop_record(oldest, self.capacity),
+                Some(oldest) => state.drop_record(oldest),
                 // Everything is being sent: what gives way is the newcomer.
-                None => return state.drop_record(record, self.capacity),
+                None => return state.drop_record(record),
             }
         }
         let sequence = state.next_sequence;
@@ -70,7 +68,7 @@ impl Outbox for MemoryOutbox {
         let state = self.lock();
         let (mut state, _) = self
             .filled
-            .wait_timeout_while(state, wait, |state| state.waiting.is_empty() && state.gap_count == 0)
+            .wait_timeout_while(state, wait, |state| state.waiting.is_empty() && state.gaps.len() == 0)
             .unwrap_or_else(PoisonError::into_inner);
         state.admit_gaps(self.capacity);
         let batch: Vec<(Sequence, Record)> =
@@ -86,83 +84,49 @@ impl Outbox for MemoryOutbox {
         }
     }
 
+    fn reject(&self, sequence: Sequence, reason: &str) {
+        let mut state = self.lock();
+        match state.waiting.remove(&sequence) {
+            Some(record @ Record::Result(_)) => {
+                log::error!(site = record.key(), reason; "a record is refused for good: a gap stands for it");
+                state.gaps.cover(record, GapReason::Refused);
+            }
+            // A gap for a refused gap would be refused again, and so on.
+            Some(Record::Gap(gap)) => {
+                log::error!(site = gap.site, reason; "a gap is refused for good: it is lost");
+            }
+            None => {}
+        }
+    }
+
     fn len(&self) -> usize {
         let state = self.lock();
-        state.waiting.len() + state.gap_count
+        state.waiting.len() + state.gaps.len()
+    }
+
+    fn dropped(&self) -> u64 {
+        self.lock().dropped
     }
 }
 
 impl State {
-    fn drop_record(&mut self, record: Record, max_gaps: usize) {
-        let gap = match record {
-            Record::Result(result) => {
-                self.dropped += 1;
-                if self.dropped == 1 || self.dropped.is_multiple_of(10_000) {
-                    log::error!(dropped = self.dropped; "the outbox is full: dropping the oldest results");
-                }
-                result.gap(GapReason::OutboxFull)
+    fn drop_record(&mut self, record: Record) {
+        if let Record::Result(_) = record {
+            self.dropped += 1;
+            if self.dropped == 1 || self.dropped.is_multiple_of(10_000) {
+                log::error!(dropped = self.dropped; "the outbox is full: dropping the oldest results");
             }
-            Record::Gap(gap) => gap,
-        };
-        let key = (gap.site.clone(), gap.location.clone(), gap.gap.reason);
-        let stretches = self.gaps.entry(key).or_default();
-        let before = stretches.len();
-        join(stretches, gap, self.gap_count >= max_gaps);
-        self.gap_count = self.gap_count + stretches.len() - before;
+        }
+        self.gaps.cover(record, GapReason::OutboxFull);
     }
 
     /// Moves gaps in front of what comes later, as far as there is room.
     fn admit_gaps(&mut self, capacity: usize) {
-        while self.gap_count > 0 && self.waiting.len() < capacity {
-            let Some(mut entry) = self.gaps.first_entry() else { return };
-            if let Some((_, gap)) = entry.get_mut().pop_first() {
-                self.gap_count -= 1;
-                self.waiting.insert(self.next_sequence, Record::Gap(gap));
-                self.next_sequence += 1;
-            }
-            if entry.get().is_empty() {
-                entry.remove();
-            }
+        while self.waiting.len() < capacity
+            && let Some(gap) = self.gaps.pop()
+        {
+            self.waiting.insert(self.next_sequence, Record::Gap(gap));
+            self.next_sequence += 1;
         }
     }
-}
-
-/// Adds `gap`, merged with whatever it touches. Where there are too many gaps it merges with a stranger too: the
-/// stretch then spans instants that have rows, and `instants` says how many have none.
-fn join(stretches: &mut Stretches, mut gap: GapRecord, too_many: bool) {
-    let mut found = touching(stretches, &gap.gap);
-    if found.is_none() && too_many {
-        found = stretches
-            .range(..gap.gap.from)
-            .next_back()
-            .or_else(|| stretches.iter().next())
-            .map(|(from, _)| *from);
-    }
-    while let Some(other) = found.and_then(|from| stretches.remove(&from)) {
-        gap.gap = union(&other.gap, &gap.gap);
-        found = touching(stretches, &gap.gap);
-    }
-    stretches.insert(gap.gap.from, gap);
-}
-
-/// The beginning of a stretch that adjoins or overlaps `gap`.
-fn touching(stretches: &Stretches, gap: &Gap) -> Option<Timestamp> {
-    let before = stretches
-        .range(..=gap.from)
-        .next_back()
-        .filter(|(from, other)| **from == gap.from || other.gap.to.is_some_and(|to| to >= gap.from));
-    let after =
-        || stretches.range(gap.from..).next().filter(|(from, _)| gap.to.is_some_and(|to| to >= **from));
-    before.or_else(after).map(|(from, _)| *from)
-}
-
-fn union(a: &Gap, b: &Gap) -> Gap {
-    let to = match (a.to, b.to) {
-        (Some(a), Some(b)) => Some(a.max(b)),
-        // No end: the site was retired there, unless the other one comes later.
-        _ if a.from > b.from => a.to,
-        _ => b.to,
-    };
-    let instants = a.instants.saturating_add(b.instants).min(i64::MAX as u64);
-    Gap { from: a.from.min(b.from), to, instants, reason: b.reason }
 }

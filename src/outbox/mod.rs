@@ -1,13 +1,16 @@
 //! Where results wait for Kafka: append → durable → acknowledged. Nothing leaves an outbox before the broker
 //! has acknowledged it; what an outbox must drop, or the broker refuses, is accounted for with a gap.
 
+mod gaps;
 mod memory;
 mod publisher;
+pub mod spool;
 
 use std::time::Duration;
 
 pub use self::memory::MemoryOutbox;
 pub use self::publisher::{Publisher, publish};
+pub use self::spool::Spool;
 use crate::result::Record;
 
 /// Identifies a waiting record within its outbox; later records have higher numbers.
@@ -39,12 +42,28 @@ pub trait Outbox: Send + Sync {
     /// full outbox drops the oldest results that are not being sent and reports them as a gap later on.
     fn append(&self, record: Record);
 
+    /// As [`Outbox::append`] for each of them, durable together: far cheaper than one by one.
+    fn append_all(&self, records: Vec<Record>) {
+        for record in records {
+            self.append(record);
+        }
+    }
+
+    /// Takes a record and makes it durable soon, without waiting for it: for what a crash may take, such as an
+    /// instant that was never checked.
+    fn enqueue(&self, record: Record) {
+        self.append(record);
+    }
+
     /// The oldest records, at most `max`, which stay until acknowledged. Waits up to `wait` for a first one.
     /// They count as being sent until the next call.
     fn peek(&self, max: usize, wait: Duration) -> Vec<(Sequence, Record)>;
 
-    /// Lets go of records that Kafka holds, or will never take.
+    /// Lets go of records that Kafka holds.
     fn acknowledge(&self, sequences: &[Sequence]);
+
+    /// Lets go of a record that Kafka will never take, for `reason`; a gap takes its place.
+    fn reject(&self, sequence: Sequence, reason: &str);
 
     /// How many records wait.
     fn len(&self) -> usize;
@@ -53,4 +72,7 @@ pub trait Outbox: Send + Sync {
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// How many results were dropped since the start, each of them part of a gap.
+    fn dropped(&self) -> u64;
 }

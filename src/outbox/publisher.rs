@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use super::Outbox;
 use crate::kafka::{Delivery, Outgoing, Producer};
-use crate::result::{GapReason, Record};
 use crate::shutdown::Shutdown;
 
 /// Records of one round to the broker.
@@ -97,17 +96,11 @@ pub fn publish(outbox: &dyn Outbox, mut producer: impl Producer, stop: &Shutdown
             .collect();
         let mut done = Vec::with_capacity(batch.len());
         let mut trouble = None;
-        for ((sequence, record), delivery) in batch.iter().zip(producer.produce(&records)) {
+        for ((sequence, _), delivery) in batch.iter().zip(producer.produce(&records)) {
             match delivery {
                 Delivery::Delivered => done.push(*sequence),
-                Delivery::Refused(reason) => {
-                    log::error!(site = record.key(), reason; "kafka refuses a record for good: it is lost");
-                    // The gap first: there is no moment at which neither is waiting.
-                    if let Record::Result(result) = record {
-                        outbox.append(Record::Gap(result.gap(GapReason::Refused)));
-                    }
-                    done.push(*sequence);
-                }
+                // The outbox keeps it, or accounts for it; what comes after it goes on.
+                Delivery::Refused(reason) => outbox.reject(*sequence, &reason),
                 Delivery::Retry(error) => trouble = Some(error),
             }
         }

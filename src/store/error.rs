@@ -70,9 +70,8 @@ pub(crate) enum Remedy {
 
 fn remedy(error: &postgres::Error) -> Remedy {
     let Some(db) = error.as_db_error() else {
-        // No answer from the server: a closed or broken connection, or one that could not be made. What a
-        // server would never answer differently (a wrong password comes as a `DbError`) isn't among these.
-        return Remedy::Reconnect;
+        // No answer from the server: a closed or broken connection, or one that could not be made.
+        return if is_distrust(error) { Remedy::Stop } else { Remedy::Reconnect };
     };
     let state = db.code();
     let class = &state.code()[..2];
@@ -94,6 +93,14 @@ fn remedy(error: &postgres::Error) -> Remedy {
         _ if class == "22" => Remedy::Bisect,
         _ => Remedy::Stop,
     }
+}
+
+/// Whether TLS failed for what the two sides are, such as a wrong CA or host name, and not because the connection broke.
+fn is_distrust(error: &postgres::Error) -> bool {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    let causes: Vec<_> = causes.collect();
+    causes.iter().any(|cause| cause.is::<native_tls::Error>())
+        && !causes.iter().any(|cause| cause.is::<std::io::Error>())
 }
 
 /// The server's message, detail and code; the client's own chain where there is no answer.

@@ -1,0 +1,74 @@
+//! How far the spool is settled: a file of two slots, written in turn, so that one always is whole.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use super::frame::{u32_at, u64_at};
+use crate::outbox::Sequence;
+
+/// The file's name.
+pub const FILE: &str = "cursor";
+/// Bytes of a slot, and their distance.
+const SLOT: usize = 24;
+const MAGIC: u32 = 0x4375_7231;
+
+/// Records below the cursor are settled: acknowledged, rejected, or part of a gap. It may lag behind, and is not
+/// synced: records that were settled are then sent again. It never runs ahead, as nothing is sent that is not
+/// durable before.
+pub struct Cursor {
+    file: File,
+    turn: u64,
+    settled: Sequence,
+}
+
+impl Cursor {
+    /// Opens the cursor, or makes one that settles nothing.
+    pub fn open(path: &Path) -> io::Result<Cursor> {
+        let file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
+        let (turn, settled) = newest(&file).unwrap_or_default();
+        Ok(Cursor { file, turn, settled })
+    }
+
+    /// Where the cursor of `path` stands, without touching it.
+    pub fn look(path: &Path) -> io::Result<Sequence> {
+        match File::open(path) {
+            Ok(file) => Ok(newest(&file).unwrap_or_default().1),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub fn settled(&self) -> Sequence {
+        self.settled
+    }
+
+    /// Moves forward to `settled`.
+    pub fn advance(&mut self, settled: Sequence) -> io::Result<()> {
+        if settled <= self.settled {
+            return Ok(());
+        }
+        let turn = self.turn + 1;
+        let mut bytes = [0; SLOT];
+        bytes[..4].copy_from_slice(&MAGIC.to_le_bytes());
+        bytes[4..12].copy_from_slice(&turn.to_le_bytes());
+        bytes[12..20].copy_from_slice(&settled.to_le_bytes());
+        let crc = crc32fast::hash(&bytes[..20]);
+        bytes[20..].copy_from_slice(&crc.to_le_bytes());
+        self.file.write_all_at(&bytes, (turn % 2) * SLOT as u64)?;
+        (self.turn, self.settled) = (turn, settled);
+        Ok(())
+    }
+}
+
+/// The turn and the value of the newer one of the two slots that are whole.
+fn newest(file: &File) -> Option<(u64, Sequence)> {
+    let slot = |n: u64| {
+        let mut bytes = [0; SLOT];
+        file.read_exact_at(&mut bytes, n * SLOT as u64).ok()?;
+        let whole = u32_at(&bytes, 0)? == MAGIC && u32_at(&bytes, 20)? == crc32fast::hash(&bytes[..20]);
+        if whole { Some((u64_at(&bytes, 4)?, u64_at(&bytes, 12)?)) } else { None }
+    };
+    slot(0).max(slot(1))
+}

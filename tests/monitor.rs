@@ -16,6 +16,7 @@ use webmon::monitor::{
     Account, Limits, MemoryWatermarks, Monitor, MonitorOptions, SinkFn, Step, Watermark, Watermarks,
     threads_at_worst,
 };
+use webmon::outbox::{Outbox, Sequence};
 use webmon::result::{CheckResult, ErrorType, Gap, GapReason, Outcome, Record};
 use webmon::schedule::Schedule;
 use webmon::site::{Origin, Sentinel, Site};
@@ -622,6 +623,64 @@ fn a_restart_goes_on_where_the_watermarks_are() {
     assert_chains(&results, &arrived.gaps());
     let mark = &watermarks.load()[0];
     assert!(mark.until > stopped && results.iter().any(|result| result.scheduled_at == mark.until));
+}
+
+/// Notes by which way each record came.
+#[derive(Default)]
+struct Ways {
+    appended: Mutex<Vec<Record>>,
+    enqueued: Mutex<Vec<Record>>,
+}
+
+impl Outbox for Ways {
+    fn append(&self, record: Record) {
+        self.appended.lock().unwrap().push(record);
+    }
+
+    fn enqueue(&self, record: Record) {
+        self.enqueued.lock().unwrap().push(record);
+    }
+
+    fn peek(&self, _: usize, _: Duration) -> Vec<(Sequence, Record)> {
+        Vec::new()
+    }
+
+    fn acknowledge(&self, _: &[Sequence]) {}
+
+    fn reject(&self, _: Sequence, _: &str) {}
+
+    fn len(&self) -> usize {
+        0
+    }
+
+    fn dropped(&self) -> u64 {
+        0
+    }
+}
+
+#[test]
+fn the_timer_waits_for_no_disk_and_what_a_check_has_seen_is_durable_at_once() {
+    let server = Server::answering(response("200 OK", &[], b"fine"));
+    let sites = vec![Arc::new(site_at("shop", &server.url("/"), "* * * * * *"))];
+    let watermarks = Arc::new(MemoryWatermarks::default());
+    watermarks.note(&Watermark::new("shop", Timestamp::now() - 20.minutes(), &sites[0].schedule));
+    let outbox = Arc::new(Ways::default());
+    let options = MonitorOptions { backfill: Duration::from_secs(600), ..options(Vec::new()) };
+    let settings = Settings::new().unwrap();
+    let sink = Arc::new(Arc::clone(&outbox));
+    let monitor = Monitor::start(sites, Vec::new(), &settings, options, sink, watermarks).unwrap();
+    let patience = Instant::now() + Duration::from_secs(30);
+    while outbox.appended.lock().unwrap().len() < 2 {
+        assert!(Instant::now() < patience);
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    monitor.stop(Duration::from_secs(5));
+    let seen =
+        |record: &Record| matches!(record, Record::Result(result) if result.outcome != Outcome::Missed);
+    let (appended, enqueued) = (outbox.appended.lock().unwrap(), outbox.enqueued.lock().unwrap());
+    assert!(appended.iter().all(seen) && !enqueued.iter().any(seen));
+    // Ten minutes of rows, and a gap for the ten before.
+    assert!((598..620).contains(&enqueued.len()), "{}", enqueued.len());
 }
 
 #[test]

@@ -54,6 +54,10 @@ impl<O: Outbox + ?Sized> Sink for Arc<O> {
     fn append(&self, record: Record) {
         Outbox::append(self.as_ref(), record);
     }
+
+    fn enqueue(&self, record: Record) {
+        Outbox::enqueue(self.as_ref(), record);
+    }
 }
 
 /// A function as a [`Sink`].

@@ -154,8 +154,7 @@ fn serve(path: &Path, config: &Config) -> anyhow::Result<()> {
             origin: origin(&config.check),
         },
         backfill: config.check.backfill,
-        // A backlog must not push results out of the outbox.
-        max_backlog: config.check.outbox as u64 / 2,
+        max_backlog: max_backlog(&config.check),
         sentinels: config.check.sentinels.clone(),
     };
     let monitor = Monitor::start(
@@ -207,6 +206,15 @@ fn serve(path: &Path, config: &Config) -> anyhow::Result<()> {
     }
     log::info!(dropped, waiting; "stopped");
     Ok(())
+}
+
+/// The most instants made up for at once: half of what the outbox holds, about 1 kB each, so that they push no results
+/// out of it.
+fn max_backlog(check: &Check) -> u64 {
+    match &check.spool {
+        Some(spool) => (spool.max_size / 2 / 1_024).min(1_000_000),
+        None => check.outbox as u64 / 2,
+    }
 }
 
 /// Takes the sites of the file as it is now, or leaves everything as it was.

@@ -69,9 +69,9 @@ fn main() -> Result<()> {
         );
     }
 
-    println!("\n{:>9} {:>16}   one record each, sharing an fdatasync", "threads", "spool");
-    for threads in [1, 8, 64, 512] {
-        let place = directory.path().join(format!("threads-{threads}"));
+    println!("\n{:>9} {:>9} {:>16}   sharing an fdatasync", "threads", "batch", "spool");
+    for (threads, batch) in [(1, 1), (8, 1), (64, 1), (512, 1), (2, 1_000), (4, 1_000)] {
+        let place = directory.path().join(format!("threads-{threads}-{batch}"));
         let spool = Arc::new(Spool::open(SpoolOptions::new(&place, 64 << 30))?);
         let start = Instant::now();
         let appenders: Vec<_> = (0..threads)
@@ -80,15 +80,15 @@ fn main() -> Result<()> {
                 thread::spawn(move || {
                     let mut appended = 0;
                     while start.elapsed() < Duration::from_secs(2) {
-                        spool.append(record.clone());
-                        appended += 1;
+                        spool.append_all(vec![record.clone(); batch]);
+                        appended += batch;
                     }
                     appended
                 })
             })
             .collect();
         let appended: usize = appenders.into_iter().filter_map(|thread| thread.join().ok()).sum();
-        println!("{threads:>9} {:>14.0}/s", rate(appended, start.elapsed()));
+        println!("{threads:>9} {batch:>9} {:>14.0}/s", rate(appended, start.elapsed()));
     }
 
     let place = directory.path().join("read");

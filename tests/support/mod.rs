@@ -41,6 +41,14 @@ pub fn service(variable: &str) -> Option<String> {
     }
 }
 
+/// Says loudly that this test cannot run without `what`. In CI that is a failure.
+pub fn not_tested(what: &str) {
+    assert!(!std::env::var("CI").is_ok_and(|ci| ci == "true"), "needs {what}");
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    eprintln!("NOT TESTED: {test} needs {what}");
+    note_skipped(&test, what);
+}
+
 /// Cargo hides what a passing test prints, so `dev/test` reads it from this file.
 fn note_skipped(test: &str, variable: &str) {
     if let Some(path) = std::env::var_os("WEBMON_TEST_SKIPPED") {

@@ -297,15 +297,15 @@ impl Outbox for Spool {
     /// Takes a record and returns when it is on disk. While the disk fails it returns at once: the record then
     /// waits in memory, or is part of a gap where that is full.
     fn append(&self, record: Record) {
-        self.inner.append(vec![record], true);
+        self.inner.append(&[record], true);
     }
 
     fn append_all(&self, records: Vec<Record>) {
-        self.inner.append(records, true);
+        self.inner.append(&records, true);
     }
 
     fn enqueue(&self, record: Record) {
-        self.inner.append(vec![record], false);
+        self.inner.append(&[record], false);
     }
 
     fn peek(&self, max: usize, wait: Duration) -> Vec<(Sequence, Record)> {
@@ -345,16 +345,11 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn append(&self, records: Vec<Record>, durable: bool) {
-        let records: Vec<(Record, Vec<u8>)> = records
-            .into_iter()
-            .map(|record| {
-                let payload = record.encode();
-                (record, payload)
-            })
-            .collect();
+    /// Encodes outside the lock and leaves the records to the caller, so that they are not freed under it either.
+    fn append(&self, records: &[Record], durable: bool) {
+        let payloads: Vec<Vec<u8>> = records.iter().map(Record::encode).collect();
         let mut state = self.lock();
-        for (record, payload) in records {
+        for (record, payload) in records.iter().zip(payloads) {
             let too_large = payload.len() > MAX_RECORD || payload.is_empty();
             let no_room =
                 state.trouble.is_some() && state.queued_bytes + payload.len() > self.options.max_memory;
@@ -362,7 +357,8 @@ impl Inner {
                 if too_large {
                     log::error!(site = record.key(), bytes = payload.len(); "a record is too large for the spool");
                 }
-                state.give_up(record, if too_large { GapReason::Refused } else { GapReason::OutboxFull });
+                let reason = if too_large { GapReason::Refused } else { GapReason::OutboxFull };
+                state.give_up(record.clone(), reason);
                 continue;
             }
             let sequence = state.next_sequence;

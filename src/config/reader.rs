@@ -344,6 +344,22 @@ impl Entry<'_> {
         if duration < min || duration > max { self.out_of_range(&expected) } else { Some(duration) }
     }
 
+    /// A duration that may also be whole years of 365 days: `"2y"`.
+    pub fn years(&self, min: Duration, max: Duration) -> Option<Duration> {
+        let text = self.value.as_str().unwrap_or_default();
+        let Some(years) = text.strip_suffix('y').and_then(|years| years.parse::<u32>().ok()) else {
+            return self.duration(min, max);
+        };
+        let duration = Duration::from_secs(u64::from(years) * 365 * 86_400);
+        let expected = format!("{} to {}", show_duration(min), show_duration(max));
+        if duration < min || duration > max { self.out_of_range(&expected) } else { Some(duration) }
+    }
+
+    /// As [`Entry::years`], or `"forever"`: the inner none.
+    pub fn age(&self, min: Duration, max: Duration) -> Option<Option<Duration>> {
+        if self.value.as_str() == Some("forever") { Some(None) } else { self.years(min, max).map(Some) }
+    }
+
     fn integer(&self) -> Option<i128> {
         match self.value {
             Value::Num(_, Num::F32(_) | Num::F64(_)) => None,

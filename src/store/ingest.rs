@@ -16,6 +16,7 @@ use super::claims::{Claim, Claims};
 use super::dimensions::Dimensions;
 use super::error::Remedy;
 use super::rows::Columns;
+use super::{dirty, retention};
 
 /// From how many rows on COPY is worth its savepoint.
 const COPY_FROM: usize = 200;
@@ -77,7 +78,6 @@ impl Ingest {
         self.dimensions.resolve(client, batch)?;
         batch.finish();
         self.ensure_days(client, batch)?;
-        let batch = &*batch;
 
         let failed = StoreError::database;
         let mut transaction = client.transaction().map_err(failed("cannot begin a transaction"))?;
@@ -101,6 +101,12 @@ impl Ingest {
         if moved != 1 {
             return Ok(Committed::ClaimLost);
         }
+        let doing = "cannot read the floor of retention";
+        let floor = self.prepared(&mut transaction, retention::FLOOR, doing)?;
+        if let Some(floor) = transaction.query_one(&floor, &[]).map_err(failed(doing))?.get(0) {
+            batch.expire_before(floor);
+        }
+        let batch = &*batch;
 
         let mut counts = Counts {
             duplicate: batch.duplicate,
@@ -111,6 +117,12 @@ impl Ingest {
         let mut refused = Vec::new();
         counts += self.insert_results(&mut transaction, batch, &batch.results, &mut refused)?;
         self.insert_gaps(&mut transaction, batch)?;
+        let hours = dirty::hours(batch, &counts);
+        if !hours.is_empty() {
+            let doing = "cannot mark hours as changed";
+            let mark = self.prepared(&mut transaction, dirty::MARK, doing)?;
+            transaction.execute(&mark, &[&hours]).map_err(failed(doing))?;
+        }
         counts.dead = (batch.dead.len() + refused.len()) as i64;
         insert_dead_letters(&mut transaction, topic, partition, batch.dead.iter().chain(&refused))?;
         let record = self.prepared(
@@ -283,6 +295,12 @@ impl Ingest {
         let to: Vec<Option<Timestamp>> = batch.gaps.iter().map(|gap| gap.gap.to).collect();
         let instants: Vec<i64> = batch.gaps.iter().map(|gap| gap.gap.instants as i64).collect();
         let reasons: Vec<&str> = batch.gaps.iter().map(|gap| gap.gap.reason.as_str()).collect();
+        transaction
+            .execute(
+                include_str!("../../sql/queries/mark_gaps.sql"),
+                &[&sites, &locations, &from, &to, &instants, &reasons],
+            )
+            .map_err(StoreError::database("cannot mark the hours of gaps"))?;
         transaction
             .execute(
                 include_str!("../../sql/queries/insert_gaps.sql"),

@@ -5,8 +5,10 @@ use postgres::Client;
 use super::StoreError;
 
 /// The migrations, oldest first; their version is their place, from 1 on.
-const MIGRATIONS: &[(&str, &str)] =
-    &[("0001_results", include_str!("../../sql/migrations/0001_results.sql"))];
+const MIGRATIONS: &[(&str, &str)] = &[
+    ("0001_results", include_str!("../../sql/migrations/0001_results.sql")),
+    ("0004_history", include_str!("../../sql/migrations/0004_history.sql")),
+];
 
 /// What keeps two migrations apart (any number will do, as long as nobody else takes it).
 const LOCK: i64 = 0x7765_626d_6f6e;
@@ -49,6 +51,10 @@ pub fn migrate(client: &mut Client) -> Result<Vec<&'static str>, StoreError> {
             .map_err(failed("cannot record a migration"))?;
         applied.push(*name);
     }
+    // Again every time: an administrator may have made the roles since.
+    transaction
+        .batch_execute(include_str!("../../sql/grants.sql"))
+        .map_err(failed("cannot grant rights to the roles"))?;
     transaction.commit().map_err(failed("cannot commit the migration"))?;
     Ok(applied)
 }

@@ -8,10 +8,14 @@ mod batch;
 mod claims;
 mod connect;
 mod dimensions;
+mod dirty;
 mod error;
+mod incidents;
 mod ingest;
 mod migrate;
 mod report;
+mod retention;
+mod rollup;
 mod rows;
 mod writer;
 
@@ -20,8 +24,11 @@ use std::sync::PoisonError;
 
 pub use self::connect::Connector;
 pub use self::error::StoreError;
+pub use self::incidents::set_incident_thresholds;
 pub use self::migrate::{check_schema, migrate};
 pub use self::report::{LatestResult, PartitionStatus, latest_results, partition_status, resume};
+pub use self::retention::{Retained, retain};
+pub use self::rollup::{RollUpLimits, RolledUp, roll_up};
 pub use self::writer::ConsumerFactory;
 use self::writer::Writer;
 use crate::config::Config;

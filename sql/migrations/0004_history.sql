@@ -233,7 +233,7 @@ CREATE TABLE webmon.failure_runs (
 );
 CREATE INDEX failure_runs_from_at_idx ON webmon.failure_runs (from_at);
 COMMENT ON TABLE webmon.failure_runs IS 'Failures on end within one UTC hour, seen from one location, from the first (from_at) to the last (last_at). Missed instants neither break nor extend them.';
-COMMENT ON COLUMN webmon.failure_runs.ended_at IS 'The success that ended them, in the same hour; null: look at the next hour.';
+COMMENT ON COLUMN webmon.failure_runs.ended_at IS 'The success, or the retirement of the site, that ended them in the same hour; null: look at the next hour.';
 COMMENT ON COLUMN webmon.failure_runs.error_type IS 'The class of the first failure; so is error_detail.';
 
 CREATE TABLE webmon.site_incidents (
@@ -446,7 +446,7 @@ COMMENT ON VIEW webmon.incidents IS 'When sites were down: so many failures on e
 COMMENT ON COLUMN webmon.incidents.incident_id IS 'The incident; it stays the same as long as from_at does.';
 COMMENT ON COLUMN webmon.incidents.site IS 'The site''s key: its id where one is configured, else its name.';
 COMMENT ON COLUMN webmon.incidents.from_at IS 'The instant of the first of the failures on end that took the last location needed down.';
-COMMENT ON COLUMN webmon.incidents.to_at IS 'The instant of the success after which too few locations were down; null while it lasts.';
+COMMENT ON COLUMN webmon.incidents.to_at IS 'The instant of the success (or of the retirement of the site) after which too few locations were down; null while it lasts.';
 COMMENT ON COLUMN webmon.incidents.duration IS 'From from_at to to_at, or to now.';
 COMMENT ON COLUMN webmon.incidents.error_type IS 'The class of the failure at from_at.';
 COMMENT ON COLUMN webmon.incidents.error_detail IS 'Its reason within the class.';

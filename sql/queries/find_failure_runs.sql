@@ -2,23 +2,32 @@
 -- Parameters: $1 hour
 -- Locks: the rows written, until the transaction ends; the hour itself is locked before
 -- Rows changed: the rows of incidents_dirty
-WITH verdicts AS (
-    SELECT r.site_id,
-           r.location_id,
-           r.scheduled_at,
-           r.outcome,
-           r.error_type,
-           r.error_detail,
-           -- Each success begins the next stretch.
-           count(*) FILTER (WHERE r.outcome = 's') OVER (
-               PARTITION BY r.site_id, r.location_id ORDER BY r.scheduled_at) AS stretch
-    FROM webmon.site_hours h
+WITH failing AS (
+    SELECT site_id, location_id
+    FROM webmon.site_hours
+    WHERE hour = $1::timestamptz
+      AND failure > 0
+), events AS (
+    SELECT f.site_id, f.location_id, r.scheduled_at, r.outcome, r.error_type, r.error_detail
+    FROM failing f
     JOIN webmon.check_results r USING (site_id, location_id)
-    WHERE h.hour = $1::timestamptz
-      AND h.failure > 0
-      AND r.scheduled_at >= $1
+    WHERE r.scheduled_at >= $1
       AND r.scheduled_at < $1 + interval '1 hour'
       AND r.outcome <> 'm'
+    UNION ALL
+    -- Retired: nobody waits for a success any more.
+    SELECT f.site_id, f.location_id, g.from_at, 's', NULL, NULL
+    FROM failing f
+    JOIN webmon.gaps g USING (site_id, location_id)
+    WHERE g.from_at >= $1
+      AND g.from_at < $1 + interval '1 hour'
+      AND g.to_at IS NULL
+), verdicts AS (
+    SELECT *,
+           -- Each success begins the next stretch.
+           count(*) FILTER (WHERE outcome = 's') OVER (
+               PARTITION BY site_id, location_id ORDER BY scheduled_at) AS stretch
+    FROM events
 ), stretches AS (
     SELECT site_id,
            location_id,

@@ -27,7 +27,8 @@ pub fn migrate(client: &mut Client) -> Result<Vec<&'static str>, StoreError> {
         .map_err(failed("cannot wait for another migration"))?;
     transaction
         .batch_execute(
-            "CREATE SCHEMA IF NOT EXISTS webmon;
+            // IF NOT EXISTS would ask for the right to create one where there is one.
+            "DO $$ BEGIN IF to_regnamespace('webmon') IS NULL THEN CREATE SCHEMA webmon; END IF; END $$;
              CREATE TABLE IF NOT EXISTS webmon.migrations (
                  version integer NOT NULL,
                  name text NOT NULL,

@@ -175,7 +175,7 @@ CREATE TABLE webmon.site_hours (
     counts integer[] NOT NULL,
     CONSTRAINT site_hours_pkey PRIMARY KEY (site_id, location_id, hour)
 ) WITH (autovacuum_vacuum_scale_factor = 0.02);
-CREATE INDEX site_hours_hour_idx ON webmon.site_hours USING brin (hour) WITH (pages_per_range = 16, autosummarize = on);
+CREATE INDEX site_hours_hour_idx ON webmon.site_hours (hour);
 COMMENT ON TABLE webmon.site_hours IS 'What the instants of a UTC hour came to, for each site and location: how many ended how, and how long the checks took.';
 COMMENT ON COLUMN webmon.site_hours.gap IS 'Instants that lie in a gap and have no row.';
 COMMENT ON COLUMN webmon.site_hours.first_success_at IS 'The first instant that succeeded: it ends a run of failures from before.';

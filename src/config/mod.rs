@@ -189,7 +189,7 @@ pub struct Store {
 /// `store.retention`: how long results, and what hours and days came to, are kept. None keeps them forever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// Every single result; one that is older when it arrives is not stored. 1 day to 10 years, default 90 days.
+    /// Every single result; one that is older when it arrives is not stored. 1 to 3,660 days, default 90.
     pub results: Duration,
     /// Hours; at least as long as results. Default 2 years.
     pub hours: Option<Duration>,
@@ -628,28 +628,29 @@ fn store(table: &Table) -> Store {
 }
 
 const DAY: Duration = Duration::from_secs(86_400);
-const YEAR: Duration = Duration::from_secs(365 * 86_400);
 const RETENTION: Retention =
     Retention { results: Duration::from_secs(90 * 86_400), hours: Some(Duration::from_secs(2 * 365 * 86_400)), days: None };
 const INCIDENTS: Incidents = Incidents { failures: 2, locations: 1 };
 
 fn retention(table: &Table) -> Retention {
-    // None is forever, if anything is written.
     let age = |key: &'static str, default: Option<Duration>| {
-        table.get(key).map_or(Some(default), |entry| entry.age(DAY, YEAR * 100))
+        table.get(key).map_or(Some(default), |entry| entry.age(DAY, DAY * 36_500))
     };
-    let results = table.get("results").map_or(Some(RETENTION.results), |entry| entry.years(DAY, YEAR * 10));
+    let results = table.duration("results", DAY, DAY * 3_660);
     let hours = age("hours", RETENTION.hours.max(results));
     let days = age("days", RETENTION.days);
+    // What is derived must outlive what it is derived from.
     let forever = |age: Option<Duration>| age.unwrap_or(Duration::MAX);
-    if let (Some(results), Some(hours), Some(days)) = (results, hours, days) {
-        for ((shorter, short), (longer, long)) in [
-            (("results", results), ("hours", forever(hours))),
-            (("hours", forever(hours)), ("days", forever(days))),
-        ] {
-            if short > long {
-                table.fault(format!("{longer} are kept for less time than {shorter}, from which they are derived"));
-            }
+    let kept = [
+        ("results", Some(results.unwrap_or(RETENTION.results))),
+        ("hours", hours.map(forever)),
+        ("days", days.map(forever)),
+    ];
+    for [(shorter, short), (longer, long)] in [[kept[0], kept[1]], [kept[1], kept[2]]] {
+        if let (Some(short), Some(long)) = (short, long)
+            && short > long
+        {
+            table.fault(format!("{longer} are kept for less time than {shorter}, which they are derived from"));
         }
     }
     table.refuse_unknown();

@@ -137,12 +137,27 @@ fn read(client: &mut Client) {
                       percentile_disc(0.95) WITHIN GROUP (ORDER BY total_us)
                FROM webmon.check_results WHERE scheduled_at >= date_trunc('day', now(), 'UTC') - interval '29 days'";
     for (what, sql) in [
-        ("uptime and percentiles, 1,000 sites, 30 days", format!("SELECT * FROM webmon.uptime_between({days})")),
-        ("the same of one site", format!("SELECT * FROM webmon.uptime_between({days}) WHERE site = 'site-0500'")),
-        ("webmon.uptime, 1,000 sites, yesterday", "SELECT * FROM webmon.uptime WHERE day = (now() AT TIME ZONE 'UTC')::date - 1".to_owned()),
-        ("webmon.uptime, one site, 30 days", "SELECT * FROM webmon.uptime WHERE site = 'site-0500'".to_owned()),
+        (
+            "uptime and percentiles, 1,000 sites, 30 days",
+            format!("SELECT * FROM webmon.uptime_between({days})"),
+        ),
+        (
+            "the same of one site",
+            format!("SELECT * FROM webmon.uptime_between({days}) WHERE site = 'site-0500'"),
+        ),
+        (
+            "webmon.uptime, 1,000 sites, yesterday",
+            "SELECT * FROM webmon.uptime WHERE day = (now() AT TIME ZONE 'UTC')::date - 1".to_owned(),
+        ),
+        (
+            "webmon.uptime, one site, 30 days",
+            "SELECT * FROM webmon.uptime WHERE site = 'site-0500'".to_owned(),
+        ),
         ("current status of 1,000 sites", "SELECT * FROM webmon.current_status".to_owned()),
-        ("the incidents of a day", "SELECT * FROM webmon.incidents WHERE from_at >= now() - interval '1 day'".to_owned()),
+        (
+            "the incidents of a day",
+            "SELECT * FROM webmon.incidents WHERE from_at >= now() - interval '1 day'".to_owned(),
+        ),
     ] {
         let mut rows = 0;
         let took = median(|| rows = client.query(&sql, &[]).unwrap().len());

@@ -26,7 +26,8 @@ fn config(database: &Database, more: &str) -> Config {
 }
 
 /// At once, whenever an hour was last rolled up.
-const AT_ONCE: RollUpLimits = RollUpLimits { hours: 10_000, sites: 10_000, days: 10_000, pause: Duration::ZERO };
+const AT_ONCE: RollUpLimits =
+    RollUpLimits { hours: 10_000, sites: 10_000, days: 10_000, pause: Duration::ZERO };
 
 fn roll_up(database: &Database) -> RolledUp {
     store::roll_up(&mut database.client(), &AT_ONCE).unwrap()
@@ -117,8 +118,7 @@ impl Sums {
 fn derive_sums(results: &[Raw], gaps: &[RawGap], unit: i64) -> BTreeMap<Place, Sums> {
     let mut all: BTreeMap<Place, Sums> = BTreeMap::new();
     for raw in results {
-        let sums =
-            all.entry((raw.site.clone(), raw.location.clone(), raw.at.div_euclid(unit))).or_default();
+        let sums = all.entry((raw.site.clone(), raw.location.clone(), raw.at.div_euclid(unit))).or_default();
         match raw.outcome.as_str() {
             "success" => sums.success += 1,
             "failure" => sums.failure += 1,
@@ -160,6 +160,9 @@ fn derive_sums(results: &[Raw], gaps: &[RawGap], unit: i64) -> BTreeMap<Place, S
     all
 }
 
+/// Class and detail.
+type Reason = (String, Option<String>);
+
 #[derive(Clone, Debug, PartialEq)]
 struct Incident {
     site: String,
@@ -167,7 +170,7 @@ struct Incident {
     to: Option<i64>,
     failures: i64,
     locations: usize,
-    reason: (String, Option<String>),
+    reason: Reason,
 }
 
 struct Run {
@@ -175,7 +178,7 @@ struct Run {
     from: i64,
     to: Option<i64>,
     failures: i64,
-    reason: (String, Option<String>),
+    reason: Reason,
 }
 
 fn derive_incidents(results: &[Raw], gaps: &[RawGap], thresholds: Incidents) -> Vec<Incident> {
@@ -187,7 +190,7 @@ fn derive_incidents(results: &[Raw], gaps: &[RawGap], thresholds: Incidents) -> 
         let mut runs: Vec<Run> = Vec::new();
         for location in locations {
             // What happened, in order: a failure with its reason, or the end of one.
-            let mut events: Vec<(i64, Option<(String, Option<String>)>)> = results
+            let mut events: Vec<(i64, Option<Reason>)> = results
                 .iter()
                 .filter(|raw| raw.site == site && raw.location == location && raw.outcome != "missed")
                 .map(|raw| (raw.at, raw.error_type.clone().map(|class| (class, raw.error_detail.clone()))))
@@ -217,8 +220,7 @@ fn derive_incidents(results: &[Raw], gaps: &[RawGap], thresholds: Incidents) -> 
             runs.iter().filter(|run| run.from <= at && run.to.is_none_or(|to| to > at)).count()
                 >= usize::from(thresholds.locations)
         };
-        let mut edges: Vec<i64> =
-            runs.iter().flat_map(|run| [Some(run.from), run.to]).flatten().collect();
+        let mut edges: Vec<i64> = runs.iter().flat_map(|run| [Some(run.from), run.to]).flatten().collect();
         edges.sort();
         edges.dedup();
         let mut open: Option<i64> = None;
@@ -332,8 +334,20 @@ const THRESHOLDS: Incidents = Incidents { failures: 2, locations: 1 };
 /// What may arrive: a result, or a gap.
 #[derive(Clone, Debug)]
 enum Arrival {
-    Result { site: u8, location: u8, slot: i64, outcome: u8, total_us: i32 },
-    Gap { site: u8, location: u8, from: i64, length: Option<i64>, instants: u64 },
+    Result {
+        site: u8,
+        location: u8,
+        slot: i64,
+        outcome: u8,
+        total_us: i32,
+    },
+    Gap {
+        site: u8,
+        location: u8,
+        from: i64,
+        length: Option<i64>,
+        instants: u64,
+    },
     /// Everything so far is stored and rolled up.
     RollUp,
 }
@@ -361,7 +375,12 @@ fn history_is_right_in_every_order_of_arrival() {
     let log = Log::new(1);
     let case = std::cell::Cell::new(0);
     let thresholds = (1..4u16, 1..3u16).prop_map(|(failures, locations)| Incidents { failures, locations });
-    let mut runner = TestRunner::new(Cases { cases: 12, failure_persistence: None, max_shrink_iters: 0, ..Cases::default() });
+    let mut runner = TestRunner::new(Cases {
+        cases: 12,
+        failure_persistence: None,
+        max_shrink_iters: 0,
+        ..Cases::default()
+    });
     let arrivals = prop::collection::vec(arrival(), 1..250);
     let outcome = runner.run(&(arrivals, thresholds), |(arrivals, thresholds)| {
         case.set(case.get() + 1);
@@ -378,7 +397,8 @@ fn history_is_right_in_every_order_of_arrival() {
                         4..8 => Outcome::Failure,
                         _ => Outcome::Missed,
                     };
-                    let mut r = result(&format!("{:03}-{site}", case.get()), (FIRST_SLOT + slot) * SLOT, outcome);
+                    let mut r =
+                        result(&format!("{:03}-{site}", case.get()), (FIRST_SLOT + slot) * SLOT, outcome);
                     r.location = format!("location-{location}");
                     r.total_us = (total_us % 5 != 0).then_some(total_us as u32);
                     match outcome {
@@ -396,7 +416,8 @@ fn history_is_right_in_every_order_of_arrival() {
                     let site = format!("{:03}-{site}", case.get());
                     let to = length.map(|length| from + length * SLOT);
                     // A reason, and so an identity, that may come again with more instants.
-                    let reason = if instants % 2 == 0 { GapReason::OutboxFull } else { GapReason::CheckerDown };
+                    let reason =
+                        if instants % 2 == 0 { GapReason::OutboxFull } else { GapReason::CheckerDown };
                     log.append(0, gap(&site, &format!("location-{location}"), from, to, instants, reason));
                 }
                 Arrival::RollUp => {
@@ -414,7 +435,8 @@ fn history_is_right_in_every_order_of_arrival() {
         panic!("{error}");
     }
     // Derived step by step, incidents are what they are when all are derived at once.
-    store::set_incident_thresholds(&mut database.client(), &Incidents { failures: 50, locations: 50 }).unwrap();
+    store::set_incident_thresholds(&mut database.client(), &Incidents { failures: 50, locations: 50 })
+        .unwrap();
     roll_up(&database);
     assert_eq!(stored_incidents(&mut database.client()), []);
     store::set_incident_thresholds(&mut database.client(), &THRESHOLDS).unwrap();
@@ -468,7 +490,11 @@ fn what_is_stored_while_its_hour_is_derived_is_not_forgotten() {
         holder.batch_execute("SELECT pg_advisory_unlock(1)").unwrap();
         assert_eq!(first.join().unwrap().hours, 1);
     });
-    assert_eq!(database.number("SELECT sum(success + failure) FROM webmon.site_hours"), 1, "it had looked before");
+    assert_eq!(
+        database.number("SELECT sum(success + failure) FROM webmon.site_hours"),
+        1,
+        "it had looked before"
+    );
     assert_eq!(roll_up(&database).hours, 1);
     assert_history(&database, THRESHOLDS);
 }
@@ -477,8 +503,14 @@ fn what_is_stored_while_its_hour_is_derived_is_not_forgotten() {
 fn of_two_derivations_of_an_hour_the_one_that_looked_later_is_kept() {
     let Some(database) = database() else { return };
     let (log, config) = (Log::new(1), config(&database, ""));
-    log.append(0, value(result("shop", -DAY, Outcome::Success)));
-    log.store(&config).unwrap();
+    // The hour was rolled up before: its lock is there already.
+    for n in 0..2 {
+        log.append(0, value(result("shop", -DAY + 10 + n, Outcome::Success)));
+        log.store(&config).unwrap();
+        if n == 0 {
+            roll_up(&database);
+        }
+    }
     let mut holder = database.client();
     hold_first(&mut holder);
     std::thread::scope(|scope| {
@@ -491,7 +523,9 @@ fn of_two_derivations_of_an_hour_the_one_that_looked_later_is_kept() {
         log.append(0, value(result("shop", -DAY + 1, Outcome::Failure)));
         log.store(&config).unwrap();
         let second = scope.spawn(|| roll_up(&database));
-        wait_until("the second waits for the first", || waiting(&database, "transactionid") || second.is_finished());
+        wait_until("the second waits for the first", || {
+            waiting(&database, "transactionid") || second.is_finished()
+        });
         holder.batch_execute("SELECT pg_advisory_unlock(1)").unwrap();
         first.join().unwrap();
         assert_eq!(second.join().unwrap().hours, 1);
@@ -529,7 +563,9 @@ fn writers_and_derivations_at_once_come_to_what_is_stored() {
         }
         barrier.wait();
         // A stop that is asked for by the first writer that finds nothing may leave something for the next round.
-        while database.number("SELECT coalesce(sum(next_offset), 0)::bigint FROM webmon.partition_offsets") < 3_273 {
+        while database.number("SELECT coalesce(sum(next_offset), 0)::bigint FROM webmon.partition_offsets")
+            < 3_273
+        {
             log.store(&config).unwrap();
         }
         stored.store(true, std::sync::atomic::Ordering::SeqCst);
@@ -624,7 +660,11 @@ fn late_results_split_and_join_incidents_and_the_first_keeps_its_number() {
     let (s, f) = (Outcome::Success, Outcome::Failure);
     // Half an hour apart, over two days: failures from 1 to 8 with a hole at 4 and 5.
     let at = |n: i64| -DAY / 6 + n * HOUR / 2;
-    store_outcomes(&log, &config, &[(at(0), s), (at(1), f), (at(2), f), (at(3), f), (at(6), f), (at(7), f), (at(8), f)]);
+    store_outcomes(
+        &log,
+        &config,
+        &[(at(0), s), (at(1), f), (at(2), f), (at(3), f), (at(6), f), (at(7), f), (at(8), f)],
+    );
     let open = incidents(&database);
     assert_eq!(open, [(open[0].0, at(1), None, 6)]);
     let first = open[0].0;
@@ -870,8 +910,10 @@ fn results_go_by_the_day_once_their_hours_are_derived_and_none_comes_back() {
     let done = store::retain(&mut database.client(), &TWO_DAYS, LONG).unwrap();
     assert!(!done.again);
     assert_eq!(done.partitions as i64, before - partitions(&database));
-    assert_eq!(database.number("SELECT extract(epoch FROM min(scheduled_at))::bigint FROM webmon.check_results"),
-        results.iter().map(|raw| raw.at).find(|at| *at >= instant(-2 * DAY).as_second()).unwrap());
+    assert_eq!(
+        database.number("SELECT extract(epoch FROM min(scheduled_at))::bigint FROM webmon.check_results"),
+        results.iter().map(|raw| raw.at).find(|at| *at >= instant(-2 * DAY).as_second()).unwrap()
+    );
     assert_eq!(store::retain(&mut database.client(), &TWO_DAYS, LONG).unwrap(), store::Retained::default());
 
     // A late result and a late gap below the floor change nothing there.
@@ -882,8 +924,14 @@ fn results_go_by_the_day_once_their_hours_are_derived_and_none_comes_back() {
     assert_eq!(partitions(&database), before - done.partitions as i64);
     roll_up(&database);
     let client = &mut database.client();
-    assert_eq!(stored_sums(client, "site_hours", "extract(epoch FROM hour) / 3600"), derive_sums(&results, &gaps, HOUR));
-    assert_eq!(stored_sums(client, "site_days", "day - date '1970-01-01'"), derive_sums(&results, &gaps, DAY));
+    assert_eq!(
+        stored_sums(client, "site_hours", "extract(epoch FROM hour) / 3600"),
+        derive_sums(&results, &gaps, HOUR)
+    );
+    assert_eq!(
+        stored_sums(client, "site_days", "day - date '1970-01-01'"),
+        derive_sums(&results, &gaps, DAY)
+    );
     assert_eq!(stored_incidents(client), derive_incidents(&results, &gaps, THRESHOLDS));
 }
 
@@ -929,7 +977,11 @@ fn retention_goes_on_where_it_was_stopped() {
     log.store(&config).unwrap();
     let mut client = database.client();
     // Stopped after the floor was raised, before anything was derived.
-    client.batch_execute("UPDATE webmon.retention SET floor_at = date_trunc('day', now() - interval '1 day', 'UTC')").unwrap();
+    client
+        .batch_execute(
+            "UPDATE webmon.retention SET floor_at = date_trunc('day', now() - interval '1 day', 'UTC')",
+        )
+        .unwrap();
     let one_day = Retention { results: Duration::from_secs(86_400), ..TWO_DAYS };
     assert_eq!(store::retain(&mut client, &one_day, LONG).unwrap().partitions, 2);
     assert_eq!(database.number("SELECT sum(success) FROM webmon.site_hours"), 2);
@@ -990,7 +1042,11 @@ fn hours_and_days_go_by_their_age_and_an_incident_that_lasts_keeps_its_beginning
     roll_up(&database);
     let kept = stored_incidents(&mut database.client());
     assert!(kept[0].to.is_some());
-    assert_eq!(store::retain(&mut database.client(), &retention, LONG).unwrap().hours, 0, "its end is still kept");
+    assert_eq!(
+        store::retain(&mut database.client(), &retention, LONG).unwrap().hours,
+        0,
+        "its end is still kept"
+    );
 }
 
 // ---- Roles.
@@ -1083,13 +1139,18 @@ fn a_reader_reads_everything_and_changes_nothing() {
     for relation in &relations {
         let name = relation["name"].as_str().unwrap();
         client.query(&format!("SELECT * FROM webmon.{name}"), &[]).unwrap();
-        let table = database.number(&format!("SELECT (relkind <> 'v')::int::bigint FROM pg_class WHERE oid = 'webmon.{name}'::regclass"));
+        let table = database.number(&format!(
+            "SELECT (relkind <> 'v')::int::bigint FROM pg_class WHERE oid = 'webmon.{name}'::regclass"
+        ));
         if table == 1 {
             assert_refused(&mut client, &format!("DELETE FROM webmon.{name}"));
             assert_refused(&mut client, &format!("INSERT INTO webmon.{name} DEFAULT VALUES"));
         }
     }
-    assert_eq!(client.query("SELECT * FROM webmon.uptime_between('2000-01-01', '2100-01-01')", &[]).unwrap().len(), 0);
+    assert_eq!(
+        client.query("SELECT * FROM webmon.uptime_between('2000-01-01', '2100-01-01')", &[]).unwrap().len(),
+        0
+    );
     assert_refused(&mut client, "SELECT webmon.ensure_result_partition('2026-01-01')");
     assert_refused(&mut client, "SELECT webmon.drop_result_partition('2026-01-01')");
     assert_refused(&mut client, "CREATE TABLE webmon.mine (n integer)");
@@ -1113,7 +1174,12 @@ fn a_user_who_may_not_create_roles_migrates_all_the_same() {
     let (Some(database), Some(login)) = (support::empty_database(), Login::new("pg_monitor")) else { return };
     let mut client = database.client();
     client.batch_execute(&format!("CREATE SCHEMA webmon AUTHORIZATION {}", login.name)).unwrap();
-    client.batch_execute(&format!("DO $$ BEGIN EXECUTE format('GRANT CREATE ON DATABASE %I TO {}', current_database()); END $$", login.name)).unwrap();
+    client
+        .batch_execute(&format!(
+            "DO $$ BEGIN EXECUTE format('GRANT CREATE ON DATABASE %I TO {}', current_database()); END $$",
+            login.name
+        ))
+        .unwrap();
     let url = login.url(&database);
     store::migrate(&mut Client::connect(&url, postgres::NoTls).unwrap()).unwrap();
     // It has stayed the owner, and works as such.
@@ -1133,10 +1199,12 @@ fn webmon_store_runs_as_a_writer() {
     let topic = support::unique("writer");
     let toml = support::config_toml(&brokers, &topic, &login.url(&database), "");
     let config = Config::from_toml(&toml, webmon::config::Role::Store).unwrap();
-    let new = webmon::kafka::NewTopic { partitions: 1, replication: 1, retention: Duration::from_secs(3_600) };
+    let new =
+        webmon::kafka::NewTopic { partitions: 1, replication: 1, retention: Duration::from_secs(3_600) };
     webmon::kafka::create_topic(&config.kafka, &new).unwrap();
     let mut producer = webmon::kafka::producer(&config.kafka).unwrap();
-    let outgoing = webmon::kafka::Outgoing { key: "shop".to_owned(), value: value(result("shop", 0, Outcome::Success)) };
+    let outgoing =
+        webmon::kafka::Outgoing { key: "shop".to_owned(), value: value(result("shop", 0, Outcome::Success)) };
     producer.produce(&[outgoing]);
     let program = support::program(env!("CARGO_BIN_EXE_webmon-store"), &toml, &["run"]);
     wait_until("the result is stored", || database.number("SELECT count(*) FROM webmon.check_results") == 1);

@@ -628,8 +628,11 @@ fn store(table: &Table) -> Store {
 }
 
 const DAY: Duration = Duration::from_secs(86_400);
-const RETENTION: Retention =
-    Retention { results: Duration::from_secs(90 * 86_400), hours: Some(Duration::from_secs(2 * 365 * 86_400)), days: None };
+const RETENTION: Retention = Retention {
+    results: Duration::from_secs(90 * 86_400),
+    hours: Some(Duration::from_secs(2 * 365 * 86_400)),
+    days: None,
+};
 const INCIDENTS: Incidents = Incidents { failures: 2, locations: 1 };
 
 fn retention(table: &Table) -> Retention {
@@ -650,7 +653,9 @@ fn retention(table: &Table) -> Retention {
         if let (Some(short), Some(long)) = (short, long)
             && short > long
         {
-            table.fault(format!("{longer} are kept for less time than {shorter}, which they are derived from"));
+            table.fault(format!(
+                "{longer} are kept for less time than {shorter}, which they are derived from"
+            ));
         }
     }
     table.refuse_unknown();

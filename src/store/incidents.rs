@@ -39,7 +39,8 @@ pub(super) fn derive(client: &mut Client, limit: u32) -> Result<u64, StoreError>
     while derived < u64::from(limit) {
         let sites = in_transaction(client, "cannot derive incidents", |transaction| {
             // The locks, in order; a site that somebody else is at keeps its marks for the next time.
-            let locked = transaction.query(include_str!("../../sql/queries/lock_dirty_sites.sql"), &[&SITES])?;
+            let locked =
+                transaction.query(include_str!("../../sql/queries/lock_dirty_sites.sql"), &[&SITES])?;
             let locked: Vec<i32> = locked.iter().map(|row| row.get(0)).collect();
             let marks = transaction.query(
                 "WITH deleted AS (DELETE FROM webmon.incidents_dirty WHERE site_id = ANY($1) RETURNING *) \
@@ -53,7 +54,8 @@ pub(super) fn derive(client: &mut Client, limit: u32) -> Result<u64, StoreError>
             // As texts, for they may be infinite.
             let from: Vec<&str> = marks.iter().map(|row| row.get(1)).collect();
             let to: Vec<&str> = marks.iter().map(|row| row.get(2)).collect();
-            transaction.execute(include_str!("../../sql/queries/derive_incidents.sql"), &[&sites, &from, &to])?;
+            transaction
+                .execute(include_str!("../../sql/queries/derive_incidents.sql"), &[&sites, &from, &to])?;
             Ok(sites.len() as u64)
         })?;
         if sites == 0 {

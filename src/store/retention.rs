@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use jiff::civil::Date;
-use postgres::error::SqlState;
 use postgres::Client;
+use postgres::error::SqlState;
 
-use super::rollup::{in_transaction, roll_up_before};
 use super::StoreError;
+use super::rollup::{in_transaction, roll_up_before};
 use crate::config::Retention;
 
 /// How often is looked whether transactions have ended.
@@ -40,7 +40,11 @@ pub struct Retained {
 ///
 /// # Errors
 /// [`StoreError::Database`]; what was done until then is done.
-pub fn retain(client: &mut Client, retention: &Retention, patience: Duration) -> Result<Retained, StoreError> {
+pub fn retain(
+    client: &mut Client,
+    retention: &Retention,
+    patience: Duration,
+) -> Result<Retained, StoreError> {
     let failed = || StoreError::database("cannot raise the floor of retention");
     let seconds = retention.results.as_secs() as i64;
     client
@@ -112,9 +116,7 @@ fn wait_out(client: &mut Client, patience: Duration) -> Result<bool, StoreError>
 
 fn drop_partitions(client: &mut Client, floor: Timestamp, done: &mut Retained) -> Result<(), StoreError> {
     let failed = || StoreError::database("cannot drop the results of a day");
-    let days = client
-        .query(include_str!("../../sql/queries/days_below.sql"), &[&floor])
-        .map_err(failed())?;
+    let days = client.query(include_str!("../../sql/queries/days_below.sql"), &[&floor]).map_err(failed())?;
     for day in days.iter().map(|row| row.get::<_, Date>(0)) {
         match client.query_one("SELECT webmon.drop_result_partition($1)", &[&day]) {
             Ok(row) => done.partitions += u64::from(row.get::<_, bool>(0)),

@@ -117,16 +117,16 @@ fn dirty_days(client: &mut Client, limit: u32) -> Result<Vec<Date>, StoreError> 
 /// Returns whether there was anything to do.
 fn roll_up_hour(client: &mut Client, hour: Timestamp) -> Result<bool, StoreError> {
     in_transaction(client, "cannot roll up an hour", |transaction| {
-        // The lock; who waits for it sees what its holder has done, as each statement has a snapshot of its own.
+        // The lock; who waits for it sees what its holder has done, as each statement has a snapshot of its own. (To delete
+        // marks that another one is deleting waits as well.)
         transaction.execute(
             "INSERT INTO webmon.rolled_up_hours (hour, rolled_up_at) VALUES ($1, clock_timestamp()) \
              ON CONFLICT (hour) DO UPDATE SET rolled_up_at = excluded.rolled_up_at",
             &[&hour],
         )?;
         // Held until the end, so that the results are there until then.
-        let purged: bool = transaction
-            .query_one("SELECT $1 < purged_at FROM webmon.retention FOR SHARE", &[&hour])?
-            .get(0);
+        let purged: bool =
+            transaction.query_one("SELECT $1 < purged_at FROM webmon.retention FOR SHARE", &[&hour])?.get(0);
         let marks = transaction.execute("DELETE FROM webmon.rollup_dirty WHERE hour = $1", &[&hour])?;
         if marks == 0 || purged {
             return Ok(false);
@@ -143,7 +143,8 @@ fn roll_up_hour(client: &mut Client, hour: Timestamp) -> Result<bool, StoreError
 
 fn roll_up_day(client: &mut Client, day: Date) -> Result<bool, StoreError> {
     in_transaction(client, "cannot roll up a day", |transaction| {
-        transaction.execute("SELECT pg_advisory_xact_lock($1, $2::date - '1970-01-01'::date)", &[&DAY_LOCK, &day])?;
+        transaction
+            .execute("SELECT pg_advisory_xact_lock($1, $2::date - '1970-01-01'::date)", &[&DAY_LOCK, &day])?;
         if transaction.execute("DELETE FROM webmon.rollup_dirty_days WHERE day = $1", &[&day])? == 0 {
             return Ok(false);
         }

@@ -197,6 +197,19 @@ fn a_record_lies_in_the_partition_of_its_key_and_is_fetched_as_it_was_produced(c
     }
 }
 
+fn a_delivery_is_told_as_soon_as_it_is_reported(client: &Client) {
+    let Some(topic) = Topic::new(client, 1) else { return };
+    let mut producer = client.producer(&topic.config);
+    let produce = |n| {
+        let started = Instant::now();
+        assert_delivered(&producer.produce(&outgoing(n..n + 1)), 1);
+        started.elapsed()
+    };
+    // However busy the machine is.
+    let fastest = (0..30).map(produce).min().unwrap();
+    assert!(fastest < Duration::from_millis(50), "{fastest:?}");
+}
+
 fn a_fetch_without_records_waits_and_brings_none(client: &Client) {
     let Some(topic) = Topic::new(client, 1) else { return };
     let mut consumer = client.consumer(&topic.config);
@@ -535,6 +548,7 @@ macro_rules! contract_of {
     ($module:ident, $client:expr) => {
         contract! { $module, $client;
             a_record_lies_in_the_partition_of_its_key_and_is_fetched_as_it_was_produced
+            a_delivery_is_told_as_soon_as_it_is_reported
             a_fetch_without_records_waits_and_brings_none
             a_fetch_keeps_its_limits_and_loses_nothing
             a_new_assignment_takes_effect_at_once

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use postgres::{Client, NoTls};
 use webmon::config::{Config, Role};
+use webmon::kafka::{FetchLimits, Fetched};
 use webmon::result::{CheckResult, ErrorType, Outcome, Record, RecordVersion};
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
@@ -108,6 +109,29 @@ impl Drop for Database {
     }
 }
 
+/// The most memory that a process has had resident, in kB.
+pub fn peak_memory_kb(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    peak.trim_end_matches("kB").trim().parse().unwrap()
+}
+
+/// Hands every record that is in a topic by now to `each`, those of a partition in order; how many there are.
+pub fn read_topic(kafka: &webmon::config::Kafka, mut each: impl FnMut(Fetched<'_>)) -> i64 {
+    let mut consumer = webmon::kafka::consumer(kafka).unwrap();
+    let partitions = 0..consumer.partitions().unwrap();
+    let records: i64 = partitions.clone().map(|p| consumer.offsets(p).unwrap().end).sum();
+    consumer.assign(&partitions.map(|p| (p, 0)).collect::<Vec<_>>()).unwrap();
+    let limits = FetchLimits { records: 10_000, bytes: 8 << 20, wait: Duration::from_secs(10) };
+    let mut left = records;
+    while left > 0 {
+        let fetched = consumer.fetch(limits, &mut each).unwrap();
+        assert!(fetched > 0, "{left} records of the topic are missing");
+        left -= fetched as i64;
+    }
+    records
+}
+
 /// The address of a real broker.
 pub fn kafka() -> Option<String> {
     service("WEBMON_TEST_KAFKA")
@@ -186,9 +210,19 @@ impl Drop for Program {
     }
 }
 
+/// The amount of a fault test: small in an ordinary run, whole with `WEBMON_FAULTS=whole`, as dev/faults sets it.
+pub fn scale<T>(small: T, whole: T) -> T {
+    if std::env::var("WEBMON_FAULTS").is_ok_and(|scale| scale == "whole") { whole } else { small }
+}
+
 /// Waits until `done` says so, for at most a minute.
-pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+pub fn wait_until(what: &str, done: impl FnMut() -> bool) {
+    wait_within(Duration::from_secs(60), what, done);
+}
+
+/// Waits until `done` says so, for at most `patience`.
+pub fn wait_within(patience: Duration, what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + patience;
     while !done() {
         assert!(Instant::now() < deadline, "in vain: {what}");
         std::thread::park_timeout(Duration::from_millis(20));

@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test program uses a part")]
 
 pub mod log;
+pub mod proxy;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -94,6 +95,24 @@ impl Database {
         self.client().query_one(sql, &[]).unwrap().get(0)
     }
 
+    /// Links of a site's chain that lead nowhere: rows whose `next_at`, and gaps whose end, is neither a row nor the
+    /// start of a gap, though the site has later rows.
+    pub fn broken_links(&self) -> i64 {
+        self.number(
+            "WITH gaps AS (
+                SELECT key AS site, name AS location, from_at, to_at
+                FROM webmon.gaps JOIN webmon.sites USING (site_id) JOIN webmon.locations USING (location_id)
+            ), links AS (
+                SELECT site, location, next_at AS at FROM webmon.checks UNION SELECT site, location, to_at FROM gaps
+                EXCEPT
+                (SELECT site, location, scheduled_at FROM webmon.checks UNION SELECT site, location, from_at FROM gaps)
+            ), latest AS (
+                SELECT site, location, max(scheduled_at) AS at FROM webmon.checks GROUP BY site, location
+            )
+            SELECT count(*) FROM links JOIN latest USING (site, location) WHERE links.at < latest.at",
+        )
+    }
+
     /// The rows that `sql` yields, each as JSON.
     pub fn json(&self, sql: &str) -> Vec<serde_json::Value> {
         let sql = format!("SELECT to_jsonb(q) FROM ({sql}) q");
@@ -157,10 +176,17 @@ pub struct Program {
 
 /// Starts `binary` (the value of `env!("CARGO_BIN_EXE_…")`) with a configuration file and arguments.
 pub fn program(binary: &str, config: &str, arguments: &[&str]) -> Program {
+    program_under(&[], binary, config, arguments)
+}
+
+/// As `program`, started by another one that becomes it, such as `["env", "A=b"]`.
+pub fn program_under(starter: &[&str], binary: &str, config: &str, arguments: &[&str]) -> Program {
     let directory = tempfile::tempdir().unwrap();
     let path: PathBuf = directory.path().join("config.toml");
     std::fs::write(&path, config).unwrap();
-    let child = Command::new(binary)
+    let line: Vec<&str> = starter.iter().copied().chain([binary]).collect();
+    let child = Command::new(line[0])
+        .args(&line[1..])
         .arg("--config")
         .arg(&path)
         .args(["--log-format", "json"])

@@ -1,0 +1,132 @@
+//! A network between two processes that can be cut: a TCP proxy in this one.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+
+/// How the network is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// It works.
+    Pass,
+    /// Bytes are held back, and delivered once it passes again: an outage that TCP outlives.
+    Hold,
+    /// Bytes are swallowed, and neither side is told, also not later: connections stay half-open for ever.
+    Swallow,
+    /// Connections are closed, and new ones at once.
+    Cut,
+}
+
+/// Leads from an address of its own to another one. Cut when dropped.
+pub struct Proxy {
+    pub address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    target: String,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    link: Link,
+    ended: bool,
+    /// Both ends of every connection: kept, so that none is closed while bytes are swallowed.
+    ends: Vec<TcpStream>,
+}
+
+impl Proxy {
+    /// Leads to `target`, as `link` says.
+    pub fn start(target: &str, link: Link) -> Proxy {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared {
+            target: target.to_owned(),
+            state: Mutex::new(State { link, ended: false, ends: Vec::new() }),
+            changed: Condvar::new(),
+        });
+        let own = Arc::clone(&shared);
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                if own.state.lock().unwrap().ended {
+                    return;
+                }
+                let shared = Arc::clone(&own);
+                thread::spawn(move || shared.connect(client));
+            }
+        });
+        Proxy { address, shared }
+    }
+
+    pub fn set(&self, link: Link) {
+        let mut state = self.shared.state.lock().unwrap();
+        state.link = link;
+        if link == Link::Cut {
+            state.close_all();
+        }
+        self.shared.changed.notify_all();
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.set(Link::Cut);
+        self.shared.state.lock().unwrap().ended = true;
+        // Wakes the accepting thread.
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+impl State {
+    fn close_all(&mut self) {
+        for end in self.ends.drain(..) {
+            let _ = end.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+impl Shared {
+    /// How the network is, once it holds nothing back.
+    fn link(&self) -> Link {
+        let state = self.state.lock().unwrap();
+        self.changed.wait_while(state, |state| state.link == Link::Hold).unwrap().link
+    }
+
+    fn connect(self: &Arc<Self>, client: TcpStream) {
+        match self.link() {
+            Link::Pass => {}
+            Link::Swallow => return self.state.lock().unwrap().ends.push(client),
+            _ => return,
+        }
+        let Ok(server) = TcpStream::connect(&self.target) else { return };
+        // As the programs themselves set it.
+        let _ = (client.set_nodelay(true), server.set_nodelay(true));
+        for (from, to) in [(&client, &server), (&server, &client)] {
+            let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+            let shared = Arc::clone(self);
+            thread::spawn(move || shared.forward(from, to));
+        }
+        self.state.lock().unwrap().ends.extend([client, server]);
+    }
+
+    fn forward(&self, mut from: TcpStream, mut to: TcpStream) {
+        let mut buffer = vec![0; 64 << 10];
+        let mut swallowed = false;
+        loop {
+            let read = from.read(&mut buffer).unwrap_or(0);
+            swallowed |= self.link() == Link::Swallow;
+            if swallowed && read > 0 {
+                continue;
+            }
+            if swallowed {
+                return;
+            }
+            if read == 0 || to.write_all(&buffer[..read]).is_err() {
+                let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+                return;
+            }
+        }
+    }
+}

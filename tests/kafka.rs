@@ -14,9 +14,11 @@ use futures_executor::block_on;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::{Offset, TopicPartitionList};
 use webmon::config::{Config, Kafka, KafkaClient, Role};
+use webmon::kafka::librdkafka::LibrdkafkaProducer;
 use webmon::kafka::{
     self, Consumer, Delivery, FetchLimits, Fetched, KafkaError, NewTopic, OffsetRange, Outgoing, Producer,
     create_topic, partition_for,
@@ -534,6 +536,25 @@ fn a_key_or_value_of_no_length_is_delivered(client: &Client) {
     assert_delivered(&producer.produce(&records), 3);
     assert_delivered(&producer.produce(&[]), 0);
     assert_eq!(client.consumer(&topic.config).offsets(partition_for(b"", 3)).unwrap().end, 2);
+}
+
+// ---- librdkafka's own.
+
+#[test]
+fn a_producer_that_met_a_fatal_error_is_replaced_by_a_new_one() {
+    let cluster = MockCluster::new(1).unwrap();
+    let config = config(&cluster.bootstrap_servers(), "fatal");
+    cluster.create_topic(&config.topic, 1, 1).unwrap();
+    let mut producer = LibrdkafkaProducer::new(&config);
+    assert_delivered(&producer.produce(&outgoing(0..10)), 10);
+    // What the broker says of an idempotent producer whose records it no longer knows the order of.
+    let error = rdkafka::types::RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+    cluster.request_errors(rdkafka::types::RDKafkaApiKey::Produce, &[error; 3]);
+    for delivery in producer.produce(&outgoing(10..20)) {
+        assert!(matches!(delivery, Delivery::Retry(_)), "{delivery:?}");
+    }
+    cluster.clear_request_errors(rdkafka::types::RDKafkaApiKey::Produce);
+    assert_delivered(&producer.produce(&outgoing(10..20)), 10);
 }
 
 macro_rules! contract {

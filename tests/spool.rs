@@ -1421,7 +1421,7 @@ fn kafka_log(config: &webmon::config::Kafka) -> Vec<CheckResult> {
     results
 }
 
-/// A site that notes when it was asked for what: its path is `/checker/site`.
+/// A site that notes when it was asked for what: its path is `/checker/site/life`.
 fn noting_site(log: Arc<Mutex<Vec<(String, Timestamp)>>>) -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -1476,35 +1476,38 @@ fn a_killed_webmon_check_delivers_every_result_that_reached_its_spool() {
                     let mut seed = seed.wrapping_add(checker * 7_919) | 1;
                     let directory = tempfile::tempdir().unwrap();
                     let spool = directory.path().join("spool");
-                    let mut toml = format!(
-                        "kafka.brokers = {:?}\nkafka.topic = {topic:?}\ncheck.location = \"l{checker}\"\n\
-                         check.spool = {{ dir = {spool:?} }}\n",
-                        kafka.brokers
-                    );
-                    for site in 0..8 {
-                        toml += &format!(
-                            "[[site]]\nname = \"s{site}\"\nurl = \"http://{address}/l{checker}/s{site}\"\n\
-                             schedule = \"* * * * * *\"\ntimeout = \"900ms\"\n"
+                    // Each life asks by a path of its own: a killed one's request may be read late.
+                    let toml = |life: u64| {
+                        let mut toml = format!(
+                            "kafka.brokers = {:?}\nkafka.topic = {topic:?}\ncheck.location = \"l{checker}\"\n\
+                             check.spool = {{ dir = {spool:?} }}\n",
+                            kafka.brokers
                         );
-                    }
-                    let asked = |from: Timestamp, to: Timestamp| {
+                        for site in 0..8 {
+                            toml += &format!(
+                                "[[site]]\nname = \"s{site}\"\nurl = \"http://{address}/l{checker}/s{site}/{life}\"\n\
+                                 schedule = \"* * * * * *\"\ntimeout = \"900ms\"\n"
+                            );
+                        }
+                        toml
+                    };
+                    let asked = |life: u64, to: Timestamp| {
+                        let (own, end) = (format!("/l{checker}/"), format!("/{life}"));
                         let log = log.lock().unwrap();
-                        let own = format!("/l{checker}/");
-                        let own =
-                            log.iter().filter(|(path, at)| path.starts_with(&own) && *at >= from && *at < to);
+                        let own = log
+                            .iter()
+                            .filter(|(path, at)| path.starts_with(&own) && path.ends_with(&end) && *at < to);
                         own.cloned().collect::<Vec<_>>()
                     };
                     let (mut spooled, mut answered) = (BTreeSet::new(), Vec::new());
-                    for _ in 0..kills {
-                        let started = Timestamp::now();
-                        let check = program(CHECK, &toml, &["run"]);
-                        wait_until("a site was asked", || !asked(started, Timestamp::now()).is_empty());
-                        let life = 1_600 + random(&mut seed, 1_500);
-                        thread::sleep(Duration::from_millis(life));
+                    for life in 0..kills {
+                        let check = program(CHECK, &toml(life), &["run"]);
+                        wait_until("a site was asked", || !asked(life, Timestamp::now()).is_empty());
+                        thread::sleep(Duration::from_millis(1_600 + random(&mut seed, 1_500)));
                         let killed = Timestamp::now();
                         check.signal("KILL");
                         assert_eq!(check.finish().0, None);
-                        answered.extend(asked(started, killed - SETTLED));
+                        answered.extend(asked(life, killed - SETTLED));
                         let inspector = Inspector::new(&spool).unwrap();
                         inspector
                             .waiting::<SpoolError>(|json| {
@@ -1516,9 +1519,8 @@ fn a_killed_webmon_check_delivers_every_result_that_reached_its_spool() {
                             .unwrap();
                     }
                     // The last life may deliver what is left.
-                    let started = Timestamp::now();
-                    let check = program(CHECK, &toml, &["run"]);
-                    wait_until("a site was asked", || !asked(started, Timestamp::now()).is_empty());
+                    let check = program(CHECK, &toml(kills), &["run"]);
+                    wait_until("a site was asked", || !asked(kills, Timestamp::now()).is_empty());
                     let inspector = Inspector::new(&spool).unwrap();
                     wait_until("what waited is delivered", || {
                         let oldest = inspector.status().unwrap().oldest_waiting_at;
@@ -1552,7 +1554,7 @@ fn a_killed_webmon_check_delivers_every_result_that_reached_its_spool() {
     );
     let lost: Vec<_> = spooled.difference(&delivered).collect();
     assert!(lost.is_empty(), "{lost:?}");
-    assert!(answered.len() > 30 * kills, "{}", answered.len());
+    assert!(answered.len() as u64 > 30 * kills, "{}", answered.len());
     // Each request is one result's: the one of its site that began just before it.
     let mut by_site: BTreeMap<String, Vec<Timestamp>> = BTreeMap::new();
     let mut seen = BTreeSet::new();
@@ -1564,7 +1566,8 @@ fn a_killed_webmon_check_delivers_every_result_that_reached_its_spool() {
         }
     }
     for (path, asked_at) in answered {
-        let began = by_site.get_mut(&path).expect("the site has results");
+        let site = path.rsplit_once('/').unwrap().0;
+        let began = by_site.get_mut(site).expect("the site has results");
         let own = began.iter().position(|at| {
             *at <= asked_at + SignedDuration::from_millis(5)
                 && asked_at.duration_since(*at) < SignedDuration::from_millis(950)

@@ -4,10 +4,9 @@
 
 mod support;
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use support::proxy::Proxy;
+use support::proxy::{Link, Proxy};
 use support::{Database, Program, database, program, result, unique, value, wait_until};
 use webmon::kafka::{self, Delivery, NewTopic, Outgoing};
 use webmon::result::Outcome;
@@ -39,9 +38,9 @@ fn stage() -> Option<Stage> {
 
     let config: postgres::Config = database.url.parse().unwrap();
     let postgres::config::Host::Tcp(host) = &config.get_hosts()[0] else { panic!("a socket") };
-    let server: SocketAddr = format!("{host}:{}", config.get_ports()[0]).parse().unwrap();
-    let proxy = Proxy::to(server);
-    let through_proxy = toml.replace(&server.to_string(), &proxy.address.to_string());
+    let server = format!("{host}:{}", config.get_ports()[0]);
+    let proxy = Proxy::start(&server, Link::Pass);
+    let through_proxy = toml.replace(&server, &proxy.address.to_string());
     assert_ne!(through_proxy, toml);
     Some(Stage { database, toml, proxy, through_proxy })
 }
@@ -84,7 +83,7 @@ fn a_writer_suspended_inside_copy_is_replaced_and_commits_nothing_afterwards() {
     wait_until("it says that it ended the frozen one", || other.log().contains("does not answer"));
 
     // The frozen one goes on where it stopped: what it had to say is refused, and it comes back as any other writer.
-    stage.proxy.pass();
+    stage.proxy.set(Link::Pass);
     frozen.signal("CONT");
     wait_until("the frozen one has noticed", || frozen.log().contains("gave every claim up"));
     stage.assert_exact();
@@ -103,7 +102,7 @@ fn a_writer_cut_off_inside_copy_without_being_told_is_replaced() {
     let lost = stage.frozen_writer();
     let other = writer(&stage.toml);
     wait_until("the other writer has stored everything", || stage.rows() == RECORDS);
-    stage.proxy.pass();
+    stage.proxy.set(Link::Pass);
     wait_until("the one cut off has noticed", || lost.log().contains("gave every claim up"));
     stage.assert_exact();
     for writer in [lost, other] {

@@ -1,4 +1,5 @@
-//! A writer that is suspended, or cut off, in the middle of a COPY: inside it no timeout of the server's applies.
+//! A writer that is suspended, or cut off, at the worst of moments: in the middle of a COPY, where no timeout of the
+//! server's applies, and between a COMMIT and its answer.
 
 #![cfg(feature = "librdkafka")]
 
@@ -109,6 +110,25 @@ fn a_writer_cut_off_inside_copy_without_being_told_is_replaced() {
         writer.signal("TERM");
         assert_eq!(writer.finish().0, Some(0));
     }
+    stage.assert_exact();
+}
+
+/// The server has the COMMIT, the writer has no answer: the offset tells it that the batch is stored.
+#[test]
+fn a_commit_of_unknown_outcome_is_neither_lost_nor_repeated() {
+    let Some(stage) = stage() else { return };
+    let writer = stage.frozen_writer();
+    stage.proxy.hold_behind(b"COMMIT\0");
+    stage.proxy.set(Link::Pass);
+    stage.proxy.wait_until_held();
+    wait_until("the server has committed", || stage.rows() == RECORDS);
+    stage.proxy.set(Link::Cut);
+    stage.proxy.set(Link::Pass);
+    wait_until("the writer has noticed", || writer.log().contains("gave every claim up"));
+    let epoch = "SELECT max(epoch) FROM webmon.partition_offsets";
+    wait_until("it has claimed the partition again", || stage.database.number(epoch) == 2);
+    writer.signal("TERM");
+    assert_eq!(writer.finish().0, Some(0));
     stage.assert_exact();
 }
 

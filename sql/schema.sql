@@ -198,7 +198,8 @@ COMMENT ON COLUMN webmon.partition_offsets.last_record_crc IS 'The CRC-32 of tha
 CREATE TABLE webmon.writers (
     owner text NOT NULL,
     seen_at timestamptz NOT NULL,
-    CONSTRAINT writers_pkey PRIMARY KEY (owner)
+    topic text NOT NULL,
+    CONSTRAINT writers_pkey PRIMARY KEY (topic, owner)
 );
 COMMENT ON TABLE webmon.writers IS 'The writers at work, for sharing the partitions among them.';
 

@@ -362,6 +362,47 @@ fn a_writer_whose_connection_is_cut_goes_on_without_loss_or_repetition() {
     }
 }
 
+/// Ends writers also where the test fails.
+struct Ended<'a>(&'a [Shutdown]);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.iter().for_each(Shutdown::request);
+    }
+}
+
+/// Of seven partitions three writers hold three, two and two, and two of them four and three; another topic's writer
+/// does not count among them.
+#[test]
+fn writers_share_the_partitions_evenly_also_those_that_come_and_go() {
+    let Some(database) = database() else { return };
+    let log = Log::new(5);
+    let held = || -> Vec<i64> {
+        let sql = "SELECT count(*) FROM webmon.partition_offsets WHERE topic = 'log' AND owner IS NOT NULL \
+                   GROUP BY owner ORDER BY 1 DESC";
+        database.client().query(sql, &[]).unwrap().iter().map(|row| row.get(0)).collect()
+    };
+    let stops: Vec<Shutdown> = (0..4).map(|_| Shutdown::new()).collect();
+    std::thread::scope(|scope| {
+        for (i, stop) in stops.iter().enumerate() {
+            let topic = if i == 3 { "another" } else { "log" };
+            let config = support::config("127.0.0.1:1", topic, &database.url, "");
+            let log = &log;
+            scope.spawn(move || log.store_until(&config, stop, false).unwrap());
+        }
+        let _ended = Ended(&stops);
+        support::wait_until("three share five", || held() == [2, 2, 1]);
+        log.grow(7);
+        support::wait_until("they have found two new partitions", || held() == [3, 2, 2]);
+        stops[0].request();
+        support::wait_until("two share seven", || held() == [4, 3]);
+        log.append(6, value(result("shop", 0, Outcome::Success)));
+        let rows = "SELECT count(*) FROM webmon.check_results";
+        support::wait_until("a new partition is stored", || database.number(rows) == 1);
+    });
+    assert!(held().is_empty());
+}
+
 #[test]
 fn a_writer_resumes_at_the_stored_offset() {
     let Some(database) = database() else { return };

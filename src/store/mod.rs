@@ -18,8 +18,8 @@ mod rows;
 mod verify;
 mod writer;
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 pub use self::connect::Connector;
 pub use self::dead_letters::{
@@ -96,7 +96,9 @@ pub fn run(config: &Config, consumer: &ConsumerFactory, shutdown: &Shutdown) -> 
     }
 }
 
-/// Tells a process apart from an earlier one with the same id.
+/// Tells a process apart from an earlier one with the same id, and two runs of one process.
 fn start_mark() -> String {
-    format!("{:x}", jiff::Timestamp::now().as_millisecond() & 0xff_ffff)
+    static RUNS: AtomicU32 = AtomicU32::new(0);
+    let run = RUNS.fetch_add(1, Ordering::Relaxed);
+    format!("{:x}.{run:x}", jiff::Timestamp::now().as_millisecond() & 0xff_ffff)
 }

@@ -361,3 +361,49 @@ fn a_checker_whose_disk_is_full_goes_on_and_records_what_it_lost_as_gaps() {
     assert!(lost > 0);
     assert_eq!(stopped["dropped"].as_i64(), Some(lost), "{stopped}");
 }
+
+fn store_json(pipeline: &Pipeline, arguments: &[&str]) -> (Option<i32>, serde_json::Value, String) {
+    let (code, stdout, stderr) = program(STORE, &pipeline.toml(""), arguments).finish();
+    (code, serde_json::from_str(&stdout).unwrap_or_default(), stderr)
+}
+
+#[test]
+fn a_replay_waits_until_writers_at_work_have_stored_the_partition_again() {
+    let Some(pipeline) = pipeline(1) else { return };
+    let records: Vec<Outgoing> = (0..500)
+        .map(|n| Outgoing { key: "shop".to_owned(), value: value(result("shop", n, Outcome::Success)) })
+        .collect();
+    let mut producer = LibrdkafkaProducer::new(&pipeline.config().kafka);
+    assert!(producer.produce(&records).iter().all(|delivery| matches!(delivery, Delivery::Delivered)));
+    let store = pipeline.store();
+    pipeline.assert_exactly_once(500);
+
+    let (code, status, _) = store_json(&pipeline, &["status", "--json"]);
+    assert_eq!((code, &status[0]["end_offset"], &status[0]["lag"]), (Some(0), &json!(500), &json!(0)));
+
+    let again = ["replay", "--partition", "0", "--from-offset", "100", "--wait", "--json"];
+    let (code, replayed, stderr) = store_json(&pipeline, &again);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert_eq!((&replayed["from_offset"], &replayed["to_offset"]), (&json!(100), &json!(500)));
+    let sum = "SELECT sum(duplicate)::bigint FROM webmon.ingest_batches";
+    assert_eq!(pipeline.database.number(sum), 400);
+    // A time before everything is the first offset, one to come the end.
+    for (time, from) in [("2020-01-01T00:00:00Z", 0), ("2100-01-01T00:00:00Z", 500)] {
+        let again = ["replay", "--partition", "0", "--from-time", time, "--wait", "--json"];
+        let (code, replayed, stderr) = store_json(&pipeline, &again);
+        assert_eq!((code, &replayed["from_offset"]), (Some(0), &json!(from)), "{stderr}");
+    }
+    for (partition, offset, wrong) in [
+        ("1", "0", "has no partition 1: expected 0 to 0"),
+        ("0", "501", "kafka does not hold offset 501: expected 0 to 500"),
+    ] {
+        let again = ["replay", "--partition", partition, "--from-offset", offset];
+        let (code, _, stderr) = store_json(&pipeline, &again);
+        assert_eq!(code, Some(1));
+        assert!(stderr.contains(wrong), "{stderr}");
+    }
+    store.signal("TERM");
+    assert_eq!(store.finish().0, Some(0));
+    let (code, verified, _) = store_json(&pipeline, &["verify", "--json"]);
+    assert_eq!((code, &verified["results"]), (Some(0), &json!(500)), "{verified:#}");
+}

@@ -1,9 +1,10 @@
-//! A network between two processes that can be cut: a TCP proxy in this one.
+//! A network between two processes that can be cut, also at an exact point of what passes: a TCP proxy in this one.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
+use std::time::Duration;
 
 /// How the network is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +33,8 @@ struct Shared {
 
 struct State {
     link: Link,
+    /// Holds everything back behind these bytes of a client's.
+    trap: Option<&'static [u8]>,
     ended: bool,
     /// Both ends of every connection: kept, so that none is closed while bytes are swallowed.
     ends: Vec<TcpStream>,
@@ -44,7 +47,7 @@ impl Proxy {
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             target: target.to_owned(),
-            state: Mutex::new(State { link, ended: false, ends: Vec::new() }),
+            state: Mutex::new(State { link, trap: None, ended: false, ends: Vec::new() }),
             changed: Condvar::new(),
         });
         let own = Arc::clone(&shared);
@@ -58,6 +61,19 @@ impl Proxy {
             }
         });
         Proxy { address, shared }
+    }
+
+    /// Holds everything back behind the next `bytes` that a client sends.
+    pub fn hold_behind(&self, bytes: &'static [u8]) {
+        self.shared.state.lock().unwrap().trap = Some(bytes);
+    }
+
+    /// Waits until [`Proxy::hold_behind`] holds something back, for at most a minute.
+    pub fn wait_until_held(&self) {
+        let state = self.shared.state.lock().unwrap();
+        let minute = Duration::from_secs(60);
+        let held = self.shared.changed.wait_timeout_while(state, minute, |state| state.link != Link::Hold);
+        assert!(!held.unwrap().1.timed_out(), "in vain: something is held back");
     }
 
     pub fn set(&self, link: Link) {
@@ -103,19 +119,34 @@ impl Shared {
         let Ok(server) = TcpStream::connect(&self.target) else { return };
         // As the programs themselves set it.
         let _ = (client.set_nodelay(true), server.set_nodelay(true));
-        for (from, to) in [(&client, &server), (&server, &client)] {
+        for (from, to, forth) in [(&client, &server, true), (&server, &client, false)] {
             let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
             let shared = Arc::clone(self);
-            thread::spawn(move || shared.forward(from, to));
+            thread::spawn(move || shared.forward(from, to, forth));
         }
         self.state.lock().unwrap().ends.extend([client, server]);
     }
 
-    fn forward(&self, mut from: TcpStream, mut to: TcpStream) {
+    /// Where the trap is in what a client sent: it springs.
+    fn sprung(&self, bytes: &[u8]) -> Option<usize> {
+        let mut state = self.state.lock().unwrap();
+        let trap = state.trap?;
+        let place = bytes.windows(trap.len()).position(|window| window == trap)?;
+        (state.link, state.trap) = (Link::Hold, None);
+        self.changed.notify_all();
+        Some(place + trap.len())
+    }
+
+    fn forward(&self, mut from: TcpStream, mut to: TcpStream, forth: bool) {
         let mut buffer = vec![0; 64 << 10];
         let mut swallowed = false;
         loop {
             let read = from.read(&mut buffer).unwrap_or(0);
+            let mut sent = 0;
+            if forth && let Some(place) = self.sprung(&buffer[..read]) {
+                let _ = to.write_all(&buffer[..place]);
+                sent = place;
+            }
             swallowed |= self.link() == Link::Swallow;
             if swallowed && read > 0 {
                 continue;
@@ -123,7 +154,7 @@ impl Shared {
             if swallowed {
                 return;
             }
-            if read == 0 || to.write_all(&buffer[..read]).is_err() {
+            if read == 0 || to.write_all(&buffer[sent..read]).is_err() {
                 let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
                 return;
             }

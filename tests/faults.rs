@@ -442,7 +442,7 @@ fn a_step_of_the_servers_clock_loses_nothing_and_frees_what_a_killed_writer_held
             writers[victim].child.kill().unwrap();
             writers[victim].child.wait().unwrap();
             step(off);
-            wait_until("the other one holds all", || {
+            wait_until(&format!("the other one holds all at {off}"), || {
                 pipeline.holders() == 1
                     && pipeline.database.number(
                         "SELECT count(*) FROM webmon.partition_offsets WHERE lease_until > clock_timestamp()",

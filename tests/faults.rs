@@ -19,7 +19,7 @@ use serde_json::json;
 use support::instance::Instance;
 use support::pipeline::{Pipeline, assert_memory, pause, pipeline, random, seed};
 use support::proxy::{Link, Proxy};
-use support::{Database, Program, empty_database, program, program_under, result, scale, value, wait_until};
+use support::{Database, Program, empty_database, program, result, scale, value, wait_until};
 use webmon::kafka::{self, Delivery, Outgoing};
 use webmon::result::Outcome;
 
@@ -371,89 +371,52 @@ fn now() -> i64 {
 }
 
 #[test]
-fn a_writer_whose_clock_is_wrong_goes_by_the_servers() {
-    let Some(pipeline) = pipeline(PARTITIONS) else { return };
-    let clocks = tempfile::tempdir().unwrap();
-    if other_clock(clocks.path()).is_none() {
-        return;
-    }
-    let writer = |off: &str| {
-        let clock = clocks.path().join(off);
-        std::fs::write(&clock, off).unwrap();
-        let environment = other_clock(&clock).unwrap();
-        let environment: Vec<String> =
-            environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let starter: Vec<&str> = ["env"].into_iter().chain(environment.iter().map(String::as_str)).collect();
-        program_under(&starter, STORE, &pipeline.toml(""), &["run"])
-    };
-    for off in ["+3600", "-3600"] {
-        let writer = writer(off);
-        // Half an hour ahead is allowed, an hour and a half is not.
-        let soon = [1_800, 5_400].map(|ahead| Outgoing {
-            key: "ahead".to_owned(),
-            value: value(result(off, now() + ahead, Outcome::Success)),
-        });
-        let mut producer = kafka::producer(&pipeline.config().kafka).unwrap();
-        assert!(producer.produce(&soon).iter().all(|delivery| matches!(delivery, Delivery::Delivered)));
-        pipeline.wait_for_all();
-        end(writer);
-    }
-    let dead = pipeline.database.json("SELECT reason FROM webmon.dead_letters");
-    assert_eq!(dead, [json!({"reason": "ahead_of_time"}), json!({"reason": "ahead_of_time"})]);
-    pipeline.assert_exact(2, 2);
-
-    // A right one beside two wrong ones.
-    let clocks = ["+0", "+3600", "-3600"];
-    let mut writers = clocks.map(writer);
-    let produced = pipeline.under_load(|| {
-        pipeline.wait_for_holders(3);
-        for (victim, off) in writers.iter_mut().zip(clocks) {
-            victim.child.kill().unwrap();
-            victim.child.wait().unwrap();
-            pipeline.wait_for_holders(2);
-            pipeline.wait_for_rows(500);
-            *victim = writer(off);
-            pipeline.wait_for_holders(3);
-        }
-    });
-    pipeline.assert_exact(produced + 2, 2);
-    writers.into_iter().for_each(end);
-}
-
-#[test]
-fn a_step_of_the_servers_clock_loses_nothing_and_frees_what_a_killed_writer_held() {
+fn writers_go_by_the_servers_clock_and_outlive_its_steps() {
     let Some(brokers) = support::kafka() else { return };
     let clocks = tempfile::tempdir().unwrap();
     let clock = clocks.path().join("clock");
-    let step = |off: &str| {
+    let step = |seconds: i64| {
         let new = clocks.path().join("new");
-        std::fs::write(&new, off).unwrap();
+        std::fs::write(&new, format!("{seconds:+}")).unwrap();
         std::fs::rename(new, &clock).unwrap();
     };
-    step("+0");
+    step(0);
     let Some(environment) = other_clock(&clock) else { return };
     let Some(server) = Server::start("true", &[], &environment) else { return };
     let pipeline = Pipeline::new(&brokers, migrated(&server.url), PARTITIONS);
+    let mut producer = kafka::producer(&pipeline.config().kafka).unwrap();
     let mut writers = [pipeline.store(), pipeline.store()];
+    let steps = [7_200, -7_200, 0];
     let produced = pipeline.under_load(|| {
-        for (n, off) in ["+3600", "-3600", "+0"].into_iter().enumerate() {
+        for (n, seconds) in steps.into_iter().enumerate() {
+            // What was given before the step must not outlast it.
             pipeline.wait_for_holders(2);
             let victim = n % 2;
             writers[victim].child.kill().unwrap();
             writers[victim].child.wait().unwrap();
-            step(off);
-            wait_until(&format!("the other one holds all at {off}"), || {
+            step(seconds);
+            wait_until(&format!("the other one holds all at {seconds:+} s"), || {
                 pipeline.holders() == 1
                     && pipeline.database.number(
                         "SELECT count(*) FROM webmon.partition_offsets WHERE lease_until > clock_timestamp()",
                     ) == i64::from(PARTITIONS)
             });
             pipeline.wait_for_rows(500);
+            // Half an hour ahead of the server is allowed, an hour and a half is not.
+            let soon = [1_800, 5_400].map(|ahead| Outgoing {
+                key: "ahead".to_owned(),
+                value: value(result(&format!("at {seconds:+}"), now() + seconds + ahead, Outcome::Success)),
+            });
+            assert!(producer.produce(&soon).iter().all(|delivery| matches!(delivery, Delivery::Delivered)));
+            pipeline.wait_for_all();
             writers[victim] = pipeline.store();
         }
         pipeline.wait_for_holders(2);
     });
-    pipeline.assert_exactly_once(produced);
+    let steps = steps.len() as i64;
+    pipeline.assert_exact(produced + steps, steps);
+    let dead = pipeline.database.json("SELECT DISTINCT reason FROM webmon.dead_letters");
+    assert_eq!(dead, [json!({"reason": "ahead_of_time"})]);
     writers.into_iter().for_each(end);
 }
 

@@ -404,6 +404,28 @@ fn writers_share_the_partitions_evenly_also_those_that_come_and_go() {
 }
 
 #[test]
+fn a_day_that_another_writer_makes_at_the_same_time_is_no_fault() {
+    let Some(database) = database() else { return };
+    let log = Log::new(1);
+    log.append(0, value(result("shop", 0, Outcome::Success)));
+    let mut other = database.client();
+    let mut transaction = other.transaction().unwrap();
+    let day = instant(0).strftime("%F");
+    transaction.batch_execute(&format!("SELECT webmon.ensure_result_partition('{day}')")).unwrap();
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| log.store(&config(&database, "")));
+        support::wait_until("the writer waits for the other one", || {
+            let sql = "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database \
+                       WHERE datname = current_database() AND locktype = 'advisory' AND NOT granted";
+            database.number(sql) == 1
+        });
+        transaction.commit().unwrap();
+        writer.join().unwrap().unwrap();
+    });
+    assert_eq!(database.number("SELECT count(*) FROM webmon.check_results"), 1);
+}
+
+#[test]
 fn a_writer_resumes_at_the_stored_offset() {
     let Some(database) = database() else { return };
     let log = Log::new(1);

@@ -1,4 +1,5 @@
--- Says that a writer is at work, and counts all of its topic that were seen within two leases.
+-- Says that a writer is at work, and counts all of its topic that were seen within two leases. Who was seen later than
+-- now was seen before the clock was set back: they show up again at once, or are gone.
 -- Parameters: $1 topic, $2 owner, $3 lease in milliseconds
 -- Rows returned: one: the writers at work (this one included), its place among them by name (from 0), and the server's
 --                clock
@@ -14,3 +15,4 @@ FROM webmon.writers
 WHERE topic = $1
   AND owner <> $2
   AND seen_at > clock_timestamp() - 2 * $3::float8 * interval '1 millisecond'
+  AND seen_at <= clock_timestamp() + 2 * $3::float8 * interval '1 millisecond'

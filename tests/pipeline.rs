@@ -14,11 +14,11 @@ use httpmock::prelude::*;
 use jiff::Timestamp;
 use local::{ClosedPort, Server, read_head, response};
 use serde_json::json;
-use support::pipeline::pipeline;
+use support::pipeline::{Pipeline, pipeline};
 use support::proxy::{Link, Proxy};
 use support::{config_toml, program, program_under, result, scale, value, wait_until};
 use webmon::kafka::librdkafka::LibrdkafkaProducer;
-use webmon::kafka::{Outgoing, Producer};
+use webmon::kafka::{Delivery, Outgoing, Producer};
 use webmon::result::{Outcome, Record};
 
 const STORE: &str = env!("CARGO_BIN_EXE_webmon-store");

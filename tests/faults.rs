@@ -212,7 +212,7 @@ fn a_crash_of_the_database_loses_and_repeats_nothing() {
     let pipeline = Pipeline::new(&brokers, migrated(&server.address), PARTITIONS);
     let writers = [pipeline.store(), pipeline.store()];
     let produced = pipeline.under_load(|| {
-        for _ in 0..scale(2, 30) {
+        for _ in 0..scale(1, 20) {
             pipeline.wait_for_rows(500);
             server.kill_and_restart();
         }
@@ -229,7 +229,7 @@ fn writers_outlive_a_restart_and_an_outage_of_the_broker() {
     let pipeline = Pipeline::new(&broker.address, database, PARTITIONS);
     let writers = [pipeline.store(), pipeline.store()];
     let produced = pipeline.under_load(|| {
-        for outage in [0, scale(3, 60)] {
+        for outage in scale(vec![3], vec![0, 60]) {
             pipeline.wait_for_rows(500);
             broker.kill();
             pause(Duration::from_secs(outage));

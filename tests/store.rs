@@ -589,12 +589,12 @@ fn a_dead_letter_of_a_recreated_topic_does_not_hide_behind_an_older_one() {
 }
 
 #[test]
-fn a_result_older_than_max_age_is_counted_and_not_stored() {
+fn a_result_older_than_results_are_kept_is_counted_and_not_stored() {
     let Some(database) = database() else { return };
     let log = Log::new(1);
     log.append(0, value(result("shop", -86_400 * 3, Outcome::Success)));
     log.append(0, value(result("shop", 0, Outcome::Success)));
-    log.store(&config(&database, "store.max_age = \"1d\"")).unwrap();
+    log.store(&config(&database, "store.retention = { results = \"1d\" }")).unwrap();
     assert_eq!(database.number("SELECT count(*) FROM webmon.check_results"), 1);
     assert_eq!(ledger_sum(&database, "expired"), 1);
     assert_ledger(&database, 0, 2);
@@ -691,12 +691,14 @@ fn catalogue(database: &Database) -> BTreeSet<String> {
         SELECT format('index %s', pg_get_indexdef(indexrelid)) FROM pg_index JOIN pg_class c ON c.oid = indexrelid
         WHERE c.relnamespace = 'webmon'::regnamespace
         UNION ALL
-        SELECT format('function %s', pg_get_functiondef(oid)) FROM pg_proc WHERE pronamespace = 'webmon'::regnamespace
+        SELECT format('function %s', CASE prokind WHEN 'a' THEN oid::regprocedure::text ELSE pg_get_functiondef(oid) END)
+        FROM pg_proc WHERE pronamespace = 'webmon'::regnamespace
         UNION ALL
         SELECT format('view %s %s', oid::regclass, pg_get_viewdef(oid)) FROM pg_class
         WHERE relnamespace = 'webmon'::regnamespace AND relkind = 'v'
         UNION ALL
-        SELECT format('comment %s %s %s', objoid::regclass, objsubid, description) FROM pg_description
+        SELECT format('comment %s %s %s', objoid::regclass, a.attname, description) FROM pg_description
+        LEFT JOIN pg_attribute a ON a.attrelid = objoid AND a.attnum = objsubid AND objsubid > 0
         WHERE classoid = 'pg_class'::regclass AND objoid IN (SELECT oid FROM pg_class WHERE relnamespace = 'webmon'::regnamespace)";
     database.client().query(sql, &[]).unwrap().iter().map(|row| row.get(0)).collect()
 }

@@ -9,11 +9,15 @@ mod claims;
 mod connect;
 mod dead_letters;
 mod dimensions;
+mod dirty;
 mod error;
+mod incidents;
 mod ingest;
 mod migrate;
 mod replay;
 mod report;
+mod retention;
+mod rollup;
 mod rows;
 mod verify;
 mod writer;
@@ -26,9 +30,12 @@ pub use self::dead_letters::{
     DeadLetter, DeadLetterFilter, Retried, count_dead_letters, dead_letters, retry_dead_letters,
 };
 pub use self::error::StoreError;
+pub use self::incidents::set_incident_thresholds;
 pub use self::migrate::{check_schema, migrate};
 pub use self::replay::replay;
 pub use self::report::{LatestResult, PartitionStatus, latest_results, partition_status, resume};
+pub use self::retention::{Retained, retain};
+pub use self::rollup::{RollUpLimits, RolledUp, roll_up};
 pub use self::verify::{Link, MAX_NAMED, PartitionLedger, Verification, compact_ledger, verify};
 pub use self::writer::ConsumerFactory;
 use self::writer::Writer;

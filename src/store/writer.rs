@@ -12,6 +12,7 @@ use super::batch::{Batch, Mark, Window};
 use super::claims::{Claim, Claims, Taken};
 use super::connect::Connector;
 use super::error::Remedy;
+use super::incidents::set_incident_thresholds;
 use super::ingest::{Committed, Counts, Ingest};
 use super::migrate::check_schema;
 use crate::config::{Postgres, Store};
@@ -71,6 +72,9 @@ impl Writer<'_> {
     fn session(&self, connector: &Connector) -> Result<(), StoreError> {
         let mut client = connector.connect()?;
         check_schema(&mut client)?;
+        if set_incident_thresholds(&mut client, &self.store.incidents)? {
+            log::info!(failures = self.store.incidents.failures, locations = self.store.incidents.locations; "incidents have other thresholds");
+        }
         let mut consumer = (self.consumer)()?;
         let cluster = consumer.cluster_id()?;
         let mut session = Session {
@@ -262,7 +266,7 @@ impl Session<'_> {
         }
         let store = self.writer.store;
         let server_now = Timestamp::now().checked_add(self.clock_ahead).unwrap_or(Timestamp::MAX);
-        let window = Window::around(server_now, store.max_age, store.max_ahead);
+        let window = Window::around(server_now, store.retention.results, store.max_ahead);
         let limits = FetchLimits {
             records: store.batch_records,
             bytes: store.batch_bytes,

@@ -279,6 +279,8 @@ pub fn result(site: &str, seconds: i64, outcome: Outcome) -> CheckResult {
         labels: BTreeMap::new(),
         url: format!("https://{site}.example/"),
         final_url: None,
+        schedule: None,
+        time_budget_ms: None,
         method: "GET".to_owned(),
         redirects: 0,
         scheduled_at,

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use webmon::config::{Config, ConfigError, Role};
+use webmon::result::Outcome;
+use webmon::store::{self, RollUpLimits};
 
 /// A fenced block of a page, without the fence's indentation.
 struct Block {
@@ -112,6 +114,42 @@ fn every_statement_of_the_docs_runs_on_a_new_database() {
     let mut client = database.client();
     for Block { page, text } in statements {
         client.batch_execute(&text).unwrap_or_else(|error| panic!("{page}: {text}: {error:?}"));
+    }
+}
+
+/// Yesterday and today of a site with failures, changes, a gap and missed instants, rolled up.
+fn fill(database: &support::Database) {
+    let log = support::log::Log::new(1);
+    let today = support::instant(0).to_zoned(jiff::tz::TimeZone::UTC);
+    let month_before = support::result("shop", -86_400 * i64::from(today.day()), Outcome::Success);
+    log.append(0, support::value(month_before));
+    for n in 0..200 {
+        let outcome = match n % 10 {
+            0 => Outcome::Missed,
+            1..4 => Outcome::Failure,
+            _ => Outcome::Success,
+        };
+        // An hour of them, up to now: of the last day, whenever this runs.
+        let now = jiff::Timestamp::now().as_second() - support::instant(0).as_second();
+        let mut result = support::result("shop", now - 3_600 + n * 10, outcome);
+        result.labels = [("team".to_owned(), "storefront".to_owned())].into();
+        log.append(0, support::value(result));
+    }
+    log.store(&support::config("127.0.0.1:1", "log", &database.url, "")).unwrap();
+    store::roll_up(&mut database.client(), &RollUpLimits::default()).unwrap();
+}
+
+#[test]
+fn every_query_of_the_page_on_sql_finds_something() {
+    let page = all_blocks(&["sql"]).into_iter().filter(|block| block.page == "docs/sql.md");
+    let queries: Vec<Block> = page.collect();
+    assert_eq!(queries.len(), 10);
+    let Some(database) = support::database() else { return };
+    fill(&database);
+    let mut client = database.client();
+    for Block { text, .. } in queries {
+        let rows = client.query(&text, &[]).unwrap_or_else(|error| panic!("{text}: {error:?}"));
+        assert!(!rows.is_empty(), "{text}");
     }
 }
 

@@ -285,3 +285,31 @@ fn a_compacted_ledger_proves_the_same() {
     assert!(after.proven);
     assert_eq!(after.partitions, before.partitions);
 }
+
+#[test]
+fn results_that_retention_has_dropped_leave_the_proof_whole() {
+    let Some(database) = database() else { return };
+    let log = Log::new(1);
+    // A result every six hours, from four days ago until now.
+    for i in -16..1 {
+        let mut r = result("shop", i * 21_600, Outcome::Success);
+        r.next_at = Some(instant((i + 1) * 21_600));
+        log.append(0, value(r));
+    }
+    let config = config(&database, "store.retention = { results = \"1d\" }");
+    let keep_all = support::config("127.0.0.1:1", "log", &database.url, "");
+    log.store(&keep_all).unwrap();
+    assert_eq!(verified(&database).results, 17);
+    let minute = std::time::Duration::from_secs(60);
+    let retained = store::retain(&mut database.client(), &config.store.retention, minute).unwrap();
+    assert!(retained.partitions >= 2 && !retained.again, "{retained:?}");
+    let found = verified(&database);
+    assert!(found.proven && found.results < 17, "{found:#?}");
+    assert_eq!(found.partitions[0].inserted, 17);
+    // What is stored again of them is counted as expired, and the proof stands.
+    store::replay(&mut database.client(), "log", 0, 0).unwrap();
+    log.store(&config).unwrap();
+    let found = verified(&database);
+    assert!(found.proven, "{found:#?}");
+    assert_eq!(found.partitions[0].expired + found.partitions[0].duplicate, 17);
+}

@@ -117,7 +117,8 @@ fn dirty_days(client: &mut Client, limit: u32) -> Result<Vec<Date>, StoreError> 
 /// Returns whether there was anything to do.
 fn roll_up_hour(client: &mut Client, hour: Timestamp) -> Result<bool, StoreError> {
     in_transaction(client, "cannot roll up an hour", |transaction| {
-        // The lock; who waits for it sees what its holder has done, as each statement has a snapshot of its own.
+        // The lock; who waits for it sees what its holder has done, as each statement has a snapshot of its own. (To delete
+        // marks that another one is deleting waits as well.)
         transaction.execute(
             "INSERT INTO webmon.rolled_up_hours (hour, rolled_up_at) VALUES ($1, clock_timestamp()) \
              ON CONFLICT (hour) DO UPDATE SET rolled_up_at = excluded.rolled_up_at",

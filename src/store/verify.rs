@@ -24,7 +24,7 @@ pub struct Verification {
     pub partitions: Vec<PartitionLedger>,
     /// Rows of results.
     pub results: i64,
-    /// Rows of results that the ledger demands.
+    /// Rows of results that the ledger demands, without those that retention has dropped since.
     pub results_expected: i64,
     /// Rows of dead letters.
     pub dead_letters: i64,
@@ -109,7 +109,8 @@ pub fn verify(
     let counts = transaction
         .query_one(
             "SELECT now(), (SELECT count(*) FROM webmon.dead_letters), \
-                    (SELECT coalesce(sum(inserted), 0)::bigint FROM webmon.ingest_batches), \
+                    (SELECT coalesce(sum(inserted), 0)::bigint FROM webmon.ingest_batches) \
+                        - (SELECT results_dropped FROM webmon.retention), \
                     (SELECT coalesce(sum(dead), 0)::bigint FROM webmon.ingest_batches)",
             &[],
         )

@@ -189,17 +189,24 @@ CREATE TABLE webmon.partition_offsets (
     paused text,
     last_error text,
     updated_at timestamptz NOT NULL DEFAULT now(),
+    cluster_id text,
+    last_record_at timestamptz,
+    last_record_crc bigint,
     CONSTRAINT partition_offsets_pkey PRIMARY KEY (topic, partition),
     CONSTRAINT partition_offsets_owner_check CHECK ((owner IS NULL) = (lease_until IS NULL))
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE webmon.partition_offsets IS 'How far each topic-partition is stored, and who may store more of it. next_offset moves in the transaction of the rows.';
 COMMENT ON COLUMN webmon.partition_offsets.epoch IS 'Grows with every claim; a writer of an older one can commit nothing.';
 COMMENT ON COLUMN webmon.partition_offsets.paused IS 'Why nobody may claim it; null when anybody may.';
+COMMENT ON COLUMN webmon.partition_offsets.cluster_id IS 'The Kafka cluster it is stored from; null where the client cannot tell.';
+COMMENT ON COLUMN webmon.partition_offsets.last_record_at IS 'The timestamp of the record before next_offset; null where the client cannot tell.';
+COMMENT ON COLUMN webmon.partition_offsets.last_record_crc IS 'The CRC-32 of that record''s key and value; null before the first one, and after a replay was asked for.';
 
 CREATE TABLE webmon.writers (
     owner text NOT NULL,
     seen_at timestamptz NOT NULL,
-    CONSTRAINT writers_pkey PRIMARY KEY (owner)
+    topic text NOT NULL,
+    CONSTRAINT writers_pkey PRIMARY KEY (topic, owner)
 );
 COMMENT ON TABLE webmon.writers IS 'The writers at work, for sharing the partitions among them.';
 
@@ -245,7 +252,10 @@ CREATE TABLE webmon.dead_letters (
     reason text NOT NULL,
     detail text NOT NULL,
     stored_at timestamptz NOT NULL DEFAULT now(),
-    CONSTRAINT dead_letters_pkey PRIMARY KEY (topic, partition, record_offset)
+    digest uuid NOT NULL GENERATED ALWAYS AS (
+        md5(md5(coalesce(key, '')) || md5(coalesce(value, '')))::uuid
+    ) STORED,
+    CONSTRAINT dead_letters_pkey PRIMARY KEY (topic, partition, record_offset, digest)
 );
 COMMENT ON TABLE webmon.dead_letters IS 'Records that are not results, as they came, and why.';
 
@@ -305,6 +315,7 @@ CREATE TABLE webmon.retention (
     one boolean NOT NULL DEFAULT true,
     floor_at timestamptz NOT NULL DEFAULT '-infinity',
     purged_at timestamptz NOT NULL DEFAULT '-infinity',
+    results_dropped bigint NOT NULL DEFAULT 0,
     CONSTRAINT retention_pkey PRIMARY KEY (one),
     CONSTRAINT retention_one_check CHECK (one),
     CONSTRAINT retention_purged_at_check CHECK (purged_at <= floor_at)
@@ -312,6 +323,7 @@ CREATE TABLE webmon.retention (
 COMMENT ON TABLE webmon.retention IS 'One row: how far back results go.';
 COMMENT ON COLUMN webmon.retention.floor_at IS 'A result of an earlier instant is not stored any more, but counted as expired.';
 COMMENT ON COLUMN webmon.retention.purged_at IS 'Results of earlier instants may be gone: their hours stay as they were derived.';
+COMMENT ON COLUMN webmon.retention.results_dropped IS 'Rows that were in the partitions dropped so far: the ledger still counts them.';
 INSERT INTO webmon.retention DEFAULT VALUES;
 
 -- Drops the partition of one UTC day, if results of that day may be gone and it is there. It locks all of
@@ -322,12 +334,16 @@ CREATE FUNCTION webmon.drop_result_partition(day date) RETURNS boolean
 AS $$
 DECLARE
     partition text := format('webmon.check_results_%s', to_char(day, 'YYYYMMDD'));
+    dropped bigint;
 BEGIN
     IF to_regclass(partition) IS NULL
        OR (day + 1)::timestamp AT TIME ZONE 'UTC' > (SELECT purged_at FROM webmon.retention) THEN
         RETURN false;
     END IF;
+    -- Nothing is stored in it any more: the floor is above it. The lock comes last, as nobody may read meanwhile.
+    EXECUTE format('SELECT count(*) FROM %s', partition) INTO dropped;
     EXECUTE format('DROP TABLE IF EXISTS %s', partition);
+    UPDATE webmon.retention SET results_dropped = results_dropped + dropped;
     RETURN true;
 END
 $$;

@@ -11,12 +11,15 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use futures_executor::block_on;
+use jiff::Timestamp;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::{Offset, TopicPartitionList};
 use webmon::config::{Config, Kafka, KafkaClient, Role};
+use webmon::kafka::librdkafka::LibrdkafkaProducer;
 use webmon::kafka::{
     self, Consumer, Delivery, FetchLimits, Fetched, KafkaError, NewTopic, OffsetRange, Outgoing, Producer,
     create_topic, partition_for,
@@ -195,6 +198,19 @@ fn a_record_lies_in_the_partition_of_its_key_and_is_fetched_as_it_was_produced(c
             }
         }
     }
+}
+
+fn a_delivery_is_told_as_soon_as_it_is_reported(client: &Client) {
+    let Some(topic) = Topic::new(client, 1) else { return };
+    let mut producer = client.producer(&topic.config);
+    let produce = |n| {
+        let started = Instant::now();
+        assert_delivered(&producer.produce(&outgoing(n..n + 1)), 1);
+        started.elapsed()
+    };
+    // However busy the machine is.
+    let fastest = (0..30).map(produce).min().unwrap();
+    assert!(fastest < Duration::from_millis(50), "{fastest:?}");
 }
 
 fn a_fetch_without_records_waits_and_brings_none(client: &Client) {
@@ -489,6 +505,39 @@ fn a_record_that_is_too_large_is_refused_and_its_neighbours_delivered(client: &C
     }
 }
 
+/// No record at or after a time is left out by beginning there; librdkafka begins exactly there.
+fn an_offset_is_found_by_time(client: &Client) {
+    let Some(topic) = Topic::new(client, 1) else { return };
+    let now = Timestamp::now().as_second();
+    let at = |i: i64| Timestamp::from_second(now - 100 + i * 10).unwrap();
+    let producer: BaseProducer =
+        ClientConfig::new().set("bootstrap.servers", topic.config.brokers.join(",")).create().unwrap();
+    for i in 0..5 {
+        let record = BaseRecord::<str, str>::to(&topic.config.topic).partition(0).payload("x");
+        producer.send(record.timestamp(at(i).as_millisecond())).map_err(|(error, _)| error).unwrap();
+        // One batch each, as a broker may tell times by batches.
+        producer.flush(WAIT).unwrap();
+    }
+    let mut consumer = client.consumer(&topic.config);
+    consumer.partitions().unwrap();
+    for (time, exact) in [(at(-1), 0), (at(2), 2), (at(3) - Duration::from_secs(1), 3), (at(60), 5)] {
+        let found = consumer.offset_at(0, time).unwrap();
+        match client.kind {
+            KafkaClient::Librdkafka => assert_eq!(found, exact, "{time}"),
+            KafkaClient::KafkaRust => assert!((0..=exact).contains(&found), "{time}: {found}"),
+        }
+    }
+}
+
+/// librdkafka tells the cluster; by kafka-rust's version of the protocol nobody does.
+fn the_cluster_is_told_by_its_id(client: &Client) {
+    let Some(topic) = Topic::new(client, 1) else { return };
+    let mut ids = (0..2).map(|_| client.consumer(&topic.config).cluster_id().unwrap());
+    let (first, second) = (ids.next().unwrap(), ids.next().unwrap());
+    assert_eq!(first, second);
+    assert_eq!(first.is_some(), client.kind == KafkaClient::Librdkafka);
+}
+
 fn a_tombstone_and_a_key_of_any_bytes_are_handed_on_as_they_are(client: &Client) {
     let Some(topic) = Topic::new(client, 1) else { return };
     let key: &[u8] = b"\xff\x00\xfe";
@@ -523,6 +572,25 @@ fn a_key_or_value_of_no_length_is_delivered(client: &Client) {
     assert_eq!(client.consumer(&topic.config).offsets(partition_for(b"", 3)).unwrap().end, 2);
 }
 
+// ---- librdkafka's own.
+
+#[test]
+fn a_producer_that_met_a_fatal_error_is_replaced_by_a_new_one() {
+    let cluster = MockCluster::new(1).unwrap();
+    let config = config(&cluster.bootstrap_servers(), "fatal");
+    cluster.create_topic(&config.topic, 1, 1).unwrap();
+    let mut producer = LibrdkafkaProducer::new(&config);
+    assert_delivered(&producer.produce(&outgoing(0..10)), 10);
+    // What the broker says of an idempotent producer whose records it no longer knows the order of.
+    let error = rdkafka::types::RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+    cluster.request_errors(rdkafka::types::RDKafkaApiKey::Produce, &[error; 3]);
+    for delivery in producer.produce(&outgoing(10..20)) {
+        assert!(matches!(delivery, Delivery::Retry(_)), "{delivery:?}");
+    }
+    cluster.clear_request_errors(rdkafka::types::RDKafkaApiKey::Produce);
+    assert_delivered(&producer.produce(&outgoing(10..20)), 10);
+}
+
 macro_rules! contract {
     ($module:ident, $client:expr; $($promise:ident)+) => {
         mod $module {
@@ -535,6 +603,7 @@ macro_rules! contract_of {
     ($module:ident, $client:expr) => {
         contract! { $module, $client;
             a_record_lies_in_the_partition_of_its_key_and_is_fetched_as_it_was_produced
+            a_delivery_is_told_as_soon_as_it_is_reported
             a_fetch_without_records_waits_and_brings_none
             a_fetch_keeps_its_limits_and_loses_nothing
             a_new_assignment_takes_effect_at_once
@@ -549,6 +618,8 @@ macro_rules! contract_of {
             a_record_that_is_too_large_is_refused_and_its_neighbours_delivered
             a_tombstone_and_a_key_of_any_bytes_are_handed_on_as_they_are
             a_key_or_value_of_no_length_is_delivered
+            an_offset_is_found_by_time
+            the_cluster_is_told_by_its_id
         }
     };
 }

@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 use support::log::Log;
@@ -147,6 +147,43 @@ fn the_highest_outcome_is_kept_in_every_order_of_arrival() {
             }
         }
     }
+}
+
+/// Large batches are copied, looked up first after a conflict, or inserted: what is stored and counted is the same.
+#[test]
+fn large_batches_of_new_better_worse_and_equal_results_are_told_apart() {
+    let Some(database) = database() else { return };
+    let log = Log::new(1);
+    let outcomes = [Outcome::Missed, Outcome::Failure, Outcome::Success];
+    let mut best: BTreeMap<i64, Outcome> = BTreeMap::new();
+    let (mut inserted, mut superseded, mut duplicate) = (0, 0, 0);
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    for batch in 0..30 {
+        // Each batch is half new, and half what came lately; within it no identity comes twice.
+        for i in 0..500 {
+            let n = batch * 250 + i;
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            let outcome = outcomes[(random % 3) as usize];
+            log.append(0, value(result("shop", n, outcome)));
+            match best.get(&n) {
+                None => inserted += 1,
+                Some(stored) if outcome > *stored => superseded += 1,
+                Some(_) => duplicate += 1,
+            }
+            best.entry(n).and_modify(|stored| *stored = outcome.max(*stored)).or_insert(outcome);
+        }
+    }
+    log.store(&config(&database, "store.batch_records = 500")).unwrap();
+    let rows = database.json("SELECT scheduled_at, outcome FROM webmon.checks ORDER BY scheduled_at");
+    assert_eq!(rows.len(), best.len());
+    for (row, (n, outcome)) in rows.iter().zip(&best) {
+        assert_eq!(row["outcome"], outcome.as_str(), "instant {n}");
+    }
+    let counted = ["inserted", "superseded", "duplicate"].map(|column| ledger_sum(&database, column));
+    assert_eq!(counted, [inserted, superseded, duplicate]);
+    assert_ledger(&database, 0, 15_000);
 }
 
 #[test]
@@ -325,6 +362,69 @@ fn a_writer_whose_connection_is_cut_goes_on_without_loss_or_repetition() {
     }
 }
 
+/// Ends writers also where the test fails.
+struct Ended<'a>(&'a [Shutdown]);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.iter().for_each(Shutdown::request);
+    }
+}
+
+/// Of seven partitions three writers hold three, two and two, and two of them four and three; another topic's writer
+/// does not count among them.
+#[test]
+fn writers_share_the_partitions_evenly_also_those_that_come_and_go() {
+    let Some(database) = database() else { return };
+    let log = Log::new(5);
+    let held = || -> Vec<i64> {
+        let sql = "SELECT count(*) FROM webmon.partition_offsets WHERE topic = 'log' AND owner IS NOT NULL \
+                   GROUP BY owner ORDER BY 1 DESC";
+        database.client().query(sql, &[]).unwrap().iter().map(|row| row.get(0)).collect()
+    };
+    let stops: Vec<Shutdown> = (0..4).map(|_| Shutdown::new()).collect();
+    std::thread::scope(|scope| {
+        for (i, stop) in stops.iter().enumerate() {
+            let topic = if i == 3 { "another" } else { "log" };
+            let config = support::config("127.0.0.1:1", topic, &database.url, "");
+            let log = &log;
+            scope.spawn(move || log.store_until(&config, stop, false).unwrap());
+        }
+        let _ended = Ended(&stops);
+        support::wait_until("three share five", || held() == [2, 2, 1]);
+        log.grow(7);
+        support::wait_until("they have found two new partitions", || held() == [3, 2, 2]);
+        stops[0].request();
+        support::wait_until("two share seven", || held() == [4, 3]);
+        log.append(6, value(result("shop", 0, Outcome::Success)));
+        let rows = "SELECT count(*) FROM webmon.check_results";
+        support::wait_until("a new partition is stored", || database.number(rows) == 1);
+    });
+    assert!(held().is_empty());
+}
+
+#[test]
+fn a_day_that_another_writer_makes_at_the_same_time_is_no_fault() {
+    let Some(database) = database() else { return };
+    let log = Log::new(1);
+    log.append(0, value(result("shop", 0, Outcome::Success)));
+    let mut other = database.client();
+    let mut transaction = other.transaction().unwrap();
+    let day = instant(0).strftime("%F");
+    transaction.batch_execute(&format!("SELECT webmon.ensure_result_partition('{day}')")).unwrap();
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| log.store(&config(&database, "")));
+        support::wait_until("the writer waits for the other one", || {
+            let sql = "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database \
+                       WHERE datname = current_database() AND locktype = 'advisory' AND NOT granted";
+            database.number(sql) == 1
+        });
+        transaction.commit().unwrap();
+        writer.join().unwrap().unwrap();
+    });
+    assert_eq!(database.number("SELECT count(*) FROM webmon.check_results"), 1);
+}
+
 #[test]
 fn a_writer_resumes_at_the_stored_offset() {
     let Some(database) = database() else { return };
@@ -379,6 +479,113 @@ fn a_recreated_topic_pauses_its_partition() {
         Some("the next offset is 5, but the partition ends at 1: the topic was recreated")
     );
     assert_eq!(database.number("SELECT count(*) FROM webmon.check_results"), 5);
+}
+
+#[test]
+fn lost_offsets_stay_out_of_the_ledgers_ranges() {
+    let Some(database) = database() else { return };
+    let log = Log::new(1);
+    for i in 0..20 {
+        log.append(0, value(result("shop", i, Outcome::Success)));
+    }
+    // Within one claim and one minute: the records are forgotten between two fetches.
+    let forgetful = log.clone();
+    log.before_delivery(move |fetch| {
+        if fetch == 1 {
+            forgetful.forget(0, 12);
+        }
+    });
+    log.store(&config(&database, "store.batch_records = 5")).unwrap();
+    let ranges = database
+        .json("SELECT from_offset AS f, to_offset AS t, records AS r FROM webmon.ingest_batches ORDER BY 1");
+    assert_eq!(ranges, [json!({"f": 0, "t": 5, "r": 5}), json!({"f": 12, "t": 20, "r": 8})]);
+}
+
+#[test]
+fn a_topic_recreated_with_as_many_records_pauses_its_partition_until_it_is_replayed() {
+    let Some(database) = database() else { return };
+    let log = Log::new(1);
+    let config = config(&database, "");
+    for i in 0..5 {
+        log.append(0, value(result("shop", i, Outcome::Success)));
+    }
+    log.store(&config).unwrap();
+    log.clear(0);
+    for i in 10..20 {
+        log.append(0, value(result("shop", i, Outcome::Success)));
+    }
+    // Resuming alone does not make it the old topic again.
+    for _ in 0..2 {
+        log.store(&config).unwrap();
+        let status = webmon::store::partition_status(&mut database.client(), "log").unwrap();
+        let paused = status[0].paused.as_deref();
+        assert_eq!(
+            paused,
+            Some("the record at offset 4 is not the one that was stored: the topic was recreated")
+        );
+        assert_eq!(database.number("SELECT count(*) FROM webmon.check_results"), 5);
+        webmon::store::resume(&mut database.client(), "log", None).unwrap();
+    }
+    webmon::store::replay(&mut database.client(), "log", 0, 0).unwrap();
+    log.store(&config).unwrap();
+    assert_eq!(database.number("SELECT count(*) FROM webmon.check_results"), 15);
+}
+
+#[test]
+fn the_same_topic_is_known_again_also_when_only_its_newest_record_is_left() {
+    let Some(database) = database() else { return };
+    let log = Log::new(1);
+    let config = config(&database, "");
+    for i in 0..5 {
+        log.append(0, value(result("shop", i, Outcome::Success)));
+    }
+    for kept in [0, 4, 5] {
+        log.forget(0, kept);
+        log.store(&config).unwrap();
+        let status = webmon::store::partition_status(&mut database.client(), "log").unwrap();
+        assert_eq!((status[0].next_offset, &status[0].paused), (Some(5), &None), "kept from {kept} on");
+    }
+    assert_eq!(ledger_sum(&database, "records"), 5);
+}
+
+#[test]
+fn another_cluster_pauses_the_partitions_stored_from_the_first() {
+    let Some(database) = database() else { return };
+    let log = Log::new(2);
+    let config = config(&database, "");
+    log.move_to("one");
+    log.append(0, value(result("shop", 0, Outcome::Success)));
+    log.store(&config).unwrap();
+    log.move_to("two");
+    log.append(0, value(result("shop", 1, Outcome::Success)));
+    log.store(&config).unwrap();
+    let status = webmon::store::partition_status(&mut database.client(), "log").unwrap();
+    for status in &status {
+        let paused = status.paused.as_deref();
+        assert_eq!(paused, Some("kafka's cluster is \"two\", but it was stored from \"one\""));
+    }
+    assert_eq!(database.number("SELECT count(*) FROM webmon.check_results"), 1);
+    // Moved on purpose: the new cluster is taken as it is.
+    webmon::store::replay(&mut database.client(), "log", 0, 0).unwrap();
+    log.store(&config).unwrap();
+    assert_eq!(database.number("SELECT count(*) FROM webmon.check_results"), 2);
+}
+
+#[test]
+fn a_dead_letter_of_a_recreated_topic_does_not_hide_behind_an_older_one() {
+    let Some(database) = database() else { return };
+    let log = Log::new(1);
+    let config = config(&database, "");
+    log.append(0, b"old".to_vec());
+    log.store(&config).unwrap();
+    log.clear(0);
+    log.append(0, b"new".to_vec());
+    webmon::store::replay(&mut database.client(), "log", 0, 0).unwrap();
+    log.store(&config).unwrap();
+    let letters =
+        database.json("SELECT convert_from(value, 'UTF8') AS v FROM webmon.dead_letters ORDER BY 1");
+    assert_eq!(letters, [json!({"v": "new"}), json!({"v": "old"})]);
+    assert_eq!(ledger_sum(&database, "dead"), 2);
 }
 
 #[test]

@@ -32,6 +32,7 @@ CREATE TABLE webmon.retention (
     one boolean NOT NULL DEFAULT true,
     floor_at timestamptz NOT NULL DEFAULT '-infinity',
     purged_at timestamptz NOT NULL DEFAULT '-infinity',
+    results_dropped bigint NOT NULL DEFAULT 0,
     CONSTRAINT retention_pkey PRIMARY KEY (one),
     CONSTRAINT retention_one_check CHECK (one),
     CONSTRAINT retention_purged_at_check CHECK (purged_at <= floor_at)
@@ -39,6 +40,7 @@ CREATE TABLE webmon.retention (
 COMMENT ON TABLE webmon.retention IS 'One row: how far back results go.';
 COMMENT ON COLUMN webmon.retention.floor_at IS 'A result of an earlier instant is not stored any more, but counted as expired.';
 COMMENT ON COLUMN webmon.retention.purged_at IS 'Results of earlier instants may be gone: their hours stay as they were derived.';
+COMMENT ON COLUMN webmon.retention.results_dropped IS 'Rows that were in the partitions dropped so far: the ledger still counts them.';
 INSERT INTO webmon.retention DEFAULT VALUES;
 
 -- A day below the floor gets no partition any more: it would have to be dropped again.
@@ -74,12 +76,16 @@ CREATE FUNCTION webmon.drop_result_partition(day date) RETURNS boolean
 AS $$
 DECLARE
     partition text := format('webmon.check_results_%s', to_char(day, 'YYYYMMDD'));
+    dropped bigint;
 BEGIN
     IF to_regclass(partition) IS NULL
        OR (day + 1)::timestamp AT TIME ZONE 'UTC' > (SELECT purged_at FROM webmon.retention) THEN
         RETURN false;
     END IF;
+    -- Nothing is stored in it any more: the floor is above it. The lock comes last, as nobody may read meanwhile.
+    EXECUTE format('SELECT count(*) FROM %s', partition) INTO dropped;
     EXECUTE format('DROP TABLE IF EXISTS %s', partition);
+    UPDATE webmon.retention SET results_dropped = results_dropped + dropped;
     RETURN true;
 END
 $$;

@@ -30,6 +30,24 @@ pub enum StoreError {
     /// Kafka refuses.
     #[error(transparent)]
     Kafka(#[from] KafkaError),
+    /// There is no such partition among those that are stored.
+    #[error("no writer has come upon partition {partition} of topic {topic:?} yet")]
+    UnknownPartition {
+        /// The topic.
+        topic: String,
+        /// The partition asked for.
+        partition: i32,
+    },
+    /// A replay that would leave out what is not stored yet.
+    #[error(
+        "offset {offset} is ahead of the next one to store, {next_offset}: a replay goes back, it leaves nothing out"
+    )]
+    ReplayAhead {
+        /// The offset asked for.
+        offset: i64,
+        /// The next one to store.
+        next_offset: i64,
+    },
     /// More than half of a partition's records are of a newer version: the checkers were upgraded first.
     #[error("partition {partition} holds records of an unknown version: upgrade webmon-store")]
     UnknownVersions {
@@ -79,6 +97,8 @@ fn remedy(error: &postgres::Error) -> Remedy {
         &SqlState::T_R_SERIALIZATION_FAILURE
         | &SqlState::T_R_DEADLOCK_DETECTED
         | &SqlState::LOCK_NOT_AVAILABLE => Remedy::Retry,
+        // Another writer has made the day's partition meanwhile: the server's cache still said that it was missing.
+        &SqlState::DUPLICATE_TABLE => Remedy::Retry,
         // A day's partition is missing: it is made when the batch is tried again. A violated constraint has a name.
         &SqlState::CHECK_VIOLATION if db.constraint().is_none() => Remedy::Retry,
         &SqlState::CHECK_VIOLATION | &SqlState::NOT_NULL_VIOLATION => Remedy::Bisect,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::io::Write;
 use std::ops::AddAssign;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -11,18 +12,19 @@ use postgres::error::SqlState;
 use postgres::{Client, Statement, Transaction};
 
 use super::StoreError;
-use super::batch::{Batch, DeadLetter, Row};
+use super::batch::{Batch, DeadLetter, Row, timestamp};
 use super::claims::{Claim, Claims};
 use super::dimensions::Dimensions;
 use super::error::Remedy;
-use super::rows::Columns;
+use super::rows::{Columns, Instant, outcome_of};
 use super::{dirty, retention};
+use crate::result::Outcome;
 
 /// From how many rows on COPY is worth its savepoint.
 const COPY_FROM: usize = 200;
-/// Batches that are inserted after one that could not be copied: where twins check, most of them would fail, each
-/// leaving its rows behind as dead ones.
-const INSERTS_AFTER_CONFLICT: u32 = 64;
+/// Batches that are looked up first, after one that could not be copied: where twins check, or in a replay, most of them
+/// would fail, each leaving its rows behind as dead ones.
+const LOOK_UPS_AFTER_CONFLICT: u32 = 64;
 
 /// What became of a batch's records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,8 +63,8 @@ pub(super) struct Ingest {
     dimensions: Dimensions,
     days: BTreeSet<Date>,
     statements: HashMap<&'static str, Statement>,
-    /// Batches to come that are not copied: the last ones met rows that were there already.
-    inserts: u32,
+    /// Batches to come that are looked up first: the last ones met rows that were there already.
+    look_ups: u32,
 }
 
 impl Ingest {
@@ -75,56 +77,50 @@ impl Ingest {
         claim: Claim,
         batch: &mut Batch,
     ) -> Result<Committed, StoreError> {
-        self.dimensions.resolve(client, batch)?;
-        batch.finish();
-        self.ensure_days(client, batch)?;
+        self.prepare(client, batch, claims.lease)?;
 
         let failed = StoreError::database;
         let mut transaction = client.transaction().map_err(failed("cannot begin a transaction"))?;
         // Rows and offset go back together after a crash of the server, so waiting for the disk buys nothing.
-        // A writer that stops between two statements must not hold its locks for ever.
+        // A writer that stops between two statements must not hold its locks for ever, and one that waits for
+        // such a one's locks must come back to end it.
+        let lease_ms = claims.lease.as_millis();
         transaction
-            .batch_execute(
-                "SET LOCAL synchronous_commit = off; SET LOCAL idle_in_transaction_session_timeout = '60s'",
-            )
+            .batch_execute(&format!(
+                "SET LOCAL synchronous_commit = off; SET LOCAL idle_in_transaction_session_timeout = '60s'; \
+                 SET LOCAL lock_timeout = {lease_ms}"
+            ))
             .map_err(failed("cannot set up a transaction"))?;
         let (topic, partition) = (&claims.topic, claim.partition);
-        let lease_ms = claims.lease.as_millis() as f64;
+        let last_at = batch.last.and_then(|mark| timestamp(mark.timestamp_ms));
+        let last_crc = batch.last.map(|mark| mark.crc);
         let advance = self.prepared(
             &mut transaction,
             include_str!("../../sql/queries/advance_offset.sql"),
             "cannot move the offset",
         )?;
         let moved = transaction
-            .execute(&advance, &[topic, &partition, &claim.epoch, &batch.from, &batch.to, &lease_ms])
+            .execute(
+                &advance,
+                &[
+                    topic,
+                    &partition,
+                    &claim.epoch,
+                    &batch.from,
+                    &batch.to,
+                    &claims.lease_ms(),
+                    &last_at,
+                    &last_crc,
+                ],
+            )
             .map_err(failed("cannot move the offset"))?;
         if moved != 1 {
             return Ok(Committed::ClaimLost);
         }
-        let doing = "cannot read the floor of retention";
-        let floor = self.prepared(&mut transaction, retention::FLOOR, doing)?;
-        if let Some(floor) = transaction.query_one(&floor, &[]).map_err(failed(doing))?.get(0) {
-            batch.expire_before(floor);
-        }
-        let batch = &*batch;
-
-        let mut counts = Counts {
-            duplicate: batch.duplicate,
-            gaps: batch.gaps.len() as i64,
-            expired: batch.expired,
-            ..Counts::default()
-        };
-        let mut refused = Vec::new();
-        counts += self.insert_results(&mut transaction, batch, &batch.results, &mut refused)?;
-        self.insert_gaps(&mut transaction, batch)?;
-        let hours = dirty::hours(batch, &counts);
-        if !hours.is_empty() {
-            let doing = "cannot mark hours as changed";
-            let mark = self.prepared(&mut transaction, dirty::MARK, doing)?;
-            transaction.execute(&mark, &[&hours]).map_err(failed(doing))?;
-        }
-        counts.dead = (batch.dead.len() + refused.len()) as i64;
-        insert_dead_letters(&mut transaction, topic, partition, batch.dead.iter().chain(&refused))?;
+        let (mut counts, refused) = self.write(&mut transaction, batch)?;
+        counts.dead =
+            insert_dead_letters(&mut transaction, topic, partition, batch.dead.iter().chain(&refused))?;
+        counts.duplicate += (batch.dead.len() + refused.len()) as i64 - counts.dead;
         let record = self.prepared(
             &mut transaction,
             include_str!("../../sql/queries/record_batch.sql"),
@@ -150,6 +146,50 @@ impl Ingest {
             .map_err(failed("cannot write the ledger"))?;
         transaction.commit().map_err(failed("cannot commit"))?;
         Ok(Committed::Stored(counts))
+    }
+
+    /// What comes before the transaction of a batch: ids, order, and partitions for its days.
+    pub fn prepare(
+        &mut self,
+        client: &mut Client,
+        batch: &mut Batch,
+        patience: Duration,
+    ) -> Result<(), StoreError> {
+        self.dimensions.resolve(client, batch, patience)?;
+        batch.finish();
+        self.ensure_days(client, batch)
+    }
+
+    /// Writes a batch's results and gaps, and marks their hours as changed. Returns what became of them, and the results
+    /// that the database refuses.
+    pub fn write(
+        &mut self,
+        transaction: &mut Transaction<'_>,
+        batch: &mut Batch,
+    ) -> Result<(Counts, Vec<DeadLetter>), StoreError> {
+        let failed = StoreError::database;
+        let doing = "cannot read the floor of retention";
+        let floor = self.prepared(transaction, retention::FLOOR, doing)?;
+        if let Some(floor) = transaction.query_one(&floor, &[]).map_err(failed(doing))?.get(0) {
+            batch.expire_before(floor);
+        }
+        let batch = &*batch;
+        let mut counts = Counts {
+            duplicate: batch.duplicate,
+            gaps: batch.gaps.len() as i64,
+            expired: batch.expired,
+            ..Counts::default()
+        };
+        let mut refused = Vec::new();
+        counts += self.store_results(transaction, batch, &mut refused)?;
+        self.insert_gaps(transaction, batch)?;
+        let hours = dirty::hours(batch, &counts);
+        if !hours.is_empty() {
+            let doing = "cannot mark hours as changed";
+            let mark = self.prepared(transaction, dirty::MARK, doing)?;
+            transaction.execute(&mark, &[&hours]).map_err(failed(doing))?;
+        }
+        Ok((counts, refused))
     }
 
     fn prepared(
@@ -186,24 +226,75 @@ impl Ingest {
         Ok(())
     }
 
+    /// Stores a batch's results: copies them, as long as they are new.
+    fn store_results(
+        &mut self,
+        transaction: &mut Transaction<'_>,
+        batch: &Batch,
+        refused: &mut Vec<DeadLetter>,
+    ) -> Result<Counts, StoreError> {
+        let mut counts = Counts::default();
+        let mut fresh: Vec<&Row> = batch.results.iter().collect();
+        let mut higher = Vec::new();
+        if self.look_ups > 0 {
+            self.look_ups -= 1;
+            let stored = self.look_up(transaction, &fresh)?;
+            let all = std::mem::take(&mut fresh);
+            for (row, stored) in all.into_iter().zip(stored) {
+                match stored {
+                    None => fresh.push(row),
+                    Some(outcome) if row.result.outcome > outcome => higher.push(row),
+                    // Nothing that is stored is ever replaced by a lower one.
+                    Some(_) => counts.duplicate += 1,
+                }
+            }
+        }
+        if fresh.len() >= COPY_FROM {
+            if let Some(copied) = self.try_copy(transaction, &fresh)? {
+                counts += copied;
+                fresh.clear();
+            } else {
+                self.look_ups = LOOK_UPS_AFTER_CONFLICT;
+            }
+        }
+        counts += self.insert_results(transaction, batch, &fresh, refused)?;
+        counts += self.insert_results(transaction, batch, &higher, refused)?;
+        Ok(counts)
+    }
+
+    /// The outcomes that are stored already of the identities of `rows`.
+    fn look_up(
+        &mut self,
+        transaction: &mut Transaction<'_>,
+        rows: &[&Row],
+    ) -> Result<Vec<Option<Outcome>>, StoreError> {
+        let doing = "cannot look up results";
+        let sql = include_str!("../../sql/queries/look_up_results.sql");
+        let look_up = self.prepared(transaction, sql, doing)?;
+        let sites: Vec<i32> = rows.iter().map(|row| row.ids.site).collect();
+        let locations: Vec<i16> = rows.iter().map(|row| row.ids.location).collect();
+        let instants: Vec<Instant> = rows.iter().map(|row| Instant(row.result.scheduled_at)).collect();
+        let found = transaction
+            .query(&look_up, &[&sites, &locations, &instants])
+            .map_err(StoreError::database(doing))?;
+        let mut stored = vec![None; rows.len()];
+        for row in found {
+            stored[row.get::<_, i64>(0) as usize - 1] = Some(outcome_of(row.get(1)));
+        }
+        Ok(stored)
+    }
+
     /// Inserts `rows`. Where the database refuses one for what is in it, halves the rows until it is found.
     fn insert_results(
         &mut self,
         transaction: &mut Transaction<'_>,
         batch: &Batch,
-        rows: &[Row],
+        rows: &[&Row],
         refused: &mut Vec<DeadLetter>,
     ) -> Result<Counts, StoreError> {
         if rows.is_empty() {
             return Ok(Counts::default());
         }
-        if rows.len() >= COPY_FROM && self.inserts == 0 {
-            if let Some(counts) = self.try_copy(transaction, rows)? {
-                return Ok(counts);
-            }
-            self.inserts = INSERTS_AFTER_CONFLICT;
-        }
-        self.inserts = self.inserts.saturating_sub(1);
         let mut savepoint =
             transaction.savepoint("results").map_err(StoreError::database("cannot set a savepoint"))?;
         let error = match self.try_insert(&mut savepoint, rows) {
@@ -231,7 +322,7 @@ impl Ingest {
     fn try_copy(
         &mut self,
         transaction: &mut Transaction<'_>,
-        rows: &[Row],
+        rows: &[&Row],
     ) -> Result<Option<Counts>, StoreError> {
         let data = Columns::of(rows).copy_format().map_err(|error| StoreError::Schema(error.to_string()))?;
         let mut savepoint =
@@ -259,7 +350,7 @@ impl Ingest {
         }
     }
 
-    fn try_insert(&mut self, transaction: &mut Transaction<'_>, rows: &[Row]) -> Result<Counts, StoreError> {
+    fn try_insert(&mut self, transaction: &mut Transaction<'_>, rows: &[&Row]) -> Result<Counts, StoreError> {
         let columns = Columns::of(rows);
         let parameters = columns.parameters();
         let failed = StoreError::database;
@@ -311,15 +402,16 @@ impl Ingest {
     }
 }
 
+/// Returns how many were not there already: a replay finds its own.
 fn insert_dead_letters<'a>(
     transaction: &mut Transaction<'_>,
     topic: &str,
     partition: i32,
     dead: impl Iterator<Item = &'a DeadLetter> + Clone,
-) -> Result<(), StoreError> {
+) -> Result<i64, StoreError> {
     let offsets: Vec<i64> = dead.clone().map(|letter| letter.offset).collect();
     if offsets.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     let times: Vec<Option<Timestamp>> = dead.clone().map(|letter| letter.at).collect();
     let keys: Vec<Option<&[u8]>> = dead.clone().map(|letter| letter.key.as_deref()).collect();
@@ -331,7 +423,7 @@ fn insert_dead_letters<'a>(
             include_str!("../../sql/queries/insert_dead_letters.sql"),
             &[&topic, &partition, &offsets, &times, &keys, &values, &reasons, &details],
         )
-        .map(drop)
+        .map(|inserted| inserted as i64)
         .map_err(StoreError::database("cannot store dead letters"))
 }
 

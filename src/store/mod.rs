@@ -7,28 +7,36 @@
 mod batch;
 mod claims;
 mod connect;
+mod dead_letters;
 mod dimensions;
 mod dirty;
 mod error;
 mod incidents;
 mod ingest;
 mod migrate;
+mod replay;
 mod report;
 mod retention;
 mod rollup;
 mod rows;
+mod verify;
 mod writer;
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 pub use self::connect::Connector;
+pub use self::dead_letters::{
+    DeadLetter, DeadLetterFilter, Retried, count_dead_letters, dead_letters, retry_dead_letters,
+};
 pub use self::error::StoreError;
 pub use self::incidents::set_incident_thresholds;
 pub use self::migrate::{check_schema, migrate};
+pub use self::replay::replay;
 pub use self::report::{LatestResult, PartitionStatus, latest_results, partition_status, resume};
 pub use self::retention::{Retained, retain};
 pub use self::rollup::{RollUpLimits, RolledUp, roll_up};
+pub use self::verify::{Link, MAX_NAMED, PartitionLedger, Verification, compact_ledger, verify};
 pub use self::writer::ConsumerFactory;
 use self::writer::Writer;
 use crate::config::Config;
@@ -95,7 +103,9 @@ pub fn run(config: &Config, consumer: &ConsumerFactory, shutdown: &Shutdown) -> 
     }
 }
 
-/// Tells a process apart from an earlier one with the same id.
+/// Tells a process apart from an earlier one with the same id, and two runs of one process.
 fn start_mark() -> String {
-    format!("{:x}", jiff::Timestamp::now().as_millisecond() & 0xff_ffff)
+    static RUNS: AtomicU32 = AtomicU32::new(0);
+    let run = RUNS.fetch_add(1, Ordering::Relaxed);
+    format!("{:x}.{run:x}", jiff::Timestamp::now().as_millisecond() & 0xff_ffff)
 }

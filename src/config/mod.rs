@@ -35,6 +35,7 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// The whole configuration, resolved.
 #[derive(Clone, Debug)]
@@ -47,6 +48,8 @@ pub struct Config {
     pub check: Check,
     /// `[store]`
     pub store: Store,
+    /// `[jobs]`
+    pub jobs: Jobs,
     /// `[[site]]`, each with `[site_defaults]` filled in.
     pub sites: Vec<Arc<Site>>,
     /// `[[maintenance]]`
@@ -123,6 +126,13 @@ pub struct Postgres {
     pub key: Option<PathBuf>,
 }
 
+impl Postgres {
+    /// What needs nothing but a URL.
+    pub fn new(url: impl Into<String>) -> Postgres {
+        Postgres { url: Secret::new(url), password: None, ca: None, certificate: None, key: None }
+    }
+}
+
 /// `[check]`: the checking side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
@@ -182,6 +192,28 @@ pub struct Store {
     pub max_ahead: Duration,
     /// How old `scheduled_at` may be. 1 day to 3,660 days, default 90 days.
     pub max_age: Duration,
+}
+
+/// `[jobs]`: the job queue, worked at by the storing side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Jobs {
+    /// Jobs at once in this process, each with a connection of its own, and one more connection for all. 0 to 64,
+    /// default 1; with 0 they are left to other processes.
+    pub threads: usize,
+    /// How long a job is held unless its lease is renewed: how long the job of a worker that was killed waits to be
+    /// run again. 500 ms to 5 min, default 30 s.
+    pub lease: Duration,
+    /// How long apart a thread without work looks for some. 10 ms to 1 min, default 1 s.
+    pub poll: Duration,
+    /// How long completed and cancelled jobs are kept. 1 min to 3,660 days, default 1 day.
+    pub keep: Duration,
+    /// How long discarded jobs are kept, with their error. 1 min to 3,660 days, default 30 days.
+    pub keep_discarded: Duration,
+    /// How long the ledger is kept, from which it can be proven that nothing was lost. 1 day to 3,660 days, default
+    /// 90 days.
+    pub keep_ledger: Duration,
+    /// How many days ahead the partitions of the results are made. 1 to 60, default 7.
+    pub partitions_ahead: u32,
 }
 
 /// A text that is never shown: not by `Debug`, not in a log.
@@ -338,6 +370,7 @@ impl Config {
             postgres: postgres(&section("postgres"), role),
             check: check(&section("check")),
             store: store(&section("store")),
+            jobs: jobs(&section("jobs")),
             sites: sites::sites(&root, &section("site_defaults"), role),
             maintenance: maintenance::maintenance(&root),
         };
@@ -592,7 +625,6 @@ fn host_name() -> String {
 }
 
 fn store(table: &Table) -> Store {
-    const DAY: Duration = Duration::from_secs(86_400);
     let store = Store {
         threads: table.integer("threads", 1, 64u32).map_or(1, |n| n as usize),
         lease: table.duration("lease", MILLISECOND * 500, MINUTE * 5).unwrap_or(SECOND * 10),
@@ -603,4 +635,18 @@ fn store(table: &Table) -> Store {
     };
     table.refuse_unknown();
     store
+}
+
+fn jobs(table: &Table) -> Jobs {
+    let jobs = Jobs {
+        threads: table.integer("threads", 0, 64u32).map_or(1, |n| n as usize),
+        lease: table.duration("lease", MILLISECOND * 500, MINUTE * 5).unwrap_or(SECOND * 30),
+        poll: table.duration("poll", MILLISECOND * 10, MINUTE).unwrap_or(SECOND),
+        keep: table.duration("keep", MINUTE, DAY * 3_660).unwrap_or(DAY),
+        keep_discarded: table.duration("keep_discarded", MINUTE, DAY * 3_660).unwrap_or(DAY * 30),
+        keep_ledger: table.duration("keep_ledger", DAY, DAY * 3_660).unwrap_or(DAY * 90),
+        partitions_ahead: table.integer("partitions_ahead", 1, 60u32).unwrap_or(7),
+    };
+    table.refuse_unknown();
+    jobs
 }

@@ -19,6 +19,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 
 pub use self::connect::Connector;
+pub(crate) use self::error::Remedy;
 pub use self::error::StoreError;
 pub use self::migrate::{check_schema, migrate};
 pub use self::report::{LatestResult, PartitionStatus, latest_results, partition_status, resume};
@@ -54,9 +55,7 @@ use crate::shutdown::Shutdown;
 /// The first such fault: the topic or the schema is missing, rights are missing, the disk is full, and the like.
 pub fn run(config: &Config, consumer: &ConsumerFactory, shutdown: &Shutdown) -> Result<(), StoreError> {
     let fault: Mutex<Option<StoreError>> = Mutex::new(None);
-    // Short enough to stand whole in application_name, by which a frozen writer's connections can be found.
-    let host = crate::result::truncated(&config.check.checker, 24);
-    let process = format!("{host}:{}:{}", std::process::id(), start_mark());
+    let process = process_name(&config.check.checker);
     std::thread::scope(|scope| {
         for thread in 0..config.store.threads {
             let writer = Writer {
@@ -88,7 +87,9 @@ pub fn run(config: &Config, consumer: &ConsumerFactory, shutdown: &Shutdown) -> 
     }
 }
 
-/// Tells a process apart from an earlier one with the same id.
-fn start_mark() -> String {
-    format!("{:x}", jiff::Timestamp::now().as_millisecond() & 0xff_ffff)
+/// A name for this process: short enough to stand whole in application_name, by which the connections of a frozen one
+/// can be found. The time tells it apart from an earlier one with the same id.
+pub(crate) fn process_name(host: &str) -> String {
+    let host = crate::result::truncated(host, 24);
+    format!("{host}:{}:{:x}", std::process::id(), jiff::Timestamp::now().as_millisecond() & 0xff_ffff)
 }

@@ -11,10 +11,12 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+use jiff::Timestamp;
+use serde::Serialize;
 use webmon::config::{Config, Role, parse_duration};
 use webmon::kafka::{self, KafkaError, NewTopic};
 use webmon::shutdown::Shutdown;
-use webmon::store::{self, Connector, LatestResult, PartitionStatus};
+use webmon::store::{self, Connector, DeadLetterFilter, LatestResult, PartitionStatus, Verification};
 
 /// Stores the results of website checks from Kafka in PostgreSQL, each exactly once
 #[derive(Parser)]
@@ -77,9 +79,98 @@ enum Command {
         /// This partition only
         #[arg(long)]
         partition: Option<i32>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
+    /// Store a partition again from an earlier offset or time; what is stored already stays as it is
+    Replay {
+        /// The partition
+        #[arg(long)]
+        partition: i32,
+        /// The offset to store from
+        #[arg(
+            long,
+            value_name = "OFFSET",
+            required_unless_present = "from_time",
+            conflicts_with = "from_time"
+        )]
+        from_offset: Option<i64>,
+        /// Store from the first record of this time (as 2026-03-01T12:00:00Z) or later
+        #[arg(long, value_name = "TIME")]
+        from_time: Option<Timestamp>,
+        /// Wait until the writers have stored it again
+        #[arg(long)]
+        wait: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Prove that the history is complete: every offset accounted for, every announced instant there
+    Verify {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Look at records that could not be stored as results, and try them again
+    #[command(subcommand)]
+    DeadLetters(DeadLettersCommand),
     /// Check the configuration, and print what is wrong with it
     Validate,
+}
+
+#[derive(Subcommand)]
+enum DeadLettersCommand {
+    /// List them, by partition and offset
+    List {
+        #[command(flatten)]
+        which: DeadLetterArgs,
+        /// Print at most so many
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000), value_name = "COUNT")]
+        limit: u32,
+        /// Print JSON, values included
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print one whole, as it came
+    Show {
+        /// The partition
+        #[arg(long)]
+        partition: i32,
+        /// The offset
+        #[arg(long)]
+        offset: i64,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Store those that can be stored by now, as after an upgrade; without an option, try all
+    Retry {
+        #[command(flatten)]
+        which: DeadLetterArgs,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(clap::Args)]
+struct DeadLetterArgs {
+    /// Of this partition only
+    #[arg(long)]
+    partition: Option<i32>,
+    /// At this offset only
+    #[arg(long)]
+    offset: Option<i64>,
+    /// For this reason only: empty, too_large, malformed, unknown_version, invalid, ahead_of_time or refused
+    #[arg(long)]
+    reason: Option<String>,
+}
+
+impl DeadLetterArgs {
+    fn filter(&self) -> DeadLetterFilter {
+        DeadLetterFilter { partition: self.partition, offset: self.offset, reason: self.reason.clone() }
+    }
 }
 
 #[derive(Subcommand)]
@@ -137,19 +228,27 @@ fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
         Command::Status { json } => {
             let status = store::partition_status(&mut connect(&config)?, &config.kafka.topic)?;
-            if *json {
-                println!("{}", serde_json::to_string_pretty(&status)?);
-            } else {
-                println!("{}", status_table(&status));
+            let status = with_lag(&config, status);
+            match json {
+                true => print_json(&status)?,
+                false => println!("{}", status_table(&status)),
             }
         }
         Command::Sites { json, since, watch, require_all } => {
             return sites(&config, *json, *since, *watch, *require_all);
         }
-        Command::Resume { partition } => {
+        Command::Resume { partition, json } => {
             let resumed = store::resume(&mut connect(&config)?, &config.kafka.topic, *partition)?;
-            println!("resumed {resumed} partitions");
+            match json {
+                true => print_json(&serde_json::json!({ "resumed": resumed }))?,
+                false => println!("resumed {resumed} partitions"),
+            }
         }
+        Command::Replay { partition, from_offset, from_time, wait, json } => {
+            replay(&config, *partition, *from_offset, *from_time, *wait, *json)?;
+        }
+        Command::Verify { json } => return verify(&config, *json),
+        Command::DeadLetters(command) => dead_letters(&config, command)?,
         Command::Validate => println!("{}: {} sites", args.config.display(), config.sites.len()),
     }
     Ok(ExitCode::SUCCESS)
@@ -185,7 +284,7 @@ fn sites(
     let latest = loop {
         let latest = store::latest_results(&mut client, since).context("cannot show the sites")?;
         if json {
-            println!("{}", serde_json::to_string_pretty(&latest)?);
+            print_json(&latest)?;
         } else {
             if watch.is_some() && std::io::stdout().is_terminal() {
                 // Clears the screen, so that the table stands still.
@@ -209,6 +308,209 @@ fn sites(
     }
     eprintln!("webmon-store: no result of {}", absent.join(", "));
     Ok(ExitCode::FAILURE)
+}
+
+fn replay(
+    config: &Config,
+    partition: i32,
+    from_offset: Option<i64>,
+    from_time: Option<Timestamp>,
+    wait: bool,
+    json: bool,
+) -> anyhow::Result<()> {
+    let topic = &config.kafka.topic;
+    let mut consumer = kafka::consumer(&config.kafka)?;
+    let partitions = consumer.partitions()?;
+    if !(0..partitions).contains(&partition) {
+        anyhow::bail!("topic {topic:?} has no partition {partition}: expected 0 to {}", partitions - 1);
+    }
+    let held = consumer.offsets(partition)?;
+    let from = match (from_offset, from_time) {
+        (Some(offset), _) => offset,
+        (None, Some(time)) => consumer.offset_at(partition, time)?,
+        (None, None) => held.earliest,
+    };
+    if !(held.earliest..=held.end).contains(&from) {
+        anyhow::bail!("kafka does not hold offset {from}: expected {} to {}", held.earliest, held.end);
+    }
+    let mut client = connect(config)?;
+    let before = store::replay(&mut client, topic, partition, from)?;
+    let until = before.map_or(held.end, |before| before.min(held.end));
+    if wait {
+        let bar = support::progress::bar((until - from).max(0) as u64, "offsets stored again");
+        loop {
+            let status = store::partition_status(&mut client, topic)?;
+            let status = status.into_iter().find(|status| status.partition == partition);
+            if let Some(reason) = status.as_ref().and_then(|status| status.paused.clone()) {
+                anyhow::bail!("partition {partition} is paused: {reason}");
+            }
+            let next = status.and_then(|status| status.next_offset).unwrap_or(from);
+            bar.set_position((next - from).clamp(0, (until - from).max(0)) as u64);
+            if next >= until {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        bar.finish_and_clear();
+    }
+    if json {
+        let done = serde_json::json!({
+            "topic": topic, "partition": partition, "from_offset": from, "to_offset": until, "stored": wait,
+        });
+        return print_json(&done);
+    }
+    let verb = if wait { "stored" } else { "storing" };
+    println!("{verb} offsets {from} to {until} of partition {partition} again");
+    Ok(())
+}
+
+fn verify(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
+    let bar = support::progress::bar(0, "days read");
+    let found = store::verify(&mut connect(config)?, None, &mut |done, days| {
+        bar.set_length(days as u64);
+        bar.set_position(done as u64);
+    })?;
+    bar.finish_and_clear();
+    match json {
+        true => print_json(&found)?,
+        false => print_verification(&found),
+    }
+    Ok(if found.proven { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print_verification(found: &Verification) {
+    const SHOWN: usize = 20;
+    let mut ledger = table(&[
+        "TOPIC",
+        "PARTITION",
+        "OFFSETS",
+        "NEXT",
+        "RECORDS",
+        "INSERTED",
+        "SUPERSEDED",
+        "DUPLICATE",
+        "GAPS",
+        "EXPIRED",
+        "DEAD",
+        "LOST",
+        "HOLES",
+    ]);
+    for line in &found.partitions {
+        let offsets = line.from_offset.zip(line.to_offset).map(|(from, to)| format!("{from}-{to}"));
+        let holes: Vec<String> = line.holes.iter().map(|(from, to)| format!("{from}-{to}")).collect();
+        ledger.add_row([
+            Cell::new(&line.topic),
+            right(Some(line.partition.to_string())),
+            right(offsets),
+            right(line.next_offset.map(|offset| offset.to_string())),
+            right(Some(line.records.to_string())),
+            right(Some(line.inserted.to_string())),
+            right(Some(line.superseded.to_string())),
+            right(Some(line.duplicate.to_string())),
+            right(Some(line.gaps.to_string())),
+            right(Some(line.expired.to_string())),
+            right(Some(line.dead.to_string())),
+            right(Some(line.lost.to_string())),
+            Cell::new(holes.join(" ")),
+        ]);
+    }
+    println!("{ledger}");
+    println!("results       {} stored, {} in the ledger", found.results, found.results_expected);
+    println!("dead letters  {} stored, {} in the ledger", found.dead_letters, found.dead_letters_expected);
+    println!(
+        "links         {} followed, {} broken; {} chains end, {} of them overdue",
+        found.links, found.broken, found.open, found.overdue
+    );
+    if !found.broken_links.is_empty() {
+        let mut broken = table(&["SITE", "LOCATION", "ANNOUNCED BY", "MISSING"]);
+        for link in found.broken_links.iter().take(SHOWN) {
+            broken.add_row([
+                Cell::new(&link.site),
+                Cell::new(&link.location),
+                Cell::new(link.announced_at),
+                Cell::new(link.due_at),
+            ]);
+        }
+        println!("{broken}");
+        if found.broken > SHOWN as i64 {
+            println!("and {} more: --json names up to {}", found.broken - SHOWN as i64, store::MAX_NAMED);
+        }
+    }
+    println!("{}", if found.proven { "the history is complete" } else { "THE HISTORY IS NOT COMPLETE" });
+}
+
+fn dead_letters(config: &Config, command: &DeadLettersCommand) -> anyhow::Result<()> {
+    let topic = &config.kafka.topic;
+    let mut client = connect(config)?;
+    match command {
+        DeadLettersCommand::List { which, limit, json } => {
+            let letters = store::dead_letters(&mut client, topic, &which.filter(), *limit)?;
+            if *json {
+                return print_json(&letters);
+            }
+            let mut table = table(&["PARTITION", "OFFSET", "AT (UTC)", "REASON", "BYTES", "DETAIL"]);
+            for letter in &letters {
+                table.add_row([
+                    right(Some(letter.partition.to_string())),
+                    right(Some(letter.offset.to_string())),
+                    Cell::new(letter.record_at.map_or_else(String::new, |at| at.to_string())),
+                    Cell::new(&letter.reason),
+                    right(Some(letter.value.as_ref().map_or(0, Vec::len).to_string())),
+                    Cell::new(&letter.detail),
+                ]);
+            }
+            println!("{table}");
+            let all = store::count_dead_letters(&mut client, topic, &which.filter())?;
+            println!("{} of {all} dead letters", letters.len());
+        }
+        DeadLettersCommand::Show { partition, offset, json } => {
+            let filter = DeadLetterFilter {
+                partition: Some(*partition),
+                offset: Some(*offset),
+                ..DeadLetterFilter::default()
+            };
+            let letters = store::dead_letters(&mut client, topic, &filter, 10)?;
+            if letters.is_empty() {
+                anyhow::bail!("there is no dead letter at offset {offset} of partition {partition}");
+            }
+            if *json {
+                return print_json(&letters);
+            }
+            for letter in &letters {
+                println!("reason  {}: {}", letter.reason, letter.detail);
+                println!("key     {}", letter.key.as_deref().map_or("none".into(), String::from_utf8_lossy));
+                println!(
+                    "value   {}",
+                    letter.value.as_deref().map_or("none".into(), String::from_utf8_lossy)
+                );
+            }
+        }
+        DeadLettersCommand::Retry { which, json } => {
+            let all = store::count_dead_letters(&mut client, topic, &which.filter())?;
+            let bar = support::progress::bar(all, "dead letters tried");
+            let retried = store::retry_dead_letters(
+                &mut client,
+                topic,
+                &which.filter(),
+                &config.store,
+                &mut |tried| {
+                    bar.set_position(tried);
+                    true
+                },
+            )?;
+            bar.finish_and_clear();
+            match json {
+                true => print_json(&retried)?,
+                false => println!("stored {}, still dead {}", retried.stored, retried.still_dead),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
 }
 
 fn totals(latest: &[LatestResult]) -> String {
@@ -245,9 +547,41 @@ fn sites_table(latest: &[LatestResult]) -> Table {
     table
 }
 
-fn status_table(status: &[PartitionStatus]) -> Table {
-    let mut table = table(&["PARTITION", "NEXT OFFSET", "EPOCH", "OWNER", "PAUSED", "LAST ERROR"]);
-    for partition in status {
+/// A partition's status, and how far it is behind Kafka.
+#[derive(Serialize)]
+struct Lagging {
+    #[serde(flatten)]
+    status: PartitionStatus,
+    /// One past the newest offset; none where Kafka does not tell.
+    end_offset: Option<i64>,
+    /// Records that are not stored yet.
+    lag: Option<i64>,
+}
+
+/// Asks Kafka; without an answer the status is shown all the same.
+fn with_lag(config: &Config, status: Vec<PartitionStatus>) -> Vec<Lagging> {
+    let ends = || -> Result<Vec<i64>, KafkaError> {
+        let mut consumer = kafka::consumer(&config.kafka)?;
+        consumer.partitions()?;
+        status.iter().map(|status| Ok(consumer.offsets(status.partition)?.end)).collect()
+    };
+    let ends = ends().map_or_else(
+        |error| {
+            eprintln!("webmon-store: cannot tell the lag: {error}");
+            vec![None; status.len()]
+        },
+        |ends| ends.into_iter().map(Some).collect(),
+    );
+    let lagging = |(status, end_offset): (PartitionStatus, Option<i64>)| {
+        let lag = end_offset.zip(status.next_offset).map(|(end, next)| (end - next).max(0));
+        Lagging { status, end_offset, lag }
+    };
+    status.into_iter().zip(ends).map(lagging).collect()
+}
+
+fn status_table(status: &[Lagging]) -> Table {
+    let mut table = table(&["PARTITION", "NEXT OFFSET", "LAG", "EPOCH", "OWNER", "PAUSED", "LAST ERROR"]);
+    for Lagging { status: partition, lag, .. } in status {
         let owner = match (&partition.owner, partition.held) {
             (Some(owner), true) => owner.clone(),
             (Some(owner), false) => format!("{owner} (lease over)"),
@@ -256,6 +590,7 @@ fn status_table(status: &[PartitionStatus]) -> Table {
         table.add_row([
             right(Some(partition.partition.to_string())),
             right(partition.next_offset.map(|offset| offset.to_string())),
+            right(lag.map(|lag| lag.to_string())),
             right(Some(partition.epoch.to_string())),
             Cell::new(owner),
             Cell::new(partition.paused.as_deref().unwrap_or_default()),

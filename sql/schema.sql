@@ -182,12 +182,18 @@ CREATE TABLE webmon.partition_offsets (
     paused text,
     last_error text,
     updated_at timestamptz NOT NULL DEFAULT now(),
+    cluster_id text,
+    last_record_at timestamptz,
+    last_record_crc bigint,
     CONSTRAINT partition_offsets_pkey PRIMARY KEY (topic, partition),
     CONSTRAINT partition_offsets_owner_check CHECK ((owner IS NULL) = (lease_until IS NULL))
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE webmon.partition_offsets IS 'How far each topic-partition is stored, and who may store more of it. next_offset moves in the transaction of the rows.';
 COMMENT ON COLUMN webmon.partition_offsets.epoch IS 'Grows with every claim; a writer of an older one can commit nothing.';
 COMMENT ON COLUMN webmon.partition_offsets.paused IS 'Why nobody may claim it; null when anybody may.';
+COMMENT ON COLUMN webmon.partition_offsets.cluster_id IS 'The Kafka cluster it is stored from; null where the client cannot tell.';
+COMMENT ON COLUMN webmon.partition_offsets.last_record_at IS 'The timestamp of the record before next_offset; null where the client cannot tell.';
+COMMENT ON COLUMN webmon.partition_offsets.last_record_crc IS 'The CRC-32 of that record''s key and value; null before the first one, and after a replay was asked for.';
 
 CREATE TABLE webmon.writers (
     owner text NOT NULL,
@@ -238,7 +244,10 @@ CREATE TABLE webmon.dead_letters (
     reason text NOT NULL,
     detail text NOT NULL,
     stored_at timestamptz NOT NULL DEFAULT now(),
-    CONSTRAINT dead_letters_pkey PRIMARY KEY (topic, partition, record_offset)
+    digest uuid NOT NULL GENERATED ALWAYS AS (
+        md5(md5(coalesce(key, '')) || md5(coalesce(value, '')))::uuid
+    ) STORED,
+    CONSTRAINT dead_letters_pkey PRIMARY KEY (topic, partition, record_offset, digest)
 );
 COMMENT ON TABLE webmon.dead_letters IS 'Records that are not results, as they came, and why.';
 

@@ -382,6 +382,113 @@ fn a_recreated_topic_pauses_its_partition() {
 }
 
 #[test]
+fn lost_offsets_stay_out_of_the_ledgers_ranges() {
+    let Some(database) = database() else { return };
+    let log = Log::new(1);
+    for i in 0..20 {
+        log.append(0, value(result("shop", i, Outcome::Success)));
+    }
+    // Within one claim and one minute: the records are forgotten between two fetches.
+    let forgetful = log.clone();
+    log.before_delivery(move |fetch| {
+        if fetch == 1 {
+            forgetful.forget(0, 12);
+        }
+    });
+    log.store(&config(&database, "store.batch_records = 5")).unwrap();
+    let ranges = database
+        .json("SELECT from_offset AS f, to_offset AS t, records AS r FROM webmon.ingest_batches ORDER BY 1");
+    assert_eq!(ranges, [json!({"f": 0, "t": 5, "r": 5}), json!({"f": 12, "t": 20, "r": 8})]);
+}
+
+#[test]
+fn a_topic_recreated_with_as_many_records_pauses_its_partition_until_it_is_replayed() {
+    let Some(database) = database() else { return };
+    let log = Log::new(1);
+    let config = config(&database, "");
+    for i in 0..5 {
+        log.append(0, value(result("shop", i, Outcome::Success)));
+    }
+    log.store(&config).unwrap();
+    log.clear(0);
+    for i in 10..20 {
+        log.append(0, value(result("shop", i, Outcome::Success)));
+    }
+    // Resuming alone does not make it the old topic again.
+    for _ in 0..2 {
+        log.store(&config).unwrap();
+        let status = webmon::store::partition_status(&mut database.client(), "log").unwrap();
+        let paused = status[0].paused.as_deref();
+        assert_eq!(
+            paused,
+            Some("the record at offset 4 is not the one that was stored: the topic was recreated")
+        );
+        assert_eq!(database.number("SELECT count(*) FROM webmon.check_results"), 5);
+        webmon::store::resume(&mut database.client(), "log", None).unwrap();
+    }
+    webmon::store::replay(&mut database.client(), "log", 0, 0).unwrap();
+    log.store(&config).unwrap();
+    assert_eq!(database.number("SELECT count(*) FROM webmon.check_results"), 15);
+}
+
+#[test]
+fn the_same_topic_is_known_again_also_when_only_its_newest_record_is_left() {
+    let Some(database) = database() else { return };
+    let log = Log::new(1);
+    let config = config(&database, "");
+    for i in 0..5 {
+        log.append(0, value(result("shop", i, Outcome::Success)));
+    }
+    for kept in [0, 4, 5] {
+        log.forget(0, kept);
+        log.store(&config).unwrap();
+        let status = webmon::store::partition_status(&mut database.client(), "log").unwrap();
+        assert_eq!((status[0].next_offset, &status[0].paused), (Some(5), &None), "kept from {kept} on");
+    }
+    assert_eq!(ledger_sum(&database, "records"), 5);
+}
+
+#[test]
+fn another_cluster_pauses_the_partitions_stored_from_the_first() {
+    let Some(database) = database() else { return };
+    let log = Log::new(2);
+    let config = config(&database, "");
+    log.move_to("one");
+    log.append(0, value(result("shop", 0, Outcome::Success)));
+    log.store(&config).unwrap();
+    log.move_to("two");
+    log.append(0, value(result("shop", 1, Outcome::Success)));
+    log.store(&config).unwrap();
+    let status = webmon::store::partition_status(&mut database.client(), "log").unwrap();
+    for status in &status {
+        let paused = status.paused.as_deref();
+        assert_eq!(paused, Some("kafka's cluster is \"two\", but it was stored from \"one\""));
+    }
+    assert_eq!(database.number("SELECT count(*) FROM webmon.check_results"), 1);
+    // Moved on purpose: the new cluster is taken as it is.
+    webmon::store::replay(&mut database.client(), "log", 0, 0).unwrap();
+    log.store(&config).unwrap();
+    assert_eq!(database.number("SELECT count(*) FROM webmon.check_results"), 2);
+}
+
+#[test]
+fn a_dead_letter_of_a_recreated_topic_does_not_hide_behind_an_older_one() {
+    let Some(database) = database() else { return };
+    let log = Log::new(1);
+    let config = config(&database, "");
+    log.append(0, b"old".to_vec());
+    log.store(&config).unwrap();
+    log.clear(0);
+    log.append(0, b"new".to_vec());
+    webmon::store::replay(&mut database.client(), "log", 0, 0).unwrap();
+    log.store(&config).unwrap();
+    let letters =
+        database.json("SELECT convert_from(value, 'UTF8') AS v FROM webmon.dead_letters ORDER BY 1");
+    assert_eq!(letters, [json!({"v": "new"}), json!({"v": "old"})]);
+    assert_eq!(ledger_sum(&database, "dead"), 2);
+}
+
+#[test]
 fn a_result_older_than_max_age_is_counted_and_not_stored() {
     let Some(database) = database() else { return };
     let log = Log::new(1);

@@ -1,6 +1,7 @@
 //! What both programs share: logging, exit codes, and the signals that end them.
 
 pub mod logging;
+pub mod progress;
 
 use std::process::ExitCode;
 

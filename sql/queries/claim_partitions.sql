@@ -1,8 +1,9 @@
 -- Claims free partitions: never claimed, released, or with a lease that is over. A lease that ends further off
 -- than the lease time was given before the clock was set back, and counts as over.
--- Parameters: $1 topic, $2 claimer, $3 lease in milliseconds, $4 partitions at most
+-- Parameters: $1 topic, $2 claimer, $3 lease in milliseconds, $4 partitions at most, $5 Kafka's cluster (null: unknown)
 -- Locks: the claimed rows, until the transaction ends; rows locked by others are passed over
--- Rows returned: the partitions claimed, with their new epoch and the offset to go on from (null: none yet)
+-- Rows returned: the partitions claimed, with their new epoch, the offset to go on from (null: none yet), the cluster
+--                they are stored from, and timestamp and CRC of the record before that offset
 WITH free AS (
     SELECT topic, partition
     FROM webmon.partition_offsets
@@ -19,8 +20,9 @@ UPDATE webmon.partition_offsets o
 SET owner = $2,
     epoch = o.epoch + 1,
     lease_until = clock_timestamp() + $3::float8 * interval '1 millisecond',
-    updated_at = clock_timestamp()
+    updated_at = clock_timestamp(),
+    cluster_id = coalesce(o.cluster_id, $5)
 FROM free
 WHERE o.topic = free.topic
   AND o.partition = free.partition
-RETURNING o.partition, o.epoch, o.next_offset
+RETURNING o.partition, o.epoch, o.next_offset, o.cluster_id, o.last_record_at, o.last_record_crc

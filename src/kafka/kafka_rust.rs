@@ -13,6 +13,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use kafka::client::{
     Compression, FetchOffset, FetchPartition, KafkaClient, ProduceMessage, RequiredAcks, SecurityConfig,
 };
@@ -256,6 +257,18 @@ impl KafkaRustConsumer {
         Ok(self.connection.insert(connection))
     }
 
+    fn read_offset(&mut self, partition: i32, which: FetchOffset) -> Result<i64, KafkaError> {
+        let config = self.config.clone();
+        let client = &mut self.connection()?.client;
+        let offsets =
+            guarded(&config, "cannot read offsets", || client.fetch_topic_offsets(&config.topic, which));
+        if offsets.is_err() {
+            self.connection = None;
+        }
+        let found = offsets?.into_iter().find(|found| found.partition == partition);
+        found.map(|found| found.offset).ok_or(KafkaError::UnknownTopic { topic: config.topic })
+    }
+
     fn fetch_once(
         &mut self,
         limits: FetchLimits,
@@ -320,20 +333,15 @@ impl Consumer for KafkaRustConsumer {
     }
 
     fn offsets(&mut self, partition: i32) -> Result<OffsetRange, KafkaError> {
-        let config = self.config.clone();
-        let mut read = |which: FetchOffset| {
-            let client = &mut self.connection()?.client;
-            let offsets =
-                guarded(&config, "cannot read offsets", || client.fetch_topic_offsets(&config.topic, which));
-            if offsets.is_err() {
-                self.connection = None;
-            }
-            let found = offsets?.into_iter().find(|found| found.partition == partition);
-            found
-                .map(|found| found.offset)
-                .ok_or_else(|| KafkaError::UnknownTopic { topic: config.topic.clone() })
-        };
-        Ok(OffsetRange { earliest: read(FetchOffset::Earliest)?, end: read(FetchOffset::Latest)? })
+        let earliest = self.read_offset(partition, FetchOffset::Earliest)?;
+        Ok(OffsetRange { earliest, end: self.read_offset(partition, FetchOffset::Latest)? })
+    }
+
+    /// By this version of the protocol a broker tells only where a segment of its log begins: the last one that was
+    /// closed before `at`.
+    fn offset_at(&mut self, partition: i32, at: Timestamp) -> Result<i64, KafkaError> {
+        let found = self.read_offset(partition, FetchOffset::ByTime(at.as_millisecond()))?;
+        Ok(found.max(self.read_offset(partition, FetchOffset::Earliest)?))
     }
 
     fn assign(&mut self, positions: &[(i32, i64)]) -> Result<(), KafkaError> {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
@@ -328,6 +329,27 @@ impl Consumer for LibrdkafkaConsumer {
             .fetch_watermarks(&self.config.topic, partition, REQUEST_TIMEOUT)
             .map(|(earliest, end)| OffsetRange { earliest, end })
             .map_err(|cause| error(&self.config, "cannot read offsets", code(&cause), &cause.to_string()))
+    }
+
+    fn offset_at(&mut self, partition: i32, at: Timestamp) -> Result<i64, KafkaError> {
+        let doing = "cannot look for an offset by its time";
+        let mut wanted = TopicPartitionList::with_capacity(1);
+        wanted
+            .add_partition_offset(&self.config.topic, partition, Offset::Offset(at.as_millisecond()))
+            .map_err(|error| other(doing, &error))?;
+        let found = self
+            .client
+            .offsets_for_times(wanted, REQUEST_TIMEOUT)
+            .map_err(|cause| error(&self.config, doing, code(&cause), &cause.to_string()))?;
+        match found.elements().first().map(|element| element.offset()) {
+            Some(Offset::Offset(offset)) => Ok(offset),
+            // No record is as young as that.
+            _ => Ok(self.offsets(partition)?.end),
+        }
+    }
+
+    fn cluster_id(&mut self) -> Result<Option<String>, KafkaError> {
+        Ok(self.client.client().fetch_cluster_id(REQUEST_TIMEOUT))
     }
 
     fn assign(&mut self, positions: &[(i32, i64)]) -> Result<(), KafkaError> {

@@ -12,6 +12,8 @@ mod probe;
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 pub use self::murmur2::partition_for;
 use crate::config::{Kafka, KafkaClient};
 
@@ -107,6 +109,21 @@ pub trait Consumer: Send {
     /// # Errors
     /// As [`Consumer::partitions`].
     fn offsets(&mut self, partition: i32) -> Result<OffsetRange, KafkaError>;
+
+    /// The offset of the first record whose timestamp is `at` or later, or one before it where the client cannot tell
+    /// so exactly; the end where there is none.
+    ///
+    /// # Errors
+    /// As [`Consumer::partitions`].
+    fn offset_at(&mut self, partition: i32, at: Timestamp) -> Result<i64, KafkaError>;
+
+    /// The id of the cluster; none where the client or the broker does not tell.
+    ///
+    /// # Errors
+    /// Whatever keeps the brokers from answering.
+    fn cluster_id(&mut self) -> Result<Option<String>, KafkaError> {
+        Ok(None)
+    }
 
     /// Fetches from now on exactly these partitions, each from the offset beside it.
     ///

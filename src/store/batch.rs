@@ -28,6 +28,30 @@ impl Window {
     }
 }
 
+/// What tells a record from another one at its offset, should the topic be made anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    /// Milliseconds since the epoch, where the client tells.
+    pub timestamp_ms: Option<i64>,
+    /// CRC-32 of key and value.
+    pub crc: i64,
+}
+
+impl Mark {
+    pub fn of(record: &Fetched<'_>) -> Mark {
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(record.key.unwrap_or_default());
+        crc.update(record.value.unwrap_or_default());
+        Mark { timestamp_ms: record.timestamp_ms, crc: crc.finalize().into() }
+    }
+
+    /// Whether both can be marks of one record; not every client tells the timestamp.
+    pub fn fits(self, other: Mark) -> bool {
+        let timestamps = self.timestamp_ms.zip(other.timestamp_ms);
+        self.crc == other.crc && timestamps.is_none_or(|(a, b)| a == b)
+    }
+}
+
 /// The records of one partition that one transaction stores, offsets `[from, to)`.
 pub(super) struct Batch {
     pub partition: i32,
@@ -41,6 +65,8 @@ pub(super) struct Batch {
     /// Results that another one of the same batch outranks or equals; known after [`Batch::finish`].
     pub duplicate: i64,
     pub unknown_versions: usize,
+    /// The record before `to`; none in an empty batch.
+    pub last: Option<Mark>,
     /// The raw keys and values of `results`, should the database refuse one.
     raw: Vec<u8>,
 }
@@ -84,6 +110,7 @@ impl Batch {
             expired: 0,
             duplicate: 0,
             unknown_versions: 0,
+            last: None,
             raw: Vec::new(),
         }
     }
@@ -95,6 +122,7 @@ impl Batch {
         }
         self.to = record.offset + 1;
         self.records += 1;
+        self.last = Some(Mark::of(&record));
         match Record::decode(record.value.unwrap_or_default()) {
             Ok(Record::Result(result)) if result.scheduled_at < window.oldest => self.expired += 1,
             Ok(Record::Result(result)) if result.scheduled_at > window.newest => {
@@ -124,7 +152,7 @@ impl Batch {
     fn bury(&mut self, record: Fetched<'_>, reason: &'static str, detail: String) {
         self.dead.push(DeadLetter {
             offset: record.offset,
-            at: record.timestamp_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok()),
+            at: timestamp(record.timestamp_ms),
             key: record.key.map(<[u8]>::to_vec),
             value: record.value.map(<[u8]>::to_vec),
             reason,
@@ -137,7 +165,7 @@ impl Batch {
         let source = row.source.clone();
         DeadLetter {
             offset: source.offset,
-            at: source.timestamp_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok()),
+            at: timestamp(source.timestamp_ms),
             key: Some(self.raw[source.key].to_vec()),
             value: Some(self.raw[source.value].to_vec()),
             reason: "refused",
@@ -155,4 +183,9 @@ impl Batch {
         self.results.dedup_by_key(|row| identity(row));
         self.duplicate += (before - self.results.len()) as i64;
     }
+}
+
+/// A record's timestamp, unless it is absent or absurd.
+pub(super) fn timestamp(ms: Option<i64>) -> Option<Timestamp> {
+    ms.and_then(|ms| Timestamp::from_millisecond(ms).ok())
 }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use postgres::Client;
 
 use super::StoreError;
+use super::batch::Mark;
 
 /// A partition that this writer may store, until its lease is over or its epoch passed by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,16 @@ pub(super) struct Claim {
     pub next_offset: Option<i64>,
 }
 
+/// A claim just taken, and what the partition was when it was stored last.
+#[derive(Clone, Debug)]
+pub(super) struct Taken {
+    pub claim: Claim,
+    /// The cluster it is stored from, where that is known.
+    pub cluster: Option<String>,
+    /// The record before the next offset, where there was one.
+    pub last: Option<Mark>,
+}
+
 /// One writer's dealings with `partition_offsets`.
 pub(super) struct Claims {
     pub topic: String,
@@ -25,7 +36,7 @@ pub(super) struct Claims {
 }
 
 impl Claims {
-    fn lease_ms(&self) -> f64 {
+    pub fn lease_ms(&self) -> f64 {
         self.lease.as_millis() as f64
     }
 
@@ -49,18 +60,43 @@ impl Claims {
         Ok((row.get(0), row.get(1)))
     }
 
-    /// Claims up to `count` free partitions.
-    pub fn claim(&self, client: &mut Client, count: usize) -> Result<Vec<Claim>, StoreError> {
+    /// Claims up to `count` free partitions, to be stored from `cluster`.
+    pub fn claim(
+        &self,
+        client: &mut Client,
+        count: usize,
+        cluster: Option<&str>,
+    ) -> Result<Vec<Taken>, StoreError> {
         let rows = client
             .query(
                 include_str!("../../sql/queries/claim_partitions.sql"),
-                &[&self.topic, &self.owner, &self.lease_ms(), &(count as i64)],
+                &[&self.topic, &self.owner, &self.lease_ms(), &(count as i64), &cluster],
             )
             .map_err(StoreError::database("cannot claim partitions"))?;
-        Ok(rows
-            .iter()
-            .map(|row| Claim { partition: row.get(0), epoch: row.get(1), next_offset: row.get(2) })
-            .collect())
+        let taken = |row: &postgres::Row| {
+            let timestamp: Option<Timestamp> = row.get(4);
+            let crc: Option<i64> = row.get(5);
+            Taken {
+                claim: Claim { partition: row.get(0), epoch: row.get(1), next_offset: row.get(2) },
+                cluster: row.get(3),
+                last: crc.map(|crc| Mark { timestamp_ms: timestamp.map(Timestamp::as_millisecond), crc }),
+            }
+        };
+        Ok(rows.iter().map(taken).collect())
+    }
+
+    /// Ends the connections of writers that hold partitions locked and no longer answer.
+    pub fn end_frozen(&self, client: &mut Client) -> Result<(), StoreError> {
+        let ended = client
+            .query(
+                include_str!("../../sql/queries/end_frozen_writers.sql"),
+                &[&self.topic, &self.owner, &self.lease_ms()],
+            )
+            .map_err(StoreError::database("cannot end frozen writers"))?;
+        for row in ended {
+            log::warn!(writer = row.get::<_, &str>(0); "ended the connection of a writer that does not answer");
+        }
+        Ok(())
     }
 
     /// Renews the leases of `held`, and returns the partitions that are still held.
@@ -113,21 +149,21 @@ impl Claims {
             .map_err(StoreError::database("cannot begin a partition"))
     }
 
-    /// Records that Kafka no longer holds `[lost_from, held_from)` and goes on after it. Returns whether the
-    /// claim still holds.
+    /// Records that Kafka no longer holds `[lost_from, held_from)` and goes on after it. Returns the claim's new
+    /// epoch, or none when the claim was lost.
     pub fn skip_lost(
         &self,
         client: &mut Client,
         claim: Claim,
         lost_from: i64,
         held_from: i64,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Option<i64>, StoreError> {
         client
-            .query(
+            .query_opt(
                 include_str!("../../sql/queries/skip_lost_offsets.sql"),
                 &[&self.topic, &claim.partition, &claim.epoch, &lost_from, &held_from],
             )
-            .map(|rows| !rows.is_empty())
+            .map(|row| row.map(|row| row.get(0)))
             .map_err(StoreError::database("cannot record lost offsets"))
     }
 }

@@ -2,9 +2,10 @@
 //! burns an id each time it finds a row, so it is only tried for names that a look-up did not find.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
 
-use postgres::Client;
 use postgres::types::{Json, ToSql, Type};
+use postgres::{Client, Transaction};
 
 use super::StoreError;
 use super::batch::Batch;
@@ -62,15 +63,22 @@ pub(super) struct Ids {
 }
 
 impl Dimensions {
-    /// Gives every row of `batch` its ids; touches the database only for names never seen.
-    pub fn resolve(&mut self, client: &mut Client, batch: &mut Batch) -> Result<(), StoreError> {
+    /// Gives every row of `batch` its ids; touches the database only for names never seen, and waits for a lock no
+    /// longer than `patience`: its holder may be frozen.
+    pub fn resolve(
+        &mut self,
+        client: &mut Client,
+        batch: &mut Batch,
+        patience: Duration,
+    ) -> Result<(), StoreError> {
         let results = || batch.results.iter().map(|row| row.result.as_ref());
         let site_names = results().map(|r| &r.site).chain(batch.gaps.iter().map(|g| &g.site));
         let location_names = results().map(|r| &r.location).chain(batch.gaps.iter().map(|g| &g.location));
         let checker_names = results().map(|r| &r.checker).chain(batch.gaps.iter().map(|g| &g.checker));
-        resolve_names(client, &mut self.sites, site_names, "sites", "site_id", "key")?;
-        resolve_names(client, &mut self.locations, location_names, "locations", "location_id", "name")?;
-        resolve_names(client, &mut self.checkers, checker_names, "checkers", "checker_id", "name")?;
+        let (sites, locations, checkers) = (&mut self.sites, &mut self.locations, &mut self.checkers);
+        resolve_names(client, patience, sites, site_names, ("sites", "site_id", "key"))?;
+        resolve_names(client, patience, locations, location_names, ("locations", "location_id", "name"))?;
+        resolve_names(client, patience, checkers, checker_names, ("checkers", "checker_id", "name"))?;
         if self.versions.len() > MAX_CACHED {
             self.versions.clear();
         }
@@ -93,7 +101,7 @@ impl Dimensions {
         if missing.is_empty() {
             return Ok(());
         }
-        self.resolve_versions(client, missing.into_iter().collect())?;
+        self.resolve_versions(client, patience, missing.into_iter().collect())?;
         for row in batch.results.iter_mut().filter(|row| row.ids.version == 0) {
             row.ids.version =
                 self.version(row.ids.site, &row.result).ok_or_else(|| vanished(&row.result.site))?;
@@ -108,6 +116,7 @@ impl Dimensions {
     fn resolve_versions(
         &mut self,
         client: &mut Client,
+        patience: Duration,
         missing: Vec<(i32, Version)>,
     ) -> Result<(), StoreError> {
         let site_ids: Vec<i32> = missing.iter().map(|(site, _)| *site).collect();
@@ -120,7 +129,7 @@ impl Dimensions {
 
         let failed = StoreError::database("cannot store the versions of sites");
         let mut found = || -> Result<Vec<(usize, i32)>, postgres::Error> {
-            let mut transaction = client.transaction()?;
+            let mut transaction = begin(client, patience)?;
             let look_up = transaction.prepare(include_str!("../../sql/queries/look_up_site_versions.sql"))?;
             let mut rows = transaction.query(&look_up, &parameters)?;
             if rows.len() < missing.len() {
@@ -158,13 +167,18 @@ fn vanished(name: &str) -> StoreError {
     StoreError::Schema(format!("the id of {name:?} is gone from the dimensions as soon as it was inserted"))
 }
 
+fn begin(client: &mut Client, patience: Duration) -> Result<Transaction<'_>, postgres::Error> {
+    let mut transaction = client.transaction()?;
+    transaction.batch_execute(&format!("SET LOCAL lock_timeout = {}", patience.as_millis()))?;
+    Ok(transaction)
+}
+
 fn resolve_names<'a, I>(
     client: &mut Client,
+    patience: Duration,
     cache: &mut HashMap<String, I>,
     names: impl Iterator<Item = &'a String>,
-    table: &'static str,
-    id: &'static str,
-    name: &'static str,
+    (table, id, name): (&'static str, &'static str, &'static str),
 ) -> Result<(), StoreError>
 where
     I: for<'b> postgres::types::FromSql<'b>,
@@ -180,7 +194,7 @@ where
     }
     let missing: Vec<&str> = missing.into_iter().collect();
     let mut resolve = || -> Result<(), postgres::Error> {
-        let mut transaction = client.transaction()?;
+        let mut transaction = begin(client, patience)?;
         let look_up = format!("SELECT {name}, {id} FROM webmon.{table} WHERE {name} = ANY($1)");
         let look_up = transaction.prepare_typed(&look_up, &[Type::TEXT_ARRAY])?;
         let mut rows = transaction.query(&look_up, &[&missing])?;

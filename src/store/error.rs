@@ -30,6 +30,24 @@ pub enum StoreError {
     /// Kafka refuses.
     #[error(transparent)]
     Kafka(#[from] KafkaError),
+    /// There is no such partition among those that are stored.
+    #[error("no writer has come upon partition {partition} of topic {topic:?} yet")]
+    UnknownPartition {
+        /// The topic.
+        topic: String,
+        /// The partition asked for.
+        partition: i32,
+    },
+    /// A replay that would leave out what is not stored yet.
+    #[error(
+        "offset {offset} is ahead of the next one to store, {next_offset}: a replay goes back, it leaves nothing out"
+    )]
+    ReplayAhead {
+        /// The offset asked for.
+        offset: i64,
+        /// The next one to store.
+        next_offset: i64,
+    },
     /// More than half of a partition's records are of a newer version: the checkers were upgraded first.
     #[error("partition {partition} holds records of an unknown version: upgrade webmon-store")]
     UnknownVersions {

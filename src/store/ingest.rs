@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::io::Write;
 use std::ops::AddAssign;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -11,7 +12,7 @@ use postgres::error::SqlState;
 use postgres::{Client, Statement, Transaction};
 
 use super::StoreError;
-use super::batch::{Batch, DeadLetter, Row};
+use super::batch::{Batch, DeadLetter, Row, timestamp};
 use super::claims::{Claim, Claims};
 use super::dimensions::Dimensions;
 use super::error::Remedy;
@@ -74,45 +75,52 @@ impl Ingest {
         claim: Claim,
         batch: &mut Batch,
     ) -> Result<Committed, StoreError> {
-        self.dimensions.resolve(client, batch)?;
-        batch.finish();
-        self.ensure_days(client, batch)?;
+        self.prepare(client, batch, claims.lease)?;
         let batch = &*batch;
 
         let failed = StoreError::database;
         let mut transaction = client.transaction().map_err(failed("cannot begin a transaction"))?;
         // Rows and offset go back together after a crash of the server, so waiting for the disk buys nothing.
-        // A writer that stops between two statements must not hold its locks for ever.
+        // A writer that stops between two statements must not hold its locks for ever, and one that waits for
+        // such a one's locks must come back to end it.
+        let lease_ms = claims.lease.as_millis();
         transaction
-            .batch_execute(
-                "SET LOCAL synchronous_commit = off; SET LOCAL idle_in_transaction_session_timeout = '60s'",
-            )
+            .batch_execute(&format!(
+                "SET LOCAL synchronous_commit = off; SET LOCAL idle_in_transaction_session_timeout = '60s'; \
+                 SET LOCAL lock_timeout = {lease_ms}"
+            ))
             .map_err(failed("cannot set up a transaction"))?;
         let (topic, partition) = (&claims.topic, claim.partition);
-        let lease_ms = claims.lease.as_millis() as f64;
+        let last_at = batch.last.and_then(|mark| timestamp(mark.timestamp_ms));
+        let last_crc = batch.last.map(|mark| mark.crc);
         let advance = self.prepared(
             &mut transaction,
             include_str!("../../sql/queries/advance_offset.sql"),
             "cannot move the offset",
         )?;
         let moved = transaction
-            .execute(&advance, &[topic, &partition, &claim.epoch, &batch.from, &batch.to, &lease_ms])
+            .execute(
+                &advance,
+                &[
+                    topic,
+                    &partition,
+                    &claim.epoch,
+                    &batch.from,
+                    &batch.to,
+                    &claims.lease_ms(),
+                    &last_at,
+                    &last_crc,
+                ],
+            )
             .map_err(failed("cannot move the offset"))?;
         if moved != 1 {
             return Ok(Committed::ClaimLost);
         }
 
-        let mut counts = Counts {
-            duplicate: batch.duplicate,
-            gaps: batch.gaps.len() as i64,
-            expired: batch.expired,
-            ..Counts::default()
-        };
-        let mut refused = Vec::new();
-        counts += self.insert_results(&mut transaction, batch, &batch.results, &mut refused)?;
-        self.insert_gaps(&mut transaction, batch)?;
-        counts.dead = (batch.dead.len() + refused.len()) as i64;
-        insert_dead_letters(&mut transaction, topic, partition, batch.dead.iter().chain(&refused))?;
+        let (mut counts, refused) = self.write(&mut transaction, batch)?;
+        counts.dead =
+            insert_dead_letters(&mut transaction, topic, partition, batch.dead.iter().chain(&refused))?;
+        counts.duplicate += (batch.dead.len() + refused.len()) as i64 - counts.dead;
         let record = self.prepared(
             &mut transaction,
             include_str!("../../sql/queries/record_batch.sql"),
@@ -138,6 +146,36 @@ impl Ingest {
             .map_err(failed("cannot write the ledger"))?;
         transaction.commit().map_err(failed("cannot commit"))?;
         Ok(Committed::Stored(counts))
+    }
+
+    /// What comes before the transaction of a batch: ids, order, and partitions for its days.
+    pub fn prepare(
+        &mut self,
+        client: &mut Client,
+        batch: &mut Batch,
+        patience: Duration,
+    ) -> Result<(), StoreError> {
+        self.dimensions.resolve(client, batch, patience)?;
+        batch.finish();
+        self.ensure_days(client, batch)
+    }
+
+    /// Writes a batch's results and gaps. Returns what became of them, and the results that the database refuses.
+    pub fn write(
+        &mut self,
+        transaction: &mut Transaction<'_>,
+        batch: &Batch,
+    ) -> Result<(Counts, Vec<DeadLetter>), StoreError> {
+        let mut counts = Counts {
+            duplicate: batch.duplicate,
+            gaps: batch.gaps.len() as i64,
+            expired: batch.expired,
+            ..Counts::default()
+        };
+        let mut refused = Vec::new();
+        counts += self.insert_results(transaction, batch, &batch.results, &mut refused)?;
+        self.insert_gaps(transaction, batch)?;
+        Ok((counts, refused))
     }
 
     fn prepared(
@@ -293,15 +331,16 @@ impl Ingest {
     }
 }
 
+/// Returns how many were not there already: a replay finds its own.
 fn insert_dead_letters<'a>(
     transaction: &mut Transaction<'_>,
     topic: &str,
     partition: i32,
     dead: impl Iterator<Item = &'a DeadLetter> + Clone,
-) -> Result<(), StoreError> {
+) -> Result<i64, StoreError> {
     let offsets: Vec<i64> = dead.clone().map(|letter| letter.offset).collect();
     if offsets.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     let times: Vec<Option<Timestamp>> = dead.clone().map(|letter| letter.at).collect();
     let keys: Vec<Option<&[u8]>> = dead.clone().map(|letter| letter.key.as_deref()).collect();
@@ -313,7 +352,7 @@ fn insert_dead_letters<'a>(
             include_str!("../../sql/queries/insert_dead_letters.sql"),
             &[&topic, &partition, &offsets, &times, &keys, &values, &reasons, &details],
         )
-        .map(drop)
+        .map(|inserted| inserted as i64)
         .map_err(StoreError::database("cannot store dead letters"))
 }
 

@@ -7,6 +7,7 @@ use super::StoreError;
 /// The migrations, oldest first; their version is their place, from 1 on.
 const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_results", include_str!("../../sql/migrations/0001_results.sql")),
+    ("0002_topic_identity", include_str!("../../sql/migrations/0002_topic_identity.sql")),
     ("0003_jobs", include_str!("../../sql/migrations/0003_jobs.sql")),
 ];
 

@@ -7,22 +7,30 @@
 mod batch;
 mod claims;
 mod connect;
+mod dead_letters;
 mod dimensions;
 mod error;
 mod ingest;
 mod migrate;
+mod replay;
 mod report;
 mod rows;
+mod verify;
 mod writer;
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
 pub use self::connect::Connector;
+pub use self::dead_letters::{
+    DeadLetter, DeadLetterFilter, Retried, count_dead_letters, dead_letters, retry_dead_letters,
+};
 pub(crate) use self::error::Remedy;
 pub use self::error::StoreError;
 pub use self::migrate::{check_schema, migrate};
+pub use self::replay::replay;
 pub use self::report::{LatestResult, PartitionStatus, latest_results, partition_status, resume};
+pub use self::verify::{Link, MAX_NAMED, PartitionLedger, Verification, verify};
 pub use self::writer::ConsumerFactory;
 use self::writer::Writer;
 use crate::config::Config;

@@ -8,14 +8,14 @@ use jiff::Timestamp;
 use postgres::Client;
 
 use super::StoreError;
-use super::batch::{Batch, Window};
-use super::claims::{Claim, Claims};
+use super::batch::{Batch, Mark, Window};
+use super::claims::{Claim, Claims, Taken};
 use super::connect::Connector;
 use super::error::Remedy;
 use super::ingest::{Committed, Counts, Ingest};
 use super::migrate::check_schema;
 use crate::config::{Postgres, Store};
-use crate::kafka::{Consumer, FetchLimits, KafkaError};
+use crate::kafka::{Consumer, FetchLimits, KafkaError, OffsetRange};
 use crate::shutdown::Shutdown;
 
 /// How long a fetch waits at most, so that a stop and the next heartbeat are never far.
@@ -70,10 +70,13 @@ impl Writer<'_> {
     fn session(&self, connector: &Connector) -> Result<(), StoreError> {
         let mut client = connector.connect()?;
         check_schema(&mut client)?;
+        let mut consumer = (self.consumer)()?;
+        let cluster = consumer.cluster_id()?;
         let mut session = Session {
             writer: self,
             client,
-            consumer: (self.consumer)()?,
+            consumer,
+            cluster,
             claims: Claims {
                 topic: self.topic.to_owned(),
                 owner: self.owner.clone(),
@@ -102,6 +105,15 @@ struct Held {
     claim: Claim,
     /// Records lately, and how many of them were of an unknown version.
     recent: (usize, usize),
+    /// The record before the next offset, to be fetched once more and compared: is this still the topic that was
+    /// stored? None once it was.
+    unverified: Option<Mark>,
+}
+
+impl Held {
+    fn fetch_from(&self) -> Option<i64> {
+        Some(self.claim.next_offset? - i64::from(self.unverified.is_some()))
+    }
 }
 
 /// One connection's life.
@@ -109,6 +121,8 @@ struct Session<'a> {
     writer: &'a Writer<'a>,
     client: Client,
     consumer: Box<dyn Consumer>,
+    /// The cluster that the consumer fetches from, where it can tell.
+    cluster: Option<String>,
     claims: Claims,
     ingest: Ingest,
     held: BTreeMap<i32, Held>,
@@ -172,20 +186,45 @@ impl Session<'_> {
     }
 
     fn claim(&mut self, count: usize) -> Result<(), StoreError> {
-        for mut claim in self.claims.claim(&mut self.client, count)? {
-            if claim.next_offset.is_none() {
-                // Nothing was ever stored of it: begin with the oldest record there is.
-                let earliest = self.consumer.offsets(claim.partition)?.earliest;
-                if !self.claims.begin_at(&mut self.client, claim, earliest)? {
-                    continue;
-                }
-                claim.next_offset = Some(earliest);
-            }
-            log::info!(partition = claim.partition, epoch = claim.epoch, next_offset = claim.next_offset; "claimed a partition");
-            self.held.insert(claim.partition, Held { claim, recent: (0, 0) });
-            self.reassign = true;
+        let taken = self.claims.claim(&mut self.client, count, self.cluster.as_deref())?;
+        if taken.len() < count {
+            self.claims.end_frozen(&mut self.client)?;
         }
+        taken.into_iter().try_for_each(|taken| self.take_up(taken))
+    }
+
+    fn take_up(&mut self, taken: Taken) -> Result<(), StoreError> {
+        let mut claim = taken.claim;
+        if let (Some(here), Some(before)) = (&self.cluster, &taken.cluster)
+            && here != before
+        {
+            let reason = format!("kafka's cluster is {here:?}, but it was stored from {before:?}");
+            return self.pause(claim, &reason);
+        }
+        let range = self.consumer.offsets(claim.partition)?;
+        let mut unverified = taken.last;
+        match claim.next_offset {
+            // Nothing was ever stored of it: begin with the oldest record there is.
+            None => {
+                if !self.claims.begin_at(&mut self.client, claim, range.earliest)? {
+                    return Ok(());
+                }
+                claim.next_offset = Some(range.earliest);
+            }
+            Some(next) if next > range.end => return self.pause(claim, &recreated(next, range)),
+            Some(next) if next <= range.earliest => unverified = None,
+            Some(_) => {}
+        }
+        log::info!(partition = claim.partition, epoch = claim.epoch, next_offset = claim.next_offset; "claimed a partition");
+        self.held.insert(claim.partition, Held { claim, recent: (0, 0), unverified });
+        self.reassign = true;
         Ok(())
+    }
+
+    /// Gives `claim` back, for nobody to take before somebody has looked at it.
+    fn pause(&mut self, claim: Claim, reason: &str) -> Result<(), StoreError> {
+        log::error!(partition = claim.partition; "paused a partition: {reason}");
+        self.release(&[claim], Some(reason))
     }
 
     fn release(&mut self, claims: &[Claim], paused: Option<&str>) -> Result<(), StoreError> {
@@ -210,7 +249,7 @@ impl Session<'_> {
             let positions: Vec<(i32, i64)> = self
                 .held
                 .values()
-                .filter_map(|held| Some((held.claim.partition, held.claim.next_offset?)))
+                .filter_map(|held| Some((held.claim.partition, held.fetch_from()?)))
                 .collect();
             self.consumer.assign(&positions)?;
             self.reassign = false;
@@ -228,19 +267,35 @@ impl Session<'_> {
             wait: FETCH_WAIT.min(self.until_beat()),
         };
         let mut batches: BTreeMap<i32, Batch> = BTreeMap::new();
-        let held = &self.held;
+        let mut strange: Vec<Claim> = Vec::new();
+        let held = &mut self.held;
         let fetched = self.consumer.fetch(limits, &mut |record| {
-            if let Some(from) = held.get(&record.partition).and_then(|held| held.claim.next_offset) {
-                batches
-                    .entry(record.partition)
-                    .or_insert_with(|| Batch::new(record.partition, from))
-                    .add(record, window);
+            let Some(held) = held.get_mut(&record.partition) else { return };
+            let Some(from) = held.claim.next_offset else { return };
+            if let Some(mark) = held.unverified.take()
+                && record.offset < from
+                && !mark.fits(Mark::of(&record))
+            {
+                strange.push(held.claim);
             }
+            batches
+                .entry(record.partition)
+                .or_insert_with(|| Batch::new(record.partition, from))
+                .add(record, window);
         });
         match fetched {
             Ok(_) => {}
             Err(KafkaError::OffsetOutOfRange { .. }) => return self.settle_out_of_range(),
             Err(error) => return Err(error.into()),
+        }
+        for claim in strange {
+            let last = claim.next_offset.unwrap_or_default() - 1;
+            self.pause(
+                claim,
+                &format!(
+                    "the record at offset {last} is not the one that was stored: the topic was recreated"
+                ),
+            )?;
         }
         for mut batch in batches.into_values().filter(|batch| batch.records > 0) {
             self.store(&mut batch)?;
@@ -256,8 +311,7 @@ impl Session<'_> {
         let (records, unknown) = held.recent;
         if unknown >= UNKNOWN_MIN && unknown * 2 > records {
             let error = StoreError::UnknownVersions { partition: batch.partition };
-            log::error!(partition = batch.partition, records, unknown; "{error}");
-            return self.release(&[claim], Some(&error.to_string()));
+            return self.pause(claim, &error.to_string());
         }
         if records > 10_000 {
             held.recent = (records / 2, unknown / 2);
@@ -283,6 +337,8 @@ impl Session<'_> {
                 Err(error) if error.remedy() == Remedy::Retry && tries < MAX_TRIES => {
                     log::debug!(partition = batch.partition, tries, error = error.to_string(); "storing a batch again");
                     self.ingest.forget_days();
+                    // Perhaps it waited for the locks of one that is frozen.
+                    self.claims.end_frozen(&mut self.client)?;
                     self.writer.shutdown.wait(pause);
                     pause *= 2;
                     tries += 1;
@@ -302,18 +358,18 @@ impl Session<'_> {
             let range = self.consumer.offsets(claim.partition)?;
             if next < range.earliest {
                 log::error!(partition = claim.partition, from = next, to = range.earliest; "kafka no longer holds these offsets: their records are lost");
-                if !self.claims.skip_lost(&mut self.client, claim, next, range.earliest)? {
-                    self.lose(claim.partition);
-                } else if let Some(held) = self.held.get_mut(&claim.partition) {
-                    held.claim.next_offset = Some(range.earliest);
+                match self.claims.skip_lost(&mut self.client, claim, next, range.earliest)? {
+                    None => self.lose(claim.partition),
+                    Some(epoch) => {
+                        let claim = Claim { epoch, next_offset: Some(range.earliest), ..claim };
+                        self.held.insert(claim.partition, Held { claim, recent: (0, 0), unverified: None });
+                    }
                 }
             } else if next > range.end {
-                let reason = format!(
-                    "the next offset is {next}, but the partition ends at {}: the topic was recreated",
-                    range.end
-                );
-                log::error!(partition = claim.partition; "{reason}");
-                self.release(&[claim], Some(&reason))?;
+                self.pause(claim, &recreated(next, range))?;
+            } else if let Some(held) = self.held.get_mut(&claim.partition) {
+                // Only the record before it is gone, meanwhile.
+                held.unverified = None;
             }
         }
         Ok(())
@@ -344,4 +400,8 @@ impl Session<'_> {
         }
         self.claims.sign_off(&mut self.client)
     }
+}
+
+fn recreated(next: i64, range: OffsetRange) -> String {
+    format!("the next offset is {next}, but the partition ends at {}: the topic was recreated", range.end)
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use jiff::Timestamp;
 use webmon::config::Config;
 use webmon::kafka::{Consumer, FetchLimits, Fetched, KafkaError, OffsetRange};
 use webmon::shutdown::Shutdown;
@@ -19,6 +20,7 @@ struct Inner {
     partitions: Mutex<Vec<Partition>>,
     before_delivery: Mutex<Option<Hook>>,
     fetches: Mutex<usize>,
+    cluster: Mutex<Option<String>>,
 }
 
 #[derive(Clone, Default)]
@@ -41,6 +43,11 @@ impl Log {
     /// What retention does: forgets the records before `earliest`.
     pub fn forget(&self, partition: usize, earliest: i64) {
         self.0.partitions.lock().unwrap()[partition].earliest = earliest;
+    }
+
+    /// The cluster it says to be on; none at first.
+    pub fn move_to(&self, cluster: &str) {
+        *self.0.cluster.lock().unwrap() = Some(cluster.to_owned());
     }
 
     pub fn clear(&self, partition: usize) {
@@ -90,6 +97,16 @@ impl Consumer for LogConsumer {
         Ok(OffsetRange { earliest: partition.earliest, end: partition.records.len() as i64 })
     }
 
+    /// Its records are a second apart, from 1970 on.
+    fn offset_at(&mut self, partition: i32, at: Timestamp) -> Result<i64, KafkaError> {
+        let range = self.offsets(partition)?;
+        Ok(at.as_second().clamp(range.earliest, range.end))
+    }
+
+    fn cluster_id(&mut self) -> Result<Option<String>, KafkaError> {
+        Ok(self.log.0.cluster.lock().unwrap().clone())
+    }
+
     fn assign(&mut self, positions: &[(i32, i64)]) -> Result<(), KafkaError> {
         self.positions = positions.iter().copied().collect();
         if positions.is_empty()
@@ -135,7 +152,7 @@ impl Consumer for LogConsumer {
             each(Fetched {
                 partition: *partition,
                 offset: *offset,
-                timestamp_ms: Some(1_000),
+                timestamp_ms: Some(offset * 1_000),
                 key: Some(b"key"),
                 value,
             });

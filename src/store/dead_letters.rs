@@ -1,0 +1,229 @@
+//! Records that are not results: to look at, and to try again once they can be decoded or stored.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use postgres::Client;
+use serde::{Serialize, Serializer};
+
+use super::StoreError;
+use super::batch::{Batch, Window};
+use super::ingest::{Counts, Ingest};
+use crate::config;
+use crate::kafka::Fetched;
+
+/// Letters read at a time.
+const PAGE: i64 = 50;
+/// How long a letter is waited for that somebody else has locked.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A record that could not be stored as what it should be, as it came.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DeadLetter {
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+    /// Tells it from another letter of that offset, after a topic was recreated.
+    pub digest: String,
+    /// Its timestamp, where it had one.
+    pub record_at: Option<Timestamp>,
+    /// Its key; as JSON a text, with what is not UTF-8 replaced.
+    #[serde(serialize_with = "lossy")]
+    pub key: Option<Vec<u8>>,
+    /// Its value; as JSON as the key.
+    #[serde(serialize_with = "lossy")]
+    pub value: Option<Vec<u8>>,
+    /// The class of what is wrong: `empty`, `too_large`, `malformed`, `unknown_version`, `invalid`, `ahead_of_time`, or
+    /// `refused` by the database.
+    pub reason: String,
+    /// What is wrong, for people.
+    pub detail: String,
+    /// When it was put here.
+    pub stored_at: Timestamp,
+}
+
+fn lossy<S: Serializer>(bytes: &Option<Vec<u8>>, serializer: S) -> Result<S::Ok, S::Error> {
+    bytes.as_deref().map(String::from_utf8_lossy).serialize(serializer)
+}
+
+/// Which dead letters are meant: those that all the fields given fit.
+#[derive(Clone, Debug, Default)]
+pub struct DeadLetterFilter {
+    /// Of this partition.
+    pub partition: Option<i32>,
+    /// At this offset.
+    pub offset: Option<i64>,
+    /// For this reason.
+    pub reason: Option<String>,
+}
+
+/// What became of the letters that were tried again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Retried {
+    /// Stored as a result, or known to be one already, and no longer dead letters.
+    pub stored: u64,
+    /// Still what they were.
+    pub still_dead: u64,
+}
+
+/// The dead letters of `topic` that fit `filter`, by partition and offset, at most `limit`.
+///
+/// # Errors
+/// [`StoreError::Database`].
+pub fn dead_letters(
+    client: &mut Client,
+    topic: &str,
+    filter: &DeadLetterFilter,
+    limit: u32,
+) -> Result<Vec<DeadLetter>, StoreError> {
+    page(client, topic, filter, None, limit.into())
+}
+
+/// How many dead letters of `topic` fit `filter`.
+///
+/// # Errors
+/// [`StoreError::Database`].
+pub fn count_dead_letters(
+    client: &mut Client,
+    topic: &str,
+    filter: &DeadLetterFilter,
+) -> Result<u64, StoreError> {
+    let sql = "SELECT count(*) FROM webmon.dead_letters \
+               WHERE topic = $1 AND ($2::integer IS NULL OR partition = $2) \
+                 AND ($3::bigint IS NULL OR record_offset = $3) AND ($4::text IS NULL OR reason = $4)";
+    client
+        .query_one(sql, &[&topic, &filter.partition, &filter.offset, &filter.reason])
+        .map(|row| row.get::<_, i64>(0) as u64)
+        .map_err(StoreError::database("cannot count dead letters"))
+}
+
+/// Tries to store the dead letters of `topic` that fit `filter` as what they should be, as after an upgrade, or when a
+/// constraint is gone: each in a transaction of its own, in which the ledger moves with it. `progress` is told how many
+/// were tried. Stops between two letters when it returns `false`.
+///
+/// # Errors
+/// [`StoreError::Database`]; what was tried before stays done.
+pub fn retry_dead_letters(
+    client: &mut Client,
+    topic: &str,
+    filter: &DeadLetterFilter,
+    store: &config::Store,
+    progress: &mut dyn FnMut(u64) -> bool,
+) -> Result<Retried, StoreError> {
+    let mut ingest = Ingest::default();
+    let mut retried = Retried::default();
+    let mut last: Option<DeadLetter> = None;
+    loop {
+        let letters = page(client, topic, filter, last.as_ref(), PAGE)?;
+        if letters.is_empty() {
+            return Ok(retried);
+        }
+        for letter in &letters {
+            if retry(client, &mut ingest, topic, letter, store)? {
+                retried.stored += 1;
+            } else {
+                retried.still_dead += 1;
+            }
+            if !progress(retried.stored + retried.still_dead) {
+                return Ok(retried);
+            }
+        }
+        last = letters.into_iter().next_back();
+    }
+}
+
+fn page(
+    client: &mut Client,
+    topic: &str,
+    filter: &DeadLetterFilter,
+    after: Option<&DeadLetter>,
+    limit: i64,
+) -> Result<Vec<DeadLetter>, StoreError> {
+    let rows = client
+        .query(
+            include_str!("../../sql/queries/list_dead_letters.sql"),
+            &[
+                &topic,
+                &filter.partition,
+                &filter.offset,
+                &filter.reason,
+                &after.map(|letter| letter.partition),
+                &after.map(|letter| letter.offset),
+                &after.map(|letter| &letter.digest),
+                &limit,
+            ],
+        )
+        .map_err(StoreError::database("cannot read dead letters"))?;
+    let letter = |row: &postgres::Row| DeadLetter {
+        partition: row.get("partition"),
+        offset: row.get("record_offset"),
+        digest: row.get("digest"),
+        record_at: row.get("record_at"),
+        key: row.get("key"),
+        value: row.get("value"),
+        reason: row.get("reason"),
+        detail: row.get("detail"),
+        stored_at: row.get("stored_at"),
+    };
+    Ok(rows.iter().map(letter).collect())
+}
+
+/// Stores one letter, if that is possible by now.
+fn retry(
+    client: &mut Client,
+    ingest: &mut Ingest,
+    topic: &str,
+    letter: &DeadLetter,
+    store: &config::Store,
+) -> Result<bool, StoreError> {
+    let failed = StoreError::database;
+    let record = Fetched {
+        partition: letter.partition,
+        offset: letter.offset,
+        timestamp_ms: letter.record_at.map(Timestamp::as_millisecond),
+        key: letter.key.as_deref(),
+        value: letter.value.as_deref(),
+    };
+    let mut batch = Batch::new(letter.partition, letter.offset);
+    batch.add(record, Window::around(Timestamp::now(), store.max_age, store.max_ahead));
+    if !batch.dead.is_empty() {
+        return Ok(false);
+    }
+    ingest.prepare(client, &mut batch, PATIENCE)?;
+    let mut transaction = client.transaction().map_err(failed("cannot begin a transaction"))?;
+    let Some(ledger) = transaction
+        .query_opt(
+            include_str!("../../sql/queries/take_dead_letter.sql"),
+            &[&topic, &letter.partition, &letter.offset, &letter.digest],
+        )
+        .map_err(failed("cannot take a dead letter"))?
+    else {
+        // Somebody else has stored it.
+        return Ok(true);
+    };
+    let (counts, refused) = ingest.write(&mut transaction, &batch)?;
+    if !refused.is_empty() {
+        return Ok(false);
+    }
+    let Counts { inserted, superseded, duplicate, gaps, expired, dead: _ } = counts;
+    let (epoch, minute): (i64, Timestamp) = (ledger.get(0), ledger.get(1));
+    transaction
+        .execute(
+            include_str!("../../sql/queries/recount_dead_letter.sql"),
+            &[
+                &topic,
+                &letter.partition,
+                &epoch,
+                &minute,
+                &inserted,
+                &superseded,
+                &duplicate,
+                &gaps,
+                &expired,
+            ],
+        )
+        .map_err(failed("cannot write the ledger"))?;
+    transaction.commit().map_err(failed("cannot commit"))?;
+    Ok(true)
+}

@@ -46,8 +46,7 @@ fn gap(site: &str, from: i64, to: Option<i64>, instants: u64) -> Vec<u8> {
 
 fn store_json(database: &Database, arguments: &[&str]) -> (Option<i32>, Value) {
     let toml = support::config_toml("127.0.0.1:1", "log", &database.url, "");
-    let (code, stdout, log) =
-        support::program(env!("CARGO_BIN_EXE_webmon-store"), &toml, arguments).finish();
+    let (code, stdout, log) = support::program(env!("CARGO_BIN_EXE_webmon-store"), &toml, arguments).finish();
     (code, serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout}{log}")))
 }
 

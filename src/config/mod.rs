@@ -209,9 +209,9 @@ pub struct Jobs {
     pub keep: Duration,
     /// How long discarded jobs are kept, with their error. 1 min to 3,660 days, default 30 days.
     pub keep_discarded: Duration,
-    /// How long the ledger is kept, from which it can be proven that nothing was lost. 1 day to 3,660 days, default
-    /// 90 days.
-    pub keep_ledger: Duration,
+    /// After how long the rows of the ledger, one a minute and partition, are merged to one a day. 1 day to 3,660
+    /// days, default 30 days.
+    pub compact_ledger: Duration,
     /// How many days ahead the partitions of the results are made. 1 to 60, default 7.
     pub partitions_ahead: u32,
 }
@@ -644,7 +644,7 @@ fn jobs(table: &Table) -> Jobs {
         poll: table.duration("poll", MILLISECOND * 10, MINUTE).unwrap_or(SECOND),
         keep: table.duration("keep", MINUTE, DAY * 3_660).unwrap_or(DAY),
         keep_discarded: table.duration("keep_discarded", MINUTE, DAY * 3_660).unwrap_or(DAY * 30),
-        keep_ledger: table.duration("keep_ledger", DAY, DAY * 3_660).unwrap_or(DAY * 90),
+        compact_ledger: table.duration("compact_ledger", DAY, DAY * 3_660).unwrap_or(DAY * 30),
         partitions_ahead: table.integer("partitions_ahead", 1, 60u32).unwrap_or(7),
     };
     table.refuse_unknown();

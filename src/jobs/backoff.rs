@@ -29,7 +29,8 @@ mod tests {
 
     #[test]
     fn the_pause_doubles_up_to_its_bound() {
-        let whole: Vec<u64> = (1..=15).map(|attempt| pause(attempt, 0.999_999).as_secs_f64().round() as u64).collect();
+        let whole: Vec<u64> =
+            (1..=15).map(|attempt| pause(attempt, 0.999_999).as_secs_f64().round() as u64).collect();
         assert_eq!(whole, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024, 2_048, 3_600, 3_600, 3_600]);
         for attempt in [i16::MIN, -1, 0, 1] {
             assert_eq!(pause(attempt, 0.0), FIRST_PAUSE / 2);

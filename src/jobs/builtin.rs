@@ -1,4 +1,6 @@
-//! The kinds that keep webmon's own database in order, which `webmon-store run` works at.
+//! The kinds that keep webmon's own database in order, at which `webmon-store run` works.
+
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -7,84 +9,96 @@ use postgres::Transaction;
 
 use super::report::prune;
 use super::{Job, JobError, Kind, QueueError};
-use crate::config::Jobs;
-use crate::schedule::{Schedule, ScheduleError};
+use crate::config::{Config, Jobs};
+use crate::schedule::Schedule;
+use crate::store::{DeadLetterFilter, retry_dead_letters};
+
+/// Their names.
+pub const NAMES: [&str; 3] = ["partitions", "prune", "dead_letters"];
 
 /// Attempts of a periodic job: its next instant is never far.
 const ATTEMPTS: i16 = 5;
-/// Rows that one statement forgets.
+/// Jobs that one statement forgets.
 const PRUNE_ROWS: i64 = 10_000;
-/// Such statements in one job: the next one goes on.
-const PRUNE_ROUNDS: u32 = 100;
+/// Days of a partition's ledger that one statement merges.
+const COMPACT_DAYS: i64 = 100;
+/// Such statements of one job; the next job goes on.
+const ROUNDS: u32 = 100;
 
-/// All of them, as `[jobs]` of the configuration says.
+/// All of them, as the configuration says.
 ///
 /// | kind | when | what |
 /// |---|---|---|
-/// | `partitions` | every hour | makes the partitions of the days to come |
-/// | `prune` | every 10 minutes | forgets jobs, writers and ledger entries of long ago |
+/// | `partitions` | every hour | makes the partitions of today and of the days to come |
+/// | `prune` | every 10 minutes | forgets jobs that ended and writers that died, merges the minutes of an old ledger |
+/// | `dead_letters` | every day | tries to store what could not be stored, as a newer version may |
 ///
 /// # Errors
-/// [`QueueError::Invalid`] never in practice: the schedules are constants.
-pub fn kinds(config: &Jobs) -> Result<Vec<Kind>, QueueError> {
-    let days = config.partitions_ahead;
-    let keep = config.clone();
+/// [`QueueError::Invalid`] never in practice: names and schedules are constants.
+pub fn kinds(config: &Config) -> Result<Vec<Kind>, QueueError> {
+    let every = |kind: Kind, schedule: &str| match Schedule::new(schedule, "UTC") {
+        Ok(schedule) => Ok(kind.schedule(schedule).max_attempts(ATTEMPTS)),
+        Err(error) => Err(QueueError::Invalid(format!("kind {:?}: {error}", kind.name()))),
+    };
+    let days_ahead = config.jobs.partitions_ahead;
+    let jobs = config.jobs.clone();
+    let (topic, store) = (config.kafka.topic.clone(), config.store.clone());
+    let [partitions, prune, dead_letters] = NAMES;
     Ok(vec![
-        periodic("partitions", "@every 1h", move |job, transaction| partitions(job, transaction, days))?,
-        periodic("prune", "@every 10m", move |job, transaction| prune_all(job, transaction, &keep))?,
+        every(Kind::new(partitions, move |_, transaction| make_partitions(transaction, days_ahead)), "@every 1h")?,
+        every(Kind::new(prune, move |job, transaction| forget(job, transaction, &jobs)), "@every 10m")?,
+        every(
+            Kind::outside(dead_letters, move |job, client| {
+                let retried = retry_dead_letters(client, &topic, &DeadLetterFilter::default(), &store, &mut |_| {
+                    !job.is_interrupted()
+                })?;
+                log::info!(stored = retried.stored, still_dead = retried.still_dead; "tried the dead letters again");
+                Ok(())
+            })
+            .timeout(Duration::from_secs(3_600)),
+            "@daily",
+        )?,
     ])
 }
 
-fn periodic(
-    name: &str,
-    schedule: &str,
-    run: impl Fn(&Job, &mut Transaction<'_>) -> Result<(), JobError> + Send + Sync + 'static,
-) -> Result<Kind, QueueError> {
-    let invalid = |error: ScheduleError| QueueError::Invalid(format!("kind {name:?}: {error}"));
-    let schedule = Schedule::new(schedule, "UTC").map_err(invalid)?;
-    Ok(Kind::new(name, run).schedule(schedule).max_attempts(ATTEMPTS))
-}
-
 /// Makes the partitions of today and of the days to come, so that no writer must.
-fn partitions(_: &Job, transaction: &mut Transaction<'_>, days: u32) -> Result<(), JobError> {
+fn make_partitions(transaction: &mut Transaction<'_>, days_ahead: u32) -> Result<(), JobError> {
     let now: Timestamp = transaction.query_one("SELECT clock_timestamp()", &[])?.get(0);
     let today = TimeZone::UTC.to_datetime(now).date();
-    let mut made: Vec<Date> = Vec::new();
-    for day in today.series(jiff::Span::new().days(1)).take(days as usize + 1) {
-        let is_new: bool = transaction.query_one("SELECT webmon.ensure_result_partition($1)", &[&day])?.get(0);
-        made.extend(is_new.then_some(day));
-    }
-    if !made.is_empty() {
-        log::info!(partitions = made.len(), up_to = made.last().map(Date::to_string); "made partitions ahead");
+    let days: Vec<Date> = today.series(jiff::Span::new().days(1)).take(days_ahead as usize + 1).collect();
+    let sql = "SELECT count(*) FROM unnest($1::date[]) AS day WHERE webmon.ensure_result_partition(day)";
+    let made: i64 = transaction.query_one(sql, &[&days])?.get(0);
+    if made > 0 {
+        log::info!(made; "made the partitions of the days to come");
     }
     Ok(())
 }
 
-/// Forgets what ended long ago, in steps, so that a cancellation is heard in between.
-fn prune_all(job: &Job, transaction: &mut Transaction<'_>, config: &Jobs) -> Result<(), JobError> {
-    let jobs = in_rounds(job, || {
-        Ok(prune(transaction, config.keep, config.keep_discarded, PRUNE_ROWS)?)
+/// Forgets what ended long ago.
+fn forget(job: &Job, transaction: &mut Transaction<'_>, config: &Jobs) -> Result<(), JobError> {
+    let jobs = in_rounds(job, || Ok(prune(transaction, config.keep, config.keep_discarded, PRUNE_ROWS)?))?;
+    // Writers sign off; those that were killed did not.
+    let sql = "DELETE FROM webmon.writers WHERE seen_at < statement_timestamp() - interval '1 day'";
+    let writers = transaction.execute(sql, &[])?;
+    let age = config.compact_ledger.as_secs_f64();
+    let ledger_rows = in_rounds(job, || {
+        let sql = include_str!("../../sql/queries/compact_ledger.sql");
+        let fewer: i64 = transaction.query_one(sql, &[&age, &COMPACT_DAYS])?.get(0);
+        Ok(fewer.unsigned_abs())
     })?;
-    // Writers sign off; those that were killed do not.
-    let writers = transaction
-        .execute("DELETE FROM webmon.writers WHERE seen_at < statement_timestamp() - interval '1 day'", &[])?;
-    let keep_ledger = config.keep_ledger.as_secs_f64();
-    let ledger = in_rounds(job, || {
-        let sql = include_str!("../../sql/queries/prune_ledger.sql");
-        Ok(transaction.execute(sql, &[&keep_ledger, &PRUNE_ROWS])?)
-    })?;
-    if jobs + writers + ledger > 0 {
-        log::info!(jobs, writers, ledger; "pruned");
+    if jobs + writers + ledger_rows > 0 {
+        log::info!(jobs, writers, ledger_rows; "pruned");
     }
     Ok(())
 }
 
+/// Does so until there is nothing left to do, or enough is done for once.
 fn in_rounds(job: &Job, mut prune: impl FnMut() -> Result<u64, JobError>) -> Result<u64, JobError> {
     let mut pruned = 0;
-    for _ in 0..PRUNE_ROUNDS {
+    for _ in 0..ROUNDS {
         let rows = prune()?;
         pruned += rows;
-        if rows < PRUNE_ROWS.unsigned_abs() || job.is_interrupted() {
+        if rows == 0 || job.is_interrupted() {
             break;
         }
     }

@@ -99,7 +99,9 @@ impl NewJob {
         check_kind(&self.kind)?;
         let refuse = |problem: String| Err(QueueError::Invalid(format!("job {:?}: {problem}", self.kind)));
         if self.key.as_ref().is_some_and(|key| key.chars().count() > MAX_KEY || key.contains('\0')) {
-            return refuse(format!("the key is out of range: expected at most {MAX_KEY} characters, none NUL"));
+            return refuse(format!(
+                "the key is out of range: expected at most {MAX_KEY} characters, none NUL"
+            ));
         }
         if !(1..=4).contains(&self.priority) {
             return refuse(format!("priority {} is out of range: expected 1 to 4", self.priority));
@@ -145,7 +147,10 @@ pub struct Enqueued {
 pub fn enqueue<C: GenericClient>(client: &mut C, job: &NewJob) -> Result<Enqueued, QueueError> {
     job.validate()?;
     let [row] = &insert(client, &[job])?[..] else {
-        return Err(QueueError::Invalid(format!("job {:?}: the database did not answer with its id", job.kind)));
+        return Err(QueueError::Invalid(format!(
+            "job {:?}: the database did not answer with its id",
+            job.kind
+        )));
     };
     Ok(*row)
 }

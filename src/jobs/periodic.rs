@@ -48,7 +48,8 @@ impl<'a> Periodic<'a> {
         let sql = "SELECT kind, next_at, clock_timestamp() FROM webmon.job_schedules WHERE kind = ANY ($1)";
         let rows = client.query(sql, &[&names]).map_err(StoreError::database("cannot read the schedules"))?;
         for row in rows {
-            let (kind, next_at, now): (&str, Option<Timestamp>, Timestamp) = (row.get(0), row.get(1), row.get(2));
+            let (kind, next_at, now): (&str, Option<Timestamp>, Timestamp) =
+                (row.get(0), row.get(1), row.get(2));
             if let (Some((schedule, job)), Some(next_at)) = (self.0.get(kind), next_at)
                 && step(schedule, next_at, now) != Step::Wait
             {
@@ -103,7 +104,9 @@ fn advance(client: &mut Client, schedule: &Schedule, job: &NewJob) -> Result<(),
             };
             log::debug!(kind = job.kind, job = enqueued.id, is_new = enqueued.is_new; "a periodic job is due");
         }
-        Step::BeginAnew => log::warn!(kind = job.kind; "the database's clock was set back: a schedule begins anew"),
+        Step::BeginAnew => {
+            log::warn!(kind = job.kind; "the database's clock was set back: a schedule begins anew")
+        }
     }
     transaction
         .execute(

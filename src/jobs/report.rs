@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use postgres::error::SqlState;
 use postgres::GenericClient;
+use postgres::error::SqlState;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -82,7 +82,10 @@ fn query(
     limit: i64,
 ) -> Result<Vec<JobInfo>, QueueError> {
     let rows = client
-        .query(include_str!("../../sql/queries/list_jobs.sql"), &[&id, &state.map(State::as_str), &kind, &limit])
+        .query(
+            include_str!("../../sql/queries/list_jobs.sql"),
+            &[&id, &state.map(State::as_str), &kind, &limit],
+        )
         .map_err(StoreError::database("cannot list jobs"))?;
     rows.iter()
         .map(|row| {

@@ -104,7 +104,8 @@ impl<'a> Session<'a> {
         let owner = worker.next_owner();
         let mut client = worker.connector.named(&format!("webmon-jobs:{owner}")).connect()?;
         check_schema(&mut client)?;
-        let mut prepare = |sql| client.prepare(sql).map_err(StoreError::database("cannot prepare a statement"));
+        let mut prepare =
+            |sql| client.prepare(sql).map_err(StoreError::database("cannot prepare a statement"));
         let claim = prepare(include_str!("../../sql/queries/claim_job.sql"))?;
         let complete = prepare(include_str!("../../sql/queries/complete_job.sql"))?;
         Ok(Session { worker, running, owner, client, claim, complete })
@@ -196,9 +197,8 @@ impl<'a> Session<'a> {
 /// Makes a panic a failure of that job alone.
 fn guarded(run: impl FnOnce() -> Result<(), JobError>) -> Result<(), JobError> {
     // What a panic leaves half done is in the transaction, or in a connection that is not used again.
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
-        Err(JobError::new(format!("it panicked: {}", panic_message(&*panic))))
-    })
+    catch_unwind(AssertUnwindSafe(run))
+        .unwrap_or_else(|panic| Err(JobError::new(format!("it panicked: {}", panic_message(&*panic)))))
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> &str {

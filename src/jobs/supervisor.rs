@@ -53,7 +53,8 @@ impl Supervisor<'_> {
         let owner = self.worker.next_owner();
         let mut client = self.worker.connector.named(&format!("webmon-jobs:{owner}")).connect()?;
         check_schema(&mut client)?;
-        let mut prepare = |sql| client.prepare(sql).map_err(StoreError::database("cannot prepare a statement"));
+        let mut prepare =
+            |sql| client.prepare(sql).map_err(StoreError::database("cannot prepare a statement"));
         let renew = prepare(include_str!("../../sql/queries/renew_jobs.sql"))?;
         let expired = prepare(include_str!("../../sql/queries/expired_jobs.sql"))?;
         let periodic = Periodic::register(&mut client, self.worker.kinds.values())?;
@@ -79,7 +80,8 @@ impl Supervisor<'_> {
 
     fn renew(&self, client: &mut Client, renew: &Statement) -> Result<(), StoreError> {
         let entries = self.running.entries();
-        let kept: Vec<&Entry> = entries.iter().map(|entry| &**entry).filter(|entry| entry.is_kept()).collect();
+        let kept: Vec<&Entry> =
+            entries.iter().map(|entry| &**entry).filter(|entry| entry.is_kept()).collect();
         if kept.is_empty() {
             return Ok(());
         }

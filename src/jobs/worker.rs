@@ -178,8 +178,8 @@ impl Worker {
         let mut unrecorded: Option<Failure> = None;
         while !shutdown.is_requested() || unrecorded.is_some() {
             let begun = Instant::now();
-            let outcome = Session::open(self, running)
-                .and_then(|mut session| session.run(shutdown, &mut unrecorded));
+            let outcome =
+                Session::open(self, running).and_then(|mut session| session.run(shutdown, &mut unrecorded));
             let Err(error) = outcome else { continue };
             if matches!(error.remedy(), Remedy::Stop | Remedy::Bisect) {
                 return Err(error);

@@ -83,7 +83,7 @@ impl Connector {
     pub(crate) fn named(&self, application: &str) -> Connector {
         let mut connector = self.clone();
         // NAMEDATALEN: the server would cut it off, with a notice.
-        connector.config.application_name(crate::result::truncated(application, 63));
+        connector.config.application_name(&crate::result::truncated(application, 63));
         connector
     }
 

@@ -43,7 +43,7 @@ mod tests {
         let mut drawn: Vec<Duration> = (0..1_000).map(|_| random_pause(8)).collect();
         drawn.sort();
         let (first, last) = (drawn[0].as_secs_f64(), drawn[999].as_secs_f64());
-        assert!(64.0 <= first && first < 68.0 && 124.0 < last && last < 128.0, "{first} {last}");
+        assert!((64.0..68.0).contains(&first) && (124.0..128.0).contains(&last), "{first} {last}");
         drawn.dedup();
         assert!(drawn.len() > 990, "only {} differ", drawn.len());
     }

@@ -11,6 +11,7 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use futures_executor::block_on;
+use jiff::Timestamp;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
@@ -489,6 +490,39 @@ fn a_record_that_is_too_large_is_refused_and_its_neighbours_delivered(client: &C
     }
 }
 
+/// No record at or after a time is left out by beginning there; librdkafka begins exactly there.
+fn an_offset_is_found_by_time(client: &Client) {
+    let Some(topic) = Topic::new(client, 1) else { return };
+    let now = Timestamp::now().as_second();
+    let at = |i: i64| Timestamp::from_second(now - 100 + i * 10).unwrap();
+    let producer: BaseProducer =
+        ClientConfig::new().set("bootstrap.servers", topic.config.brokers.join(",")).create().unwrap();
+    for i in 0..5 {
+        let record = BaseRecord::<str, str>::to(&topic.config.topic).partition(0).payload("x");
+        producer.send(record.timestamp(at(i).as_millisecond())).map_err(|(error, _)| error).unwrap();
+        // One batch each, as a broker may tell times by batches.
+        producer.flush(WAIT).unwrap();
+    }
+    let mut consumer = client.consumer(&topic.config);
+    consumer.partitions().unwrap();
+    for (time, exact) in [(at(-1), 0), (at(2), 2), (at(3) - Duration::from_secs(1), 3), (at(60), 5)] {
+        let found = consumer.offset_at(0, time).unwrap();
+        match client.kind {
+            KafkaClient::Librdkafka => assert_eq!(found, exact, "{time}"),
+            KafkaClient::KafkaRust => assert!((0..=exact).contains(&found), "{time}: {found}"),
+        }
+    }
+}
+
+/// librdkafka tells the cluster; by kafka-rust's version of the protocol nobody does.
+fn the_cluster_is_told_by_its_id(client: &Client) {
+    let Some(topic) = Topic::new(client, 1) else { return };
+    let mut ids = (0..2).map(|_| client.consumer(&topic.config).cluster_id().unwrap());
+    let (first, second) = (ids.next().unwrap(), ids.next().unwrap());
+    assert_eq!(first, second);
+    assert_eq!(first.is_some(), client.kind == KafkaClient::Librdkafka);
+}
+
 fn a_tombstone_and_a_key_of_any_bytes_are_handed_on_as_they_are(client: &Client) {
     let Some(topic) = Topic::new(client, 1) else { return };
     let key: &[u8] = b"\xff\x00\xfe";
@@ -549,6 +583,8 @@ macro_rules! contract_of {
             a_record_that_is_too_large_is_refused_and_its_neighbours_delivered
             a_tombstone_and_a_key_of_any_bytes_are_handed_on_as_they_are
             a_key_or_value_of_no_length_is_delivered
+            an_offset_is_found_by_time
+            the_cluster_is_told_by_its_id
         }
     };
 }

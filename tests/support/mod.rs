@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test program uses a part")]
 
 pub mod log;
+pub mod proxy;
 
 use std::collections::BTreeMap;
 use std::fs::File;

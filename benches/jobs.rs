@@ -38,6 +38,20 @@ fn main() {
     claims(&database, option("--finished", 1_000_000), option("--waiting", 100_000));
 }
 
+/// The median and the 99th percentile of what `act` takes.
+fn time(times: usize, mut act: impl FnMut(usize)) -> String {
+    let mut times: Vec<Duration> = (0..times)
+        .map(|n| {
+            let begun = Instant::now();
+            act(n);
+            begun.elapsed()
+        })
+        .collect();
+    times.sort();
+    let ms = |part: usize| times[times.len() * part / 100].as_secs_f64() * 1_000.0;
+    format!("p50 {:.2} ms, p99 {:.2} ms", ms(50), ms(99))
+}
+
 fn per_second(count: usize, begun: Instant) -> String {
     format!("{:.0}/s", count as f64 / begun.elapsed().as_secs_f64())
 }
@@ -51,10 +65,8 @@ fn floor(database: &Database, updates: usize) {
         .unwrap();
     let update = client.prepare("UPDATE floor SET n = n + 1 WHERE id = $1").unwrap();
     let begun = Instant::now();
-    for n in 0..updates {
-        client.execute(&update, &[&(n as i32 % 1_000 + 1)]).unwrap();
-    }
-    println!("floor      one update by primary key, committed: {}", per_second(updates, begun));
+    let times = time(updates, |n| drop(client.execute(&update, &[&(n as i32 % 1_000 + 1)]).unwrap()));
+    println!("floor      one update by primary key, committed: {times}, {}", per_second(updates, begun));
 }
 
 fn enqueueing(database: &Database, jobs: usize) {
@@ -146,14 +158,6 @@ fn fill(client: &mut Client, kind: &str, jobs: usize, scheduled_at: &str) {
 fn time_claims(client: &mut Client, kind: &str, what: &str) {
     let claim = client.prepare(include_str!("../sql/queries/claim_job.sql")).unwrap();
     let kinds = vec![kind.to_owned()];
-    let mut times: Vec<Duration> = (0..1_000)
-        .map(|_| {
-            let begun = Instant::now();
-            client.query_opt(&claim, &[&kinds, &"bench", &30_000.0]).unwrap();
-            begun.elapsed()
-        })
-        .collect();
-    times.sort();
-    let ms = |part: usize| times[part].as_secs_f64() * 1_000.0;
-    println!("claim      {what}: p50 {:.2} ms, p99 {:.2} ms", ms(500), ms(990));
+    let times = time(1_000, |_| drop(client.query_opt(&claim, &[&kinds, &"bench", &30_000.0]).unwrap()));
+    println!("claim      {what}: {times}");
 }

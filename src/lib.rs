@@ -51,6 +51,6 @@ pub mod site;
 pub mod store;
 
 /// The code of `docs/embedding.md`, compiled and run as a test.
-#[cfg(all(doctest, feature = "check"))]
+#[cfg(all(doctest, feature = "check", feature = "store"))]
 #[doc = include_str!("../docs/embedding.md")]
 mod embedding {}

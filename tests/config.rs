@@ -554,7 +554,7 @@ fn a_fault_of_the_environment_names_the_variable() {
         (
             "WEBMON_KAFCA__BROKERS",
             "h:1",
-            "kafca is unknown: expected one of check, kafka, maintenance, postgres, site, site_defaults, store",
+            "kafca is unknown: expected one of check, jobs, kafka, maintenance, postgres, site, site_defaults, store",
         ),
         (
             "WEBMON_Kafka__Topic",

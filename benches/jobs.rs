@@ -39,7 +39,7 @@ fn main() {
 }
 
 /// The median and the 99th percentile of what `act` takes.
-fn time(times: usize, mut act: impl FnMut(usize)) -> String {
+fn time<T>(times: usize, mut act: impl FnMut(usize) -> T) -> String {
     let mut times: Vec<Duration> = (0..times)
         .map(|n| {
             let begun = Instant::now();
@@ -65,7 +65,7 @@ fn floor(database: &Database, updates: usize) {
         .unwrap();
     let update = client.prepare("UPDATE floor SET n = n + 1 WHERE id = $1").unwrap();
     let begun = Instant::now();
-    let times = time(updates, |n| drop(client.execute(&update, &[&(n as i32 % 1_000 + 1)]).unwrap()));
+    let times = time(updates, |n| client.execute(&update, &[&(n as i32 % 1_000 + 1)]).unwrap());
     println!("floor      one update by primary key, committed: {times}, {}", per_second(updates, begun));
 }
 
@@ -158,6 +158,6 @@ fn fill(client: &mut Client, kind: &str, jobs: usize, scheduled_at: &str) {
 fn time_claims(client: &mut Client, kind: &str, what: &str) {
     let claim = client.prepare(include_str!("../sql/queries/claim_job.sql")).unwrap();
     let kinds = vec![kind.to_owned()];
-    let times = time(1_000, |_| drop(client.query_opt(&claim, &[&kinds, &"bench", &30_000.0]).unwrap()));
+    let times = time(1_000, |_| client.query_opt(&claim, &[&kinds, &"bench", &30_000.0]).unwrap());
     println!("claim      {what}: {times}");
 }

@@ -269,18 +269,23 @@ fn serve(config: &Config) -> anyhow::Result<()> {
     support::stop_on_signals(&shutdown)?;
     let kafka_config = config.kafka.clone();
     let consumer = move || kafka::consumer(&kafka_config);
-    let settings = &config.jobs;
-    let options = WorkerOptions {
-        threads: settings.threads.max(1),
-        lease: settings.lease,
-        poll: settings.poll,
-        host: config.check.checker.clone(),
-        ..WorkerOptions::default()
+    let worker = match config.jobs.threads {
+        0 => None,
+        threads => {
+            let options = WorkerOptions {
+                threads,
+                lease: config.jobs.lease,
+                poll: config.jobs.poll,
+                host: config.check.checker.clone(),
+                ..WorkerOptions::default()
+            };
+            Some(Worker::new(&config.postgres, builtin::kinds(config)?, options)?)
+        }
     };
-    let worker = Worker::new(&config.postgres, builtin::kinds(config)?, options)?;
-    log::info!(topic = config.kafka.topic, writers = config.store.threads, jobs = settings.threads; "storing");
+    log::info!(topic = config.kafka.topic, writers = config.store.threads, jobs = config.jobs.threads; "storing");
     std::thread::scope(|scope| {
-        let worker = (settings.threads > 0).then(|| scope.spawn(|| worker.run(&shutdown)));
+        let worker = worker.as_ref().map(|worker| scope.spawn(|| worker.run(&shutdown)));
+        // A fault of either stops the other.
         store::run(config, &consumer, &shutdown)?;
         match worker.map(|worker| worker.join()) {
             Some(Ok(outcome)) => Ok(outcome?),

@@ -566,7 +566,7 @@ fn a_fault_of_the_environment_names_the_variable() {
         (
             "WEBMON___X",
             "x",
-            "\"\" is unknown: expected one of check, kafka, maintenance, postgres, site, site_defaults, store",
+            "\"\" is unknown: expected one of check, jobs, kafka, maintenance, postgres, site, site_defaults, store",
         ),
     ] {
         assert_eq!(environment_faults(&[(name, value)]), [format!("{name}: {message}")]);

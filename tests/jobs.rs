@@ -809,7 +809,7 @@ fn the_database_refuses_a_job_in_a_state_that_cannot_be() {
     let begun = "attempted_at = now(), attempted_by = 'x'";
     for (change, constraint) in [
         (format!("state = 'scheduled', {begun}"), "jobs_state_check"),
-        ("state = 'running'".to_owned(), "jobs_lease_check"),
+        (format!("state = 'running', {begun}"), "jobs_lease_check"),
         (format!("state = 'running', {lease}"), "jobs_attempted_check"),
         (lease.to_owned(), "jobs_lease_check"),
         (format!("state = 'completed', {begun}"), "jobs_finalized_check"),

@@ -70,6 +70,9 @@ fn the_job_of_a_killed_program_runs_again_and_takes_effect_once() {
     // Its connection is still there and waits: the next one ends it, and waits at the gate itself.
     let _next = start(&database);
     wait_until("it was begun again", || jobs::get(&mut client, id).unwrap().unwrap().attempt == 2);
+    let owners = "SELECT count(*) FROM pg_stat_activity JOIN webmon.jobs ON application_name = 'webmon-jobs:' || attempted_by
+                  WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    wait_until("its new worker waits at the gate", || database.number(owners) == 1);
     wait_at_the_gate(&database);
     let error = jobs::get(&mut client, id).unwrap().unwrap().last_error.unwrap();
     assert!(error.contains("let the lease run out"), "{error}");
@@ -89,14 +92,16 @@ fn a_frozen_program_cannot_complete_the_job_that_another_one_has_begun_anew() {
     frozen.signal("STOP");
     // All that it asked for is done; only to complete and to commit is left.
     keeper.execute("SELECT pg_advisory_unlock($1)", &[&GATE]).unwrap();
-    let idle = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'webmon-jobs:%'
+    let open = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'webmon-jobs:%'
                 AND datname = current_database() AND state = 'idle in transaction'";
-    wait_until("its transaction is open", || database.number(idle) == 1);
+    wait_until("its transaction is open", || database.number(open) == 1);
     let next = start(&database);
     wait_until("it is completed", || jobs::get(&mut client, id).unwrap().unwrap().state == State::Completed);
     let completed = jobs::get(&mut client, id).unwrap().unwrap();
     assert_eq!(completed.attempt, 2);
     assert!(completed.attempted_by.unwrap().contains(&format!(":{}:", next.child.id())));
+    // The frozen one was ended, and with it whatever it had locked.
+    wait_until("its transaction is gone", || database.number(open) == 0);
     frozen.signal("CONT");
     wait_until("it has found out", || frozen.log().contains("lost a job to another worker"));
     assert_eq!(jobs::get(&mut client, id).unwrap().unwrap().attempt, 2);

@@ -137,8 +137,9 @@ fn run_now(config: &Config, client: &mut postgres::Client, name: &str) -> anyhow
         let running = scope.spawn(|| worker.run(&shutdown));
         let ended = loop {
             let job = jobs::get(client, enqueued.id);
-            let is_over = |job: &JobInfo| job.state.is_final() || job.state == State::Retryable;
-            if !matches!(&job, Ok(Some(job)) if !is_over(job)) || shutdown.wait(LOOK) {
+            let goes_on =
+                matches!(&job, Ok(Some(job)) if matches!(job.state, State::Available | State::Running));
+            if !goes_on || shutdown.wait(LOOK) {
                 break job;
             }
         };

@@ -287,6 +287,28 @@ fn a_lease_from_before_the_clock_was_set_back_is_over() {
 }
 
 #[test]
+fn a_job_that_runs_for_many_leases_is_left_to_its_worker() {
+    let Some(database) = database() else { return };
+    let mut client = database.client();
+    let (go_on, gate) = mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    let kind = Kind::new("work", move |job, transaction| {
+        gate.lock().unwrap().recv()?;
+        effect(job, transaction)
+    });
+    let id = new(&mut client, "work");
+    let workers = [worker(&database, vec![kind], WorkerOptions { threads: 2, ..quick() })];
+    with_workers(&workers, || {
+        let sql = "SELECT count(*) FROM webmon.jobs
+                   WHERE lease_until > attempted_at + interval '2 seconds' AND lease_until > clock_timestamp()";
+        wait_until("the lease was renewed again and again", || database.number(sql) == 1);
+        go_on.send(()).unwrap();
+        assert_eq!(wait_for(&mut client, id, State::Completed).attempt, 1);
+    });
+    assert_eq!(effects(&database), 1);
+}
+
+#[test]
 fn a_job_outside_a_transaction_may_do_what_cannot_be_in_one() {
     let Some(database) = database() else { return };
     let mut client = database.client();

@@ -95,28 +95,27 @@ fn throughput(brokers: &str, database: &Database, records: i64, threads: i64) {
         begun.elapsed().as_secs_f64()
     );
 
-    let shutdown = Shutdown::new();
-    let kafka_config = config.kafka.clone();
-    let begun = Instant::now();
-    std::thread::scope(|scope| {
-        let consumer = move || kafka::consumer(&kafka_config);
-        let (config, stop) = (&config, &shutdown);
-        let writers = scope.spawn(move || store::run(config, &consumer, stop));
-        let mut client = database.client();
-        while stored(&mut client) < records && !writers.is_finished() {
-            std::thread::park_timeout(Duration::from_millis(10));
-        }
-        let seconds = begun.elapsed().as_secs_f64();
-        shutdown.request();
-        writers.join().unwrap().unwrap();
-        println!(
-            "stored     {records} records in {seconds:.2} s with {threads} writers: {:.0} records/s, from their start on",
-            records as f64 / seconds
-        );
-        println!("memory     {} MB resident at most", peak_rss_mb());
-        floor(database, records, seconds);
-    });
     let mut client = database.client();
+    // Forgets what producing took (proc(5)): a writer does not produce.
+    drop(producer);
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+    let cpu = Cpu::now(&mut client);
+    let seconds = store_all(&config, database, records);
+    println!(
+        "stored     {records} records in {seconds:.2} s with {threads} writers: {:.0} records/s, from their start on",
+        records as f64 / seconds
+    );
+    Cpu::now(&mut client).print_since(&cpu, records);
+    println!("memory     {} MB resident at most", peak_rss_mb());
+    for partition in 0..6 {
+        store::replay(&mut client, &config.kafka.topic, partition, 0).unwrap();
+    }
+    let again = store_all(&config, database, records);
+    println!(
+        "replayed   the same records in {again:.2} s, all duplicates: {:.0} records/s",
+        records as f64 / again
+    );
+    floor(database, records, seconds);
     client.batch_execute("VACUUM webmon.check_results").unwrap();
     let row = client
         .query_one(
@@ -127,6 +126,76 @@ fn throughput(brokers: &str, database: &Database, records: i64, threads: i64) {
         .unwrap();
     let (table, index): (f64, f64) = (row.get(0), row.get(1));
     println!("size       {table:.1} bytes of table and {index:.1} of index a row");
+}
+
+/// Runs the writers until everything is stored; returns the seconds from their start on.
+fn store_all(config: &Config, database: &Database, records: i64) -> f64 {
+    let shutdown = Shutdown::new();
+    let kafka_config = config.kafka.clone();
+    let mut client = database.client();
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        let consumer = move || kafka::consumer(&kafka_config);
+        let stop = &shutdown;
+        let writers = scope.spawn(move || store::run(config, &consumer, stop));
+        while stored(&mut client) < records && !writers.is_finished() {
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+        let seconds = begun.elapsed().as_secs_f64();
+        shutdown.request();
+        writers.join().unwrap().unwrap();
+        seconds
+    })
+}
+
+/// Seconds of processor time: this process's, the database server's with all its backends, and the whole machine's.
+struct Cpu {
+    webmon: f64,
+    postgres: f64,
+    machine: f64,
+}
+
+impl Cpu {
+    /// From Linux's /proc (proc(5)), where a tick is 10 ms.
+    fn now(client: &mut postgres::Client) -> Cpu {
+        let fields = |path: String| -> Vec<String> {
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            // The second field is a name in brackets, which may hold spaces.
+            let rest = text.rsplit_once(") ").map_or(text.as_str(), |(_, rest)| rest);
+            rest.split_whitespace().map(str::to_owned).collect()
+        };
+        let ticks = |fields: &[String], which: &[usize]| -> f64 {
+            let tick = |i: &usize| fields.get(*i).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
+            which.iter().map(tick).sum::<f64>() / 100.0
+        };
+        // Without the first two fields: 1 parent, 11 and 12 own time, 13 and 14 that of children that have ended.
+        let of = |pid: &str| fields(format!("/proc/{pid}/stat"));
+        let backend: i32 = client.query_one("SELECT pg_backend_pid()", &[]).unwrap().get(0);
+        let server = of(&backend.to_string())[1].clone();
+        let children = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
+            let stat = of(entry.file_name().to_str()?);
+            (stat.get(1) == Some(&server)).then(|| ticks(&stat, &[11, 12]))
+        });
+        let all = std::fs::read_to_string("/proc/stat").unwrap();
+        let all: Vec<String> = all.lines().next().unwrap().split_whitespace().map(str::to_owned).collect();
+        Cpu {
+            webmon: ticks(&of("self"), &[11, 12]),
+            postgres: ticks(&of(&server), &[11, 12, 13, 14]) + children.sum::<f64>(),
+            // user, nice, system, irq and softirq
+            machine: ticks(&all, &[1, 2, 3, 6, 7]),
+        }
+    }
+
+    fn print_since(&self, before: &Cpu, records: i64) {
+        let us = |now: f64, then: f64| 1e6 * (now - then) / records as f64;
+        let (webmon, postgres) = (us(self.webmon, before.webmon), us(self.postgres, before.postgres));
+        let machine = us(self.machine, before.machine);
+        println!(
+            "time       {webmon:.2} us of a core a record in webmon, {postgres:.2} in PostgreSQL, {:.2} elsewhere (Kafka, the \
+             system, whatever else runs)",
+            machine - webmon - postgres
+        );
+    }
 }
 
 /// The same rows by psql's binary `\copy`, into the emptied table.

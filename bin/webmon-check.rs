@@ -138,6 +138,7 @@ fn serve(path: &Path, config: &Config) -> anyhow::Result<()> {
         Some(spool) => {
             let spool = Arc::new(Spool::open(SpoolOptions::new(&spool.dir, spool.max_size))?);
             let watermarks = SpoolWatermarks::new(Arc::clone(&spool), &config.check.location);
+            watermarks.end_other_locations(&config.check.checker, Timestamp::now());
             (spool, Arc::new(watermarks), SPOOL_DRAIN)
         }
         None => {

@@ -1,13 +1,13 @@
-//! A writer that is suspended, or cut off, in the middle of a COPY: inside it no timeout of the server's applies.
+//! A writer that is suspended, or cut off, at the worst of moments: in the middle of a COPY, where no timeout of the
+//! server's applies, and between a COMMIT and its answer.
 
 #![cfg(feature = "librdkafka")]
 
 mod support;
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use support::proxy::Proxy;
+use support::proxy::{Link, Proxy};
 use support::{Database, Program, database, program, result, unique, value, wait_until};
 use webmon::kafka::{self, Delivery, NewTopic, Outgoing};
 use webmon::result::Outcome;
@@ -39,9 +39,9 @@ fn stage() -> Option<Stage> {
 
     let config: postgres::Config = database.url.parse().unwrap();
     let postgres::config::Host::Tcp(host) = &config.get_hosts()[0] else { panic!("a socket") };
-    let server: SocketAddr = format!("{host}:{}", config.get_ports()[0]).parse().unwrap();
-    let proxy = Proxy::to(server);
-    let through_proxy = toml.replace(&server.to_string(), &proxy.address.to_string());
+    let server = format!("{host}:{}", config.get_ports()[0]);
+    let proxy = Proxy::start(&server, Link::Pass);
+    let through_proxy = toml.replace(&server, &proxy.address.to_string());
     assert_ne!(through_proxy, toml);
     Some(Stage { database, toml, proxy, through_proxy })
 }
@@ -84,7 +84,7 @@ fn a_writer_suspended_inside_copy_is_replaced_and_commits_nothing_afterwards() {
     wait_until("it says that it ended the frozen one", || other.log().contains("does not answer"));
 
     // The frozen one goes on where it stopped: what it had to say is refused, and it comes back as any other writer.
-    stage.proxy.pass();
+    stage.proxy.set(Link::Pass);
     frozen.signal("CONT");
     wait_until("the frozen one has noticed", || frozen.log().contains("gave every claim up"));
     stage.assert_exact();
@@ -103,13 +103,32 @@ fn a_writer_cut_off_inside_copy_without_being_told_is_replaced() {
     let lost = stage.frozen_writer();
     let other = writer(&stage.toml);
     wait_until("the other writer has stored everything", || stage.rows() == RECORDS);
-    stage.proxy.pass();
+    stage.proxy.set(Link::Pass);
     wait_until("the one cut off has noticed", || lost.log().contains("gave every claim up"));
     stage.assert_exact();
     for writer in [lost, other] {
         writer.signal("TERM");
         assert_eq!(writer.finish().0, Some(0));
     }
+    stage.assert_exact();
+}
+
+/// The server has the COMMIT, the writer has no answer: the offset tells it that the batch is stored.
+#[test]
+fn a_commit_of_unknown_outcome_is_neither_lost_nor_repeated() {
+    let Some(stage) = stage() else { return };
+    let writer = stage.frozen_writer();
+    stage.proxy.hold_behind(b"COMMIT\0");
+    stage.proxy.set(Link::Pass);
+    stage.proxy.wait_until_held();
+    wait_until("the server has committed", || stage.rows() == RECORDS);
+    stage.proxy.set(Link::Cut);
+    stage.proxy.set(Link::Pass);
+    wait_until("the writer has noticed", || writer.log().contains("gave every claim up"));
+    let epoch = "SELECT max(epoch) FROM webmon.partition_offsets";
+    wait_until("it has claimed the partition again", || stage.database.number(epoch) == 2);
+    writer.signal("TERM");
+    assert_eq!(writer.finish().0, Some(0));
     stage.assert_exact();
 }
 

@@ -21,6 +21,9 @@ use webmon::jobs::{
 use webmon::schedule::Schedule;
 use webmon::shutdown::Shutdown;
 
+/// For what a test that goes wrong would wait for in vain.
+const PATIENCE: Duration = Duration::from_secs(90);
+
 fn database() -> Option<Database> {
     let database = support::database()?;
     database
@@ -212,14 +215,14 @@ fn a_worker_whose_job_another_one_has_cannot_complete_it() {
     let kind = Kind::new("work", move |job, transaction| {
         effect(job, transaction)?;
         begun.send(())?;
-        gate.lock().unwrap().recv()?;
+        gate.lock().unwrap().recv_timeout(PATIENCE)?;
         Ok(())
     });
     let id = new(&mut client, "work");
     // With so long a lease the supervisor looks away: only the fence is between the job and its completion.
     let options = WorkerOptions { lease: Duration::from_secs(300), ..quick() };
     with_workers(&[worker(&database, vec![kind], options)], || {
-        has_begun.recv().unwrap();
+        has_begun.recv_timeout(PATIENCE).unwrap();
         let sql = "UPDATE webmon.jobs SET epoch = epoch + 1, attempted_by = 'another'";
         assert_eq!(client.execute(sql, &[]).unwrap(), 1);
         go_on.send(()).unwrap();
@@ -293,7 +296,7 @@ fn a_job_that_runs_for_many_leases_is_left_to_its_worker() {
     let (go_on, gate) = mpsc::channel::<()>();
     let gate = Mutex::new(gate);
     let kind = Kind::new("work", move |job, transaction| {
-        gate.lock().unwrap().recv()?;
+        gate.lock().unwrap().recv_timeout(PATIENCE)?;
         effect(job, transaction)
     });
     let id = new(&mut client, "work");
@@ -368,7 +371,7 @@ fn what_is_enqueued_while_its_like_runs_is_not_lost_and_waits_for_its_end() {
     let kind = Kind::new("work", move |job, transaction| {
         assert_eq!(at_once.fetch_add(1, Ordering::SeqCst), 0, "two of one key run at once");
         begun.send(job.id)?;
-        gate.lock().unwrap().recv()?;
+        gate.lock().unwrap().recv_timeout(PATIENCE)?;
         at_once.fetch_sub(1, Ordering::SeqCst);
         effect(job, transaction)
     });
@@ -377,7 +380,7 @@ fn what_is_enqueued_while_its_like_runs_is_not_lost_and_waits_for_its_end() {
     let workers = [worker(&database, vec![kind, Kind::new("other", effect)], options)];
     with_workers(&workers, || {
         let first = enqueue(&mut client, &keyed).unwrap();
-        assert_eq!(has_begun.recv().unwrap(), first.id);
+        assert_eq!(has_begun.recv_timeout(PATIENCE).unwrap(), first.id);
         let second = enqueue(&mut client, &keyed).unwrap();
         let third = enqueue(&mut client, &keyed).unwrap();
         assert!(second.is_new && !third.is_new && second.id == third.id);
@@ -386,7 +389,7 @@ fn what_is_enqueued_while_its_like_runs_is_not_lost_and_waits_for_its_end() {
         wait_for(&mut client, other, State::Completed);
         assert_eq!(job(&mut client, second.id).state, State::Available);
         go_on.send(()).unwrap();
-        assert_eq!(has_begun.recv().unwrap(), second.id);
+        assert_eq!(has_begun.recv_timeout(PATIENCE).unwrap(), second.id);
         assert_eq!(job(&mut client, first.id).state, State::Completed);
         go_on.send(()).unwrap();
         wait_for(&mut client, second.id, State::Completed);
@@ -600,7 +603,7 @@ fn a_job_that_does_not_end_in_time_is_let_go_and_cannot_complete() {
         effect(job, transaction)?;
         if job.attempt == 1 {
             // It neither asks the database nor looks.
-            gate.lock().unwrap().recv()?;
+            gate.lock().unwrap().recv_timeout(PATIENCE)?;
         }
         Ok(())
     });
@@ -706,7 +709,7 @@ fn a_worker_that_stops_finishes_what_it_can() {
     let gate = Mutex::new(gate);
     let kind = Kind::new("work", move |job, transaction| {
         begun.send(())?;
-        gate.lock().unwrap().recv()?;
+        gate.lock().unwrap().recv_timeout(PATIENCE)?;
         effect(job, transaction)
     });
     let ids = [new(&mut client, "work"), new(&mut client, "work")];
@@ -715,7 +718,7 @@ fn a_worker_that_stops_finishes_what_it_can() {
     let shutdown = Shutdown::new();
     std::thread::scope(|scope| {
         let running = scope.spawn(|| worker.run(&shutdown));
-        has_begun.recv().unwrap();
+        has_begun.recv_timeout(PATIENCE).unwrap();
         shutdown.request();
         go_on.send(()).unwrap();
         running.join().unwrap().unwrap();

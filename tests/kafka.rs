@@ -15,9 +15,11 @@ use jiff::Timestamp;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::{Offset, TopicPartitionList};
 use webmon::config::{Config, Kafka, KafkaClient, Role};
+use webmon::kafka::librdkafka::LibrdkafkaProducer;
 use webmon::kafka::{
     self, Consumer, Delivery, FetchLimits, Fetched, KafkaError, NewTopic, OffsetRange, Outgoing, Producer,
     create_topic, partition_for,
@@ -196,6 +198,19 @@ fn a_record_lies_in_the_partition_of_its_key_and_is_fetched_as_it_was_produced(c
             }
         }
     }
+}
+
+fn a_delivery_is_told_as_soon_as_it_is_reported(client: &Client) {
+    let Some(topic) = Topic::new(client, 1) else { return };
+    let mut producer = client.producer(&topic.config);
+    let produce = |n| {
+        let started = Instant::now();
+        assert_delivered(&producer.produce(&outgoing(n..n + 1)), 1);
+        started.elapsed()
+    };
+    // However busy the machine is.
+    let fastest = (0..30).map(produce).min().unwrap();
+    assert!(fastest < Duration::from_millis(50), "{fastest:?}");
 }
 
 fn a_fetch_without_records_waits_and_brings_none(client: &Client) {
@@ -557,6 +572,25 @@ fn a_key_or_value_of_no_length_is_delivered(client: &Client) {
     assert_eq!(client.consumer(&topic.config).offsets(partition_for(b"", 3)).unwrap().end, 2);
 }
 
+// ---- librdkafka's own.
+
+#[test]
+fn a_producer_that_met_a_fatal_error_is_replaced_by_a_new_one() {
+    let cluster = MockCluster::new(1).unwrap();
+    let config = config(&cluster.bootstrap_servers(), "fatal");
+    cluster.create_topic(&config.topic, 1, 1).unwrap();
+    let mut producer = LibrdkafkaProducer::new(&config);
+    assert_delivered(&producer.produce(&outgoing(0..10)), 10);
+    // What the broker says of an idempotent producer whose records it no longer knows the order of.
+    let error = rdkafka::types::RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+    cluster.request_errors(rdkafka::types::RDKafkaApiKey::Produce, &[error; 3]);
+    for delivery in producer.produce(&outgoing(10..20)) {
+        assert!(matches!(delivery, Delivery::Retry(_)), "{delivery:?}");
+    }
+    cluster.clear_request_errors(rdkafka::types::RDKafkaApiKey::Produce);
+    assert_delivered(&producer.produce(&outgoing(10..20)), 10);
+}
+
 macro_rules! contract {
     ($module:ident, $client:expr; $($promise:ident)+) => {
         mod $module {
@@ -569,6 +603,7 @@ macro_rules! contract_of {
     ($module:ident, $client:expr) => {
         contract! { $module, $client;
             a_record_lies_in_the_partition_of_its_key_and_is_fetched_as_it_was_produced
+            a_delivery_is_told_as_soon_as_it_is_reported
             a_fetch_without_records_waits_and_brings_none
             a_fetch_keeps_its_limits_and_loses_nothing
             a_new_assignment_takes_effect_at_once

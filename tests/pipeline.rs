@@ -1,20 +1,29 @@
 //! The two programs, real Kafka and real PostgreSQL, with real signals.
 
+#[path = "support/sites.rs"]
+mod local;
 mod support;
 
-use std::collections::BTreeSet;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::net::TcpListener;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use httpmock::prelude::*;
+use jiff::Timestamp;
+use local::{ClosedPort, Server, read_head, response};
 use serde_json::json;
-use support::{Database, Program, config_toml, database, program, result, unique, value, wait_until};
+use support::proxy::{Link, Proxy};
+use support::{
+    Database, Program, config_toml, database, program, program_under, result, scale, unique, value,
+    wait_until,
+};
 use webmon::config::Config;
 use webmon::kafka::librdkafka::{LibrdkafkaConsumer, LibrdkafkaProducer, create_topic};
 use webmon::kafka::{Consumer, Delivery, NewTopic, Outgoing, Producer};
-use webmon::result::Outcome;
+use webmon::result::{Outcome, Record};
 
 const STORE: &str = env!("CARGO_BIN_EXE_webmon-store");
 const CHECK: &str = env!("CARGO_BIN_EXE_webmon-check");
@@ -294,11 +303,7 @@ fn a_site_that_fails_in_any_way_is_a_stored_result_and_every_instant_is_one_row(
         pipeline.database.json("SELECT DISTINCT error_type FROM webmon.checks WHERE outcome = 'missed'");
     assert!(missed.is_empty() || missed == [json!({"error_type": "cancelled"})], "{missed:?}");
     // Link by link: each row but a site's last says when the next one is due, and there it is.
-    let broken_links = "SELECT count(*) FROM (
-            SELECT next_at, lead(scheduled_at) OVER (PARTITION BY site ORDER BY scheduled_at) AS following
-            FROM webmon.checks) q
-        WHERE following IS NOT NULL AND next_at IS DISTINCT FROM following";
-    assert_eq!(pipeline.database.number(broken_links), 0);
+    assert_eq!(pipeline.database.broken_links(), 0);
 
     for secret in ["secret-password", "secret-query"] {
         assert!(!check_log.contains(secret) && !store_log.contains(secret), "{secret} is in a log");
@@ -314,26 +319,16 @@ fn a_site_that_fails_in_any_way_is_a_stored_result_and_every_instant_is_one_row(
 fn results_wait_while_kafka_is_away() {
     let Some(pipeline) = pipeline(1) else { return };
     let server = MockServer::start();
-    // Taken, but not yet listened on by anything that answers.
-    let gate = TcpListener::bind("127.0.0.1:0").unwrap();
-    let toml =
-        pipeline.toml(&sites(&server)).replace(&pipeline.brokers, &gate.local_addr().unwrap().to_string());
+    let gate = Proxy::start(&pipeline.brokers, Link::Hold);
+    let toml = pipeline.toml(&sites(&server)).replace(&pipeline.brokers, &gate.address.to_string());
     let check = program(CHECK, &toml, &["run"]);
     let first = Instant::now();
     wait_until("some instants have passed", || first.elapsed() > Duration::from_secs(4));
     assert_eq!(pipeline.log_end(), 0);
     let before = jiff::Timestamp::now();
 
-    // From here on the gate leads to the broker; the broker's own address is learnt from it.
-    let brokers = pipeline.brokers.clone();
-    std::thread::spawn(move || {
-        for client in gate.incoming().flatten() {
-            if let Ok(broker) = TcpStream::connect(&brokers) {
-                forward(&client, &broker);
-                forward(&broker, &client);
-            }
-        }
-    });
+    // The broker's own address is learnt from it.
+    gate.set(Link::Pass);
     let store = pipeline.store();
     wait_until("what was checked before is stored", || {
         let sql =
@@ -377,22 +372,203 @@ fn a_checker_with_a_spool_accounts_for_the_time_it_was_down() {
     drop(store);
 
     assert!(ok("error_type = 'checker_down'") >= 2, "the time between is accounted for");
-    let broken_links = "SELECT count(*) FROM (
-            SELECT next_at, lead(scheduled_at) OVER (PARTITION BY site ORDER BY scheduled_at) AS following
-            FROM webmon.checks) q
-        WHERE following IS NOT NULL AND next_at IS DISTINCT FROM following";
-    assert_eq!(pipeline.database.number(broken_links), 0);
+    assert_eq!(pipeline.database.broken_links(), 0);
 }
 
-fn forward(from: &TcpStream, to: &TcpStream) {
-    let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
-    std::thread::spawn(move || {
-        let mut buffer = [0; 4_096];
-        while let Ok(read @ 1..) = from.read(&mut buffer) {
-            if to.write_all(&buffer[..read]).is_err() {
-                break;
-            }
-        }
-        let _ = to.shutdown(std::net::Shutdown::Both);
+#[test]
+fn twins_make_one_row_of_each_instant_and_the_highest_outcome_is_kept() {
+    let Some(pipeline) = pipeline(3) else { return };
+    // Asked by both twins; only one of them gets through to "torn".
+    let server = Server::start(|mut stream| {
+        let head = read_head(&mut stream);
+        let up = head.starts_with("GET /fine ") || head.contains("user-agent: anna");
+        let status = if up { "200 OK" } else { "503 Service Unavailable" };
+        let _ = stream.write_all(&response(status, &["connection: close"], b"hello"));
     });
+    let spools = tempfile::tempdir().unwrap();
+    let twin = |name: &str| {
+        let mut more = format!(
+            "check.location = \"here\"\ncheck.checker = {name:?}\ncheck.user_agent = {name:?}\n\
+             check.spool = {{ dir = {:?} }}\n[site_defaults]\nschedule = \"* * * * * *\"\ntimeout = \"800ms\"\n",
+            spools.path().join(name)
+        );
+        for site in ["fine", "torn"] {
+            more += &format!("[[site]]\nname = {site:?}\nurl = {:?}\n", server.url(&format!("/{site}")));
+        }
+        program(CHECK, &pipeline.toml(&more), &["run"])
+    };
+    let store = pipeline.store();
+    let torn = |outcome: &str| {
+        let sql = format!("SELECT count(*) FROM webmon.checks WHERE site = 'torn' AND outcome = '{outcome}'");
+        pipeline.database.number(&sql)
+    };
+    let more = |outcome: &str| {
+        let before = torn(outcome);
+        wait_until(outcome, || torn(outcome) >= before + 2);
+    };
+
+    let (mut anna, mut bert) = (twin("anna"), twin("bert"));
+    more("success");
+    for round in 0..scale(2, 12) {
+        let victim = if round % 2 == 0 { &mut anna } else { &mut bert };
+        victim.child.kill().unwrap();
+        victim.child.wait().unwrap();
+        // Without anna the site is down, without bert it is not.
+        more(if round % 2 == 0 { "failure" } else { "success" });
+        *victim = twin(if round % 2 == 0 { "anna" } else { "bert" });
+        more("success");
+    }
+    for checker in [anna, bert] {
+        checker.signal("TERM");
+        let (code, _, log) = checker.finish();
+        assert_eq!(code, Some(0), "{log}");
+    }
+    let end = pipeline.log_end();
+    wait_until("the store has caught up", || pipeline.stored_end() == end);
+    drop(store);
+
+    let mut highest: BTreeMap<(String, Timestamp), Outcome> = BTreeMap::new();
+    let mut checkers = BTreeSet::new();
+    support::read_topic(&pipeline.config().kafka, |record| {
+        let Record::Result(result) = Record::decode(record.value.unwrap()).unwrap() else { panic!("a gap") };
+        let kept = highest.entry((result.site, result.scheduled_at)).or_insert(result.outcome);
+        *kept = result.outcome.max(*kept);
+        checkers.insert(result.checker);
+    });
+    assert_eq!(checkers.len(), 2);
+    let rows = pipeline.database.json("SELECT site, scheduled_at, outcome FROM webmon.checks");
+    assert_eq!(rows.len(), highest.len(), "one row an instant");
+    for row in rows {
+        let at: Timestamp = row["scheduled_at"].as_str().unwrap().parse().unwrap();
+        let identity = (row["site"].as_str().unwrap().to_owned(), at);
+        assert_eq!(row["outcome"], highest[&identity].as_str(), "{identity:?}");
+    }
+    assert_eq!(pipeline.database.broken_links(), 0);
+    let ledger = pipeline.database.json(
+        "SELECT sum(records)::bigint AS records, sum(inserted)::bigint AS inserted, \
+         sum(inserted + superseded + duplicate)::bigint AS told FROM webmon.ingest_batches",
+    );
+    assert_eq!(ledger, [json!({"records": end, "inserted": highest.len(), "told": end})]);
+}
+
+#[test]
+fn a_checker_whose_disk_is_full_goes_on_and_records_what_it_lost_as_gaps() {
+    let Some(pipeline) = pipeline(3) else { return };
+    let witness = Server::answering(response("200 OK", &["connection: close"], b"hello"));
+    // Kafka is away as well: else nothing is lost.
+    let gate = Proxy::start(&pipeline.brokers, Link::Hold);
+    let refusing = ClosedPort::new();
+    let disk = tempfile::tempdir().unwrap();
+    let mut more = format!(
+        "check.spool = {{ dir = {:?}, max_size = \"1GiB\" }}\n\
+         [site_defaults]\nschedule = \"* * * * * *\"\ntimeout = \"800ms\"\n\
+         [[site]]\nname = \"witness\"\nurl = {:?}\n",
+        disk.path().join("spool"),
+        witness.url("/")
+    );
+    // Results as large as they come, so that memory is soon full too.
+    let labels: Vec<String> = (0..16).map(|n| format!("l{n} = {:?}", "x".repeat(200))).collect();
+    for n in 0..400 {
+        more += &format!(
+            "[[site]]\nname = \"s{n}\"\nurl = \"http://{}/\"\nlabels = {{ {} }}\n",
+            refusing.address,
+            labels.join(", ")
+        );
+    }
+    let toml = pipeline.toml(&more).replace(&pipeline.brokers, &gate.address.to_string());
+    let mount = format!("mount -t tmpfs -o size=4m tmpfs {:?} && exec \"$@\"", disk.path());
+    let mut check = program_under(&["unshare", "-rm", "sh", "-c", &mount, "sh"], CHECK, &toml, &["run"]);
+    wait_until("it checks", || witness.accepted() > 0 || check.child.try_wait().unwrap().is_some());
+    if check.child.try_wait().unwrap().is_some() {
+        return support::not_tested(&format!("a mount namespace: {}", check.finish().2));
+    }
+
+    wait_until("the disk is full", || check.log().contains("cannot write the spool: results wait in memory"));
+    wait_until("memory is full", || check.log().contains("the spool is full: dropping results"));
+    let asked = witness.accepted();
+    wait_until("checks go on", || witness.accepted() >= asked + 3);
+    assert!(support::peak_memory_kb(check.child.id()) < 150_000);
+
+    // There is room again, and then Kafka is back.
+    let remounted = Command::new("nsenter")
+        .args(["-t", &check.child.id().to_string(), "-U", "-m", "--preserve-credentials"])
+        .args(["mount", "-o", "remount,size=256m"])
+        .arg(disk.path())
+        .status();
+    assert!(remounted.unwrap().success());
+    wait_until("the spool recovers", || check.log().contains("the spool can be written again"));
+    gate.set(Link::Pass);
+    let store = pipeline.store();
+    wait_until("gaps are stored", || pipeline.database.number("SELECT count(*) FROM webmon.gaps") > 0);
+    check.signal("TERM");
+    let (code, _, log) = check.finish();
+    assert_eq!(code, Some(0), "{log}");
+    let end = pipeline.log_end();
+    wait_until("the store has caught up", || pipeline.stored_end() == end);
+    drop(store);
+
+    // Every second of every site is a row, or in a gap that says why.
+    assert_eq!(pipeline.database.broken_links(), 0);
+    assert_eq!(
+        pipeline.database.json("SELECT DISTINCT reason FROM webmon.gaps"),
+        [json!({"reason": "outbox_full"})]
+    );
+    let unaccounted = "
+        SELECT count(*) FROM (
+            SELECT site_id, count(*) AS rows, extract(epoch FROM max(scheduled_at) - min(scheduled_at))::bigint + 1 AS seconds
+            FROM webmon.check_results GROUP BY site_id) r
+        LEFT JOIN (SELECT site_id, sum(instants) AS instants FROM webmon.gaps GROUP BY site_id) g USING (site_id)
+        WHERE rows + coalesce(instants, 0) <> seconds";
+    assert_eq!(pipeline.database.number(unaccounted), 0);
+    let stopped = log.lines().last().unwrap();
+    let stopped: serde_json::Value = serde_json::from_str(stopped).unwrap();
+    let lost = pipeline.database.number("SELECT sum(instants)::bigint FROM webmon.gaps");
+    assert!(lost > 0);
+    assert_eq!(stopped["dropped"].as_i64(), Some(lost), "{stopped}");
+}
+
+fn store_json(pipeline: &Pipeline, arguments: &[&str]) -> (Option<i32>, serde_json::Value, String) {
+    let (code, stdout, stderr) = program(STORE, &pipeline.toml(""), arguments).finish();
+    (code, serde_json::from_str(&stdout).unwrap_or_default(), stderr)
+}
+
+#[test]
+fn a_replay_waits_until_writers_at_work_have_stored_the_partition_again() {
+    let Some(pipeline) = pipeline(1) else { return };
+    let records: Vec<Outgoing> = (0..500)
+        .map(|n| Outgoing { key: "shop".to_owned(), value: value(result("shop", n, Outcome::Success)) })
+        .collect();
+    let mut producer = LibrdkafkaProducer::new(&pipeline.config().kafka);
+    assert!(producer.produce(&records).iter().all(|delivery| matches!(delivery, Delivery::Delivered)));
+    let store = pipeline.store();
+    pipeline.assert_exactly_once(500);
+
+    let (code, status, _) = store_json(&pipeline, &["status", "--json"]);
+    assert_eq!((code, &status[0]["end_offset"], &status[0]["lag"]), (Some(0), &json!(500), &json!(0)));
+
+    let again = ["replay", "--partition", "0", "--from-offset", "100", "--wait", "--json"];
+    let (code, replayed, stderr) = store_json(&pipeline, &again);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert_eq!((&replayed["from_offset"], &replayed["to_offset"]), (&json!(100), &json!(500)));
+    let sum = "SELECT sum(duplicate)::bigint FROM webmon.ingest_batches";
+    assert_eq!(pipeline.database.number(sum), 400);
+    // A time before everything is the first offset, one to come the end.
+    for (time, from) in [("2020-01-01T00:00:00Z", 0), ("2100-01-01T00:00:00Z", 500)] {
+        let again = ["replay", "--partition", "0", "--from-time", time, "--wait", "--json"];
+        let (code, replayed, stderr) = store_json(&pipeline, &again);
+        assert_eq!((code, &replayed["from_offset"]), (Some(0), &json!(from)), "{stderr}");
+    }
+    for (partition, offset, wrong) in [
+        ("1", "0", "has no partition 1: expected 0 to 0"),
+        ("0", "501", "kafka does not hold offset 501: expected 0 to 500"),
+    ] {
+        let again = ["replay", "--partition", partition, "--from-offset", offset];
+        let (code, _, stderr) = store_json(&pipeline, &again);
+        assert_eq!(code, Some(1));
+        assert!(stderr.contains(wrong), "{stderr}");
+    }
+    store.signal("TERM");
+    assert_eq!(store.finish().0, Some(0));
+    let (code, verified, _) = store_json(&pipeline, &["verify", "--json"]);
+    assert_eq!((code, &verified["results"]), (Some(0), &json!(500)), "{verified:#}");
 }

@@ -236,6 +236,48 @@ fn a_suspended_checker_accounts_for_what_it_slept_through() {
 }
 
 #[test]
+fn a_checker_given_another_location_ends_the_chains_of_the_former_one() {
+    let Some(bench) = bench() else { return };
+    let spool = tempfile::tempdir().unwrap();
+    let toml = |location: &str| {
+        let toml = bench.toml(&[("shop", SECOND, "")]);
+        let spool = format!("check.spool = {{ dir = {:?} }}", spool.path().join("spool"));
+        toml.replace("check.location = \"here\"", &format!("{spool}\ncheck.location = {location:?}"))
+    };
+    let checked = |at_least: usize, location: &str| {
+        let check = program(CHECK, &toml(location), &["run"]);
+        wait_until("it checks", || {
+            bench.arrived().results.iter().filter(|result| result.location == location).count() >= at_least
+        });
+        assert_stops(check)
+    };
+    checked(2, "here");
+    let log = checked(2, "there");
+    assert!(log.contains("the checker has another location now"), "{log}");
+    checked(4, "there");
+
+    let mut announced = None;
+    let mut gaps = BTreeMap::new();
+    support::read_topic(&bench.config.kafka, |record| match Record::decode(record.value.unwrap()).unwrap() {
+        Record::Result(result) if result.location == "here" => announced = announced.max(result.next_at),
+        Record::Result(_) => {}
+        Record::Gap(gap) => {
+            assert_eq!(gap.location, "here", "{gap:?}");
+            gaps.insert(gap.gap.from, gap.gap);
+        }
+    });
+    // From gap to gap, to the end.
+    let mut reasons = Vec::new();
+    while let Some(gap) = announced.and_then(|at| gaps.remove(&at)) {
+        announced = gap.to;
+        reasons.push(gap.reason);
+    }
+    assert_eq!((announced, &gaps), (None, &BTreeMap::new()));
+    assert_eq!(reasons.pop(), Some(GapReason::Rescheduled));
+    assert!(reasons.is_empty() || reasons == [GapReason::CheckerDown], "{reasons:?}");
+}
+
+#[test]
 fn a_sites_next_instants_are_printed_in_both_clocks() {
     let toml = "kafka.brokers = [\"h:1\"]\n[[site]]\nname = \"shop\"\nurl = \"https://shop.example/\"\n\
         schedule = \"30 2 * * *\"\ntimezone = \"Europe/Berlin\"\n\

@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 use support::log::Log;
@@ -147,6 +147,43 @@ fn the_highest_outcome_is_kept_in_every_order_of_arrival() {
             }
         }
     }
+}
+
+/// Large batches are copied, looked up first after a conflict, or inserted: what is stored and counted is the same.
+#[test]
+fn large_batches_of_new_better_worse_and_equal_results_are_told_apart() {
+    let Some(database) = database() else { return };
+    let log = Log::new(1);
+    let outcomes = [Outcome::Missed, Outcome::Failure, Outcome::Success];
+    let mut best: BTreeMap<i64, Outcome> = BTreeMap::new();
+    let (mut inserted, mut superseded, mut duplicate) = (0, 0, 0);
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    for batch in 0..30 {
+        // Each batch is half new, and half what came lately; within it no identity comes twice.
+        for i in 0..500 {
+            let n = batch * 250 + i;
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            let outcome = outcomes[(random % 3) as usize];
+            log.append(0, value(result("shop", n, outcome)));
+            match best.get(&n) {
+                None => inserted += 1,
+                Some(stored) if outcome > *stored => superseded += 1,
+                Some(_) => duplicate += 1,
+            }
+            best.entry(n).and_modify(|stored| *stored = outcome.max(*stored)).or_insert(outcome);
+        }
+    }
+    log.store(&config(&database, "store.batch_records = 500")).unwrap();
+    let rows = database.json("SELECT scheduled_at, outcome FROM webmon.checks ORDER BY scheduled_at");
+    assert_eq!(rows.len(), best.len());
+    for (row, (n, outcome)) in rows.iter().zip(&best) {
+        assert_eq!(row["outcome"], outcome.as_str(), "instant {n}");
+    }
+    let counted = ["inserted", "superseded", "duplicate"].map(|column| ledger_sum(&database, column));
+    assert_eq!(counted, [inserted, superseded, duplicate]);
+    assert_ledger(&database, 0, 15_000);
 }
 
 #[test]

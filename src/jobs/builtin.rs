@@ -11,7 +11,7 @@ use super::report::prune;
 use super::{Job, JobError, Kind, QueueError};
 use crate::config::{Config, Jobs};
 use crate::schedule::Schedule;
-use crate::store::{DeadLetterFilter, retry_dead_letters};
+use crate::store::{DeadLetterFilter, compact_ledger, retry_dead_letters};
 
 /// Their names.
 pub const NAMES: [&str; 3] = ["partitions", "prune", "dead_letters"];
@@ -20,10 +20,8 @@ pub const NAMES: [&str; 3] = ["partitions", "prune", "dead_letters"];
 const ATTEMPTS: i16 = 5;
 /// Jobs that one statement forgets.
 const PRUNE_ROWS: i64 = 10_000;
-/// Days of a partition's ledger that one statement merges.
-const COMPACT_DAYS: i64 = 100;
 /// Such statements of one job; the next job goes on.
-const ROUNDS: u32 = 100;
+const PRUNE_ROUNDS: u32 = 100;
 
 /// All of them, as the configuration says.
 ///
@@ -76,31 +74,20 @@ fn make_partitions(transaction: &mut Transaction<'_>, days_ahead: u32) -> Result
 
 /// Forgets what ended long ago.
 fn forget(job: &Job, transaction: &mut Transaction<'_>, config: &Jobs) -> Result<(), JobError> {
-    let jobs = in_rounds(job, || Ok(prune(transaction, config.keep, config.keep_discarded, PRUNE_ROWS)?))?;
-    // Writers sign off; those that were killed did not.
-    let sql = "DELETE FROM webmon.writers WHERE seen_at < statement_timestamp() - interval '1 day'";
-    let writers = transaction.execute(sql, &[])?;
-    let age = config.compact_ledger.as_secs_f64();
-    let ledger_rows = in_rounds(job, || {
-        let sql = include_str!("../../sql/queries/compact_ledger.sql");
-        let fewer: i64 = transaction.query_one(sql, &[&age, &COMPACT_DAYS])?.get(0);
-        Ok(fewer.unsigned_abs())
-    })?;
-    if jobs + writers + ledger_rows > 0 {
-        log::info!(jobs, writers, ledger_rows; "pruned");
-    }
-    Ok(())
-}
-
-/// Does so until there is nothing left to do, or enough is done for once.
-fn in_rounds(job: &Job, mut prune: impl FnMut() -> Result<u64, JobError>) -> Result<u64, JobError> {
-    let mut pruned = 0;
-    for _ in 0..ROUNDS {
-        let rows = prune()?;
-        pruned += rows;
-        if rows == 0 || job.is_interrupted() {
+    let mut jobs = 0;
+    for _ in 0..PRUNE_ROUNDS {
+        let pruned = prune(transaction, config.keep, config.keep_discarded, PRUNE_ROWS)?;
+        jobs += pruned;
+        if pruned == 0 || job.is_interrupted() {
             break;
         }
     }
-    Ok(pruned)
+    // Writers sign off; those that were killed did not.
+    let sql = "DELETE FROM webmon.writers WHERE seen_at < statement_timestamp() - interval '1 day'";
+    let writers = transaction.execute(sql, &[])?;
+    let ledger_days = compact_ledger(transaction, config.compact_ledger)?;
+    if jobs + writers + ledger_days > 0 {
+        log::info!(jobs, writers, ledger_days; "pruned");
+    }
+    Ok(())
 }

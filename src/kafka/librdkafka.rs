@@ -25,6 +25,9 @@ use crate::config::Kafka;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a record may take to be acknowledged before it is handed back for another try.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a producer asks for delivery reports that it waits for.
+const POLL_MIN: Duration = Duration::from_micros(200);
+const POLL_MAX: Duration = Duration::from_millis(10);
 /// How often the number of partitions is read again.
 const METADATA_AGE: Duration = Duration::from_secs(60);
 
@@ -194,12 +197,20 @@ impl LibrdkafkaProducer {
         }
         // Every record that was sent gets its report within the delivery timeout, also one that fails.
         let deadline = Instant::now() + DELIVERY_TIMEOUT * 2;
-        let mut stale = false;
+        let (mut stale, mut pause) = (false, POLL_MIN);
         while waiting > 0 && Instant::now() < deadline {
-            client.poll(Duration::from_millis(100));
-            for (index, error) in
-                client.context().reports.lock().unwrap_or_else(PoisonError::into_inner).drain(..)
-            {
+            // The binding's `poll` waits its time out even when reports have come: so it is given none, and asked
+            // often at first, seldom while the broker is away.
+            client.poll(Duration::ZERO);
+            let mut reports = client.context().reports.lock().unwrap_or_else(PoisonError::into_inner);
+            if reports.is_empty() {
+                drop(reports);
+                std::thread::sleep(pause);
+                pause = (pause * 2).min(POLL_MAX);
+                continue;
+            }
+            pause = POLL_MIN;
+            for (index, error) in reports.drain(..) {
                 waiting -= 1;
                 stale |= error.is_some();
                 deliveries[index] = Some(match error {

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::outbox::Spool;
+use super::account::{Account, Limits, Step};
+use crate::outbox::{Outbox, Spool};
 use crate::schedule::Schedule;
+use crate::site::Origin;
 
 /// Up to where a site's instants are in the outbox, and by which schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,19 +63,53 @@ impl SpoolWatermarks {
     pub fn new(spool: Arc<Spool>, location: &str) -> SpoolWatermarks {
         SpoolWatermarks { spool, location: location.to_owned() }
     }
+
+    /// Ends the chains of other locations, which a checker leaves behind in its spool when it is given another
+    /// location: what is known of them is recorded as for sites that are gone, see [`Account::resume`]. To be called
+    /// before the monitor starts; returns how many sites it were.
+    pub fn end_other_locations(&self, checker: &str, now: Timestamp) -> usize {
+        let mut others: BTreeMap<String, Vec<Watermark>> = BTreeMap::new();
+        for mark in self.spool.watermarks().load() {
+            if mark.location != self.location {
+                others.entry(mark.location.clone()).or_default().push(own(mark));
+            }
+        }
+        let sites = others.values().map(Vec::len).sum();
+        for (location, marks) in others {
+            log::warn!(location, sites = marks.len(); "the checker has another location now: chains are ended");
+            // None of its sites is there any more, so no limit is asked for.
+            let limits = Limits { max_lateness: Duration::ZERO, backfill: Duration::ZERO, max_backlog: 0 };
+            let steps = Account::new(Origin::new(location.as_str(), checker), limits, now).resume(
+                marks,
+                &[],
+                Vec::new(),
+            );
+            let mut retired = Vec::new();
+            for step in steps {
+                match step {
+                    Step::Record(record) => self.spool.enqueue(record),
+                    Step::Retire { site } => retired.push(site),
+                    Step::Check(_) | Step::Begin { .. } => {}
+                }
+            }
+            self.spool.flush();
+            for site in retired {
+                self.spool.watermarks().forget(&site, &location);
+            }
+        }
+        sites
+    }
+}
+
+fn own(mark: crate::outbox::spool::Watermark) -> Watermark {
+    let crate::outbox::spool::Watermark { site, instant, expression, timezone, .. } = mark;
+    Watermark { site, until: instant, expression, timezone }
 }
 
 impl Watermarks for SpoolWatermarks {
     fn load(&self) -> Vec<Watermark> {
-        let marks = self.spool.watermarks().load().into_iter().filter(|mark| mark.location == self.location);
-        marks
-            .map(|mark| Watermark {
-                site: mark.site,
-                until: mark.instant,
-                expression: mark.expression,
-                timezone: mark.timezone,
-            })
-            .collect()
+        let marks = self.spool.watermarks().load().into_iter();
+        marks.filter(|mark| mark.location == self.location).map(own).collect()
     }
 
     fn note(&self, watermark: &Watermark) {

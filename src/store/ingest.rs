@@ -16,13 +16,14 @@ use super::batch::{Batch, DeadLetter, Row, timestamp};
 use super::claims::{Claim, Claims};
 use super::dimensions::Dimensions;
 use super::error::Remedy;
-use super::rows::Columns;
+use super::rows::{Columns, Instant, outcome_of};
+use crate::result::Outcome;
 
 /// From how many rows on COPY is worth its savepoint.
 const COPY_FROM: usize = 200;
-/// Batches that are inserted after one that could not be copied: where twins check, most of them would fail, each
-/// leaving its rows behind as dead ones.
-const INSERTS_AFTER_CONFLICT: u32 = 64;
+/// Batches that are looked up first, after one that could not be copied: where twins check, or in a replay, most of them
+/// would fail, each leaving its rows behind as dead ones.
+const LOOK_UPS_AFTER_CONFLICT: u32 = 64;
 
 /// What became of a batch's records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,8 +62,8 @@ pub(super) struct Ingest {
     dimensions: Dimensions,
     days: BTreeSet<Date>,
     statements: HashMap<&'static str, Statement>,
-    /// Batches to come that are not copied: the last ones met rows that were there already.
-    inserts: u32,
+    /// Batches to come that are looked up first: the last ones met rows that were there already.
+    look_ups: u32,
 }
 
 impl Ingest {
@@ -173,7 +174,7 @@ impl Ingest {
             ..Counts::default()
         };
         let mut refused = Vec::new();
-        counts += self.insert_results(transaction, batch, &batch.results, &mut refused)?;
+        counts += self.store_results(transaction, batch, &mut refused)?;
         self.insert_gaps(transaction, batch)?;
         Ok((counts, refused))
     }
@@ -212,24 +213,75 @@ impl Ingest {
         Ok(())
     }
 
+    /// Stores a batch's results: copies them, as long as they are new.
+    fn store_results(
+        &mut self,
+        transaction: &mut Transaction<'_>,
+        batch: &Batch,
+        refused: &mut Vec<DeadLetter>,
+    ) -> Result<Counts, StoreError> {
+        let mut counts = Counts::default();
+        let mut fresh: Vec<&Row> = batch.results.iter().collect();
+        let mut higher = Vec::new();
+        if self.look_ups > 0 {
+            self.look_ups -= 1;
+            let stored = self.look_up(transaction, &fresh)?;
+            let all = std::mem::take(&mut fresh);
+            for (row, stored) in all.into_iter().zip(stored) {
+                match stored {
+                    None => fresh.push(row),
+                    Some(outcome) if row.result.outcome > outcome => higher.push(row),
+                    // Nothing that is stored is ever replaced by a lower one.
+                    Some(_) => counts.duplicate += 1,
+                }
+            }
+        }
+        if fresh.len() >= COPY_FROM {
+            if let Some(copied) = self.try_copy(transaction, &fresh)? {
+                counts += copied;
+                fresh.clear();
+            } else {
+                self.look_ups = LOOK_UPS_AFTER_CONFLICT;
+            }
+        }
+        counts += self.insert_results(transaction, batch, &fresh, refused)?;
+        counts += self.insert_results(transaction, batch, &higher, refused)?;
+        Ok(counts)
+    }
+
+    /// The outcomes that are stored already of the identities of `rows`.
+    fn look_up(
+        &mut self,
+        transaction: &mut Transaction<'_>,
+        rows: &[&Row],
+    ) -> Result<Vec<Option<Outcome>>, StoreError> {
+        let doing = "cannot look up results";
+        let sql = include_str!("../../sql/queries/look_up_results.sql");
+        let look_up = self.prepared(transaction, sql, doing)?;
+        let sites: Vec<i32> = rows.iter().map(|row| row.ids.site).collect();
+        let locations: Vec<i16> = rows.iter().map(|row| row.ids.location).collect();
+        let instants: Vec<Instant> = rows.iter().map(|row| Instant(row.result.scheduled_at)).collect();
+        let found = transaction
+            .query(&look_up, &[&sites, &locations, &instants])
+            .map_err(StoreError::database(doing))?;
+        let mut stored = vec![None; rows.len()];
+        for row in found {
+            stored[row.get::<_, i64>(0) as usize - 1] = Some(outcome_of(row.get(1)));
+        }
+        Ok(stored)
+    }
+
     /// Inserts `rows`. Where the database refuses one for what is in it, halves the rows until it is found.
     fn insert_results(
         &mut self,
         transaction: &mut Transaction<'_>,
         batch: &Batch,
-        rows: &[Row],
+        rows: &[&Row],
         refused: &mut Vec<DeadLetter>,
     ) -> Result<Counts, StoreError> {
         if rows.is_empty() {
             return Ok(Counts::default());
         }
-        if rows.len() >= COPY_FROM && self.inserts == 0 {
-            if let Some(counts) = self.try_copy(transaction, rows)? {
-                return Ok(counts);
-            }
-            self.inserts = INSERTS_AFTER_CONFLICT;
-        }
-        self.inserts = self.inserts.saturating_sub(1);
         let mut savepoint =
             transaction.savepoint("results").map_err(StoreError::database("cannot set a savepoint"))?;
         let error = match self.try_insert(&mut savepoint, rows) {
@@ -257,7 +309,7 @@ impl Ingest {
     fn try_copy(
         &mut self,
         transaction: &mut Transaction<'_>,
-        rows: &[Row],
+        rows: &[&Row],
     ) -> Result<Option<Counts>, StoreError> {
         let data = Columns::of(rows).copy_format().map_err(|error| StoreError::Schema(error.to_string()))?;
         let mut savepoint =
@@ -285,7 +337,7 @@ impl Ingest {
         }
     }
 
-    fn try_insert(&mut self, transaction: &mut Transaction<'_>, rows: &[Row]) -> Result<Counts, StoreError> {
+    fn try_insert(&mut self, transaction: &mut Transaction<'_>, rows: &[&Row]) -> Result<Counts, StoreError> {
         let columns = Columns::of(rows);
         let parameters = columns.parameters();
         let failed = StoreError::database;

@@ -30,7 +30,7 @@ pub use self::error::StoreError;
 pub use self::migrate::{check_schema, migrate};
 pub use self::replay::replay;
 pub use self::report::{LatestResult, PartitionStatus, latest_results, partition_status, resume};
-pub use self::verify::{Link, MAX_NAMED, PartitionLedger, Verification, verify};
+pub use self::verify::{Link, MAX_NAMED, PartitionLedger, Verification, compact_ledger, verify};
 pub use self::writer::ConsumerFactory;
 use self::writer::Writer;
 use crate::config::Config;

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use postgres::{Client, NoTls};
 use webmon::config::{Config, Role};
+use webmon::kafka::{FetchLimits, Fetched};
 use webmon::result::{CheckResult, ErrorType, Outcome, Record, RecordVersion};
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
@@ -94,6 +95,24 @@ impl Database {
         self.client().query_one(sql, &[]).unwrap().get(0)
     }
 
+    /// Links of a site's chain that lead nowhere: rows whose `next_at`, and gaps whose end, is neither a row nor the
+    /// start of a gap, though the site has later rows.
+    pub fn broken_links(&self) -> i64 {
+        self.number(
+            "WITH gaps AS (
+                SELECT key AS site, name AS location, from_at, to_at
+                FROM webmon.gaps JOIN webmon.sites USING (site_id) JOIN webmon.locations USING (location_id)
+            ), links AS (
+                SELECT site, location, next_at AS at FROM webmon.checks UNION SELECT site, location, to_at FROM gaps
+                EXCEPT
+                (SELECT site, location, scheduled_at FROM webmon.checks UNION SELECT site, location, from_at FROM gaps)
+            ), latest AS (
+                SELECT site, location, max(scheduled_at) AS at FROM webmon.checks GROUP BY site, location
+            )
+            SELECT count(*) FROM links JOIN latest USING (site, location) WHERE links.at < latest.at",
+        )
+    }
+
     /// The rows that `sql` yields, each as JSON.
     pub fn json(&self, sql: &str) -> Vec<serde_json::Value> {
         let sql = format!("SELECT to_jsonb(q) FROM ({sql}) q");
@@ -107,6 +126,29 @@ impl Drop for Database {
             let _ = client.batch_execute(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
         }
     }
+}
+
+/// The most memory that a process has had resident, in kB.
+pub fn peak_memory_kb(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    peak.trim_end_matches("kB").trim().parse().unwrap()
+}
+
+/// Hands every record that is in a topic by now to `each`, those of a partition in order; how many there are.
+pub fn read_topic(kafka: &webmon::config::Kafka, mut each: impl FnMut(Fetched<'_>)) -> i64 {
+    let mut consumer = webmon::kafka::consumer(kafka).unwrap();
+    let partitions = 0..consumer.partitions().unwrap();
+    let records: i64 = partitions.clone().map(|p| consumer.offsets(p).unwrap().end).sum();
+    consumer.assign(&partitions.map(|p| (p, 0)).collect::<Vec<_>>()).unwrap();
+    let limits = FetchLimits { records: 10_000, bytes: 8 << 20, wait: Duration::from_secs(10) };
+    let mut left = records;
+    while left > 0 {
+        let fetched = consumer.fetch(limits, &mut each).unwrap();
+        assert!(fetched > 0, "{left} records of the topic are missing");
+        left -= fetched as i64;
+    }
+    records
 }
 
 /// The address of a real broker.
@@ -134,10 +176,17 @@ pub struct Program {
 
 /// Starts `binary` (the value of `env!("CARGO_BIN_EXE_…")`) with a configuration file and arguments.
 pub fn program(binary: &str, config: &str, arguments: &[&str]) -> Program {
+    program_under(&[], binary, config, arguments)
+}
+
+/// As `program`, started by another one that becomes it, such as `["env", "A=b"]`.
+pub fn program_under(starter: &[&str], binary: &str, config: &str, arguments: &[&str]) -> Program {
     let directory = tempfile::tempdir().unwrap();
     let path: PathBuf = directory.path().join("config.toml");
     std::fs::write(&path, config).unwrap();
-    let child = Command::new(binary)
+    let line: Vec<&str> = starter.iter().copied().chain([binary]).collect();
+    let child = Command::new(line[0])
+        .args(&line[1..])
         .arg("--config")
         .arg(&path)
         .args(["--log-format", "json"])
@@ -187,9 +236,19 @@ impl Drop for Program {
     }
 }
 
+/// The amount of a fault test: small in an ordinary run, whole with `WEBMON_FAULTS=whole`, as dev/faults sets it.
+pub fn scale<T>(small: T, whole: T) -> T {
+    if std::env::var("WEBMON_FAULTS").is_ok_and(|scale| scale == "whole") { whole } else { small }
+}
+
 /// Waits until `done` says so, for at most a minute.
-pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+pub fn wait_until(what: &str, done: impl FnMut() -> bool) {
+    wait_within(Duration::from_secs(60), what, done);
+}
+
+/// Waits until `done` says so, for at most `patience`.
+pub fn wait_within(patience: Duration, what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + patience;
     while !done() {
         assert!(Instant::now() < deadline, "in vain: {what}");
         std::thread::park_timeout(Duration::from_millis(20));

@@ -26,16 +26,22 @@ CREATE TABLE webmon.site_versions (
     url text NOT NULL,
     method text NOT NULL,
     labels jsonb NOT NULL,
+    first_seen_at timestamptz NOT NULL DEFAULT now(),
+    schedule text,
+    time_budget_ms integer,
+    last_seen_at timestamptz,
     -- The texts together may be longer than an index entry: a digest stands for them.
     digest uuid NOT NULL GENERATED ALWAYS AS (
-        md5(md5(name) || md5(url) || md5(method) || md5(labels::text))::uuid
+        md5(md5(name) || md5(url) || md5(method) || md5(labels::text) || md5(coalesce(schedule, ''))
+            || coalesce(time_budget_ms, 0)::text)::uuid
     ) STORED,
-    first_seen_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT site_versions_pkey PRIMARY KEY (version_id),
     CONSTRAINT site_versions_site_id_fkey FOREIGN KEY (site_id) REFERENCES webmon.sites (site_id),
     CONSTRAINT site_versions_site_id_digest_key UNIQUE (site_id, digest)
 );
-COMMENT ON TABLE webmon.site_versions IS 'What a site looked like when it was checked: a new row for every change of name, URL, method or labels.';
+COMMENT ON TABLE webmon.site_versions IS 'What a site looked like when it was checked: a new row for every change of name, URL, method, labels, schedule or time budget.';
+COMMENT ON COLUMN webmon.site_versions.first_seen_at IS 'Its first instant, or when its first record was stored, whichever was earlier.';
+COMMENT ON COLUMN webmon.site_versions.last_seen_at IS 'Its last instant; null until that is rolled up.';
 
 CREATE TABLE webmon.locations (
     location_id smallint GENERATED ALWAYS AS IDENTITY,
@@ -141,7 +147,8 @@ DECLARE
     from_at timestamptz := day::timestamp AT TIME ZONE 'UTC';
     to_at timestamptz := (day + 1)::timestamp AT TIME ZONE 'UTC';
 BEGIN
-    IF to_regclass(format('webmon.%I', partition)) IS NOT NULL THEN
+    IF to_regclass(format('webmon.%I', partition)) IS NOT NULL
+       OR to_at <= (SELECT floor_at FROM webmon.retention) THEN
         RETURN false;
     END IF;
     -- One at a time: two writers may want the same day.
@@ -198,7 +205,8 @@ COMMENT ON COLUMN webmon.partition_offsets.last_record_crc IS 'The CRC-32 of tha
 CREATE TABLE webmon.writers (
     owner text NOT NULL,
     seen_at timestamptz NOT NULL,
-    CONSTRAINT writers_pkey PRIMARY KEY (owner)
+    topic text NOT NULL,
+    CONSTRAINT writers_pkey PRIMARY KEY (topic, owner)
 );
 COMMENT ON TABLE webmon.writers IS 'The writers at work, for sharing the partitions among them.';
 
@@ -365,3 +373,470 @@ CREATE TABLE webmon.job_schedules (
     CONSTRAINT job_schedules_pkey PRIMARY KEY (kind)
 );
 COMMENT ON TABLE webmon.job_schedules IS 'The periodic kinds, and the next instant for which a job is enqueued; null when there is none.';
+
+-- Retention.
+
+CREATE TABLE webmon.retention (
+    one boolean NOT NULL DEFAULT true,
+    floor_at timestamptz NOT NULL DEFAULT '-infinity',
+    purged_at timestamptz NOT NULL DEFAULT '-infinity',
+    CONSTRAINT retention_pkey PRIMARY KEY (one),
+    CONSTRAINT retention_one_check CHECK (one),
+    CONSTRAINT retention_purged_at_check CHECK (purged_at <= floor_at)
+);
+COMMENT ON TABLE webmon.retention IS 'One row: how far back results go.';
+COMMENT ON COLUMN webmon.retention.floor_at IS 'A result of an earlier instant is not stored any more, but counted as expired.';
+COMMENT ON COLUMN webmon.retention.purged_at IS 'Results of earlier instants may be gone: their hours stay as they were derived.';
+INSERT INTO webmon.retention DEFAULT VALUES;
+
+-- Drops the partition of one UTC day, if results of that day may be gone and it is there. It locks all of
+-- check_results for a moment: where that is not to be had within half a second (somebody is reading), it fails with
+-- lock_not_available, and is to be called again later. The writer may call it without owning the table.
+CREATE FUNCTION webmon.drop_result_partition(day date) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '500ms'
+AS $$
+DECLARE
+    partition text := format('webmon.check_results_%s', to_char(day, 'YYYYMMDD'));
+BEGIN
+    IF to_regclass(partition) IS NULL
+       OR (day + 1)::timestamp AT TIME ZONE 'UTC' > (SELECT purged_at FROM webmon.retention) THEN
+        RETURN false;
+    END IF;
+    EXECUTE format('DROP TABLE IF EXISTS %s', partition);
+    RETURN true;
+END
+$$;
+
+-- Hours and days.
+
+CREATE TABLE webmon.rollup_dirty (
+    hour timestamptz NOT NULL
+);
+COMMENT ON TABLE webmon.rollup_dirty IS 'Marks: hours whose results or gaps have changed since they were rolled up. Appended by writers, as often as it happens.';
+
+CREATE TABLE webmon.rollup_dirty_days (
+    day date NOT NULL
+);
+COMMENT ON TABLE webmon.rollup_dirty_days IS 'Marks: days that have an hour which was rolled up since.';
+
+CREATE TABLE webmon.incidents_dirty (
+    site_id integer NOT NULL,
+    from_at timestamptz NOT NULL,
+    to_at timestamptz NOT NULL
+);
+COMMENT ON TABLE webmon.incidents_dirty IS 'Marks: stretches [from_at, to_at) within which failures of a site have changed since its incidents were derived.';
+
+CREATE TABLE webmon.rolled_up_hours (
+    hour timestamptz NOT NULL,
+    rolled_up_at timestamptz NOT NULL,
+    CONSTRAINT rolled_up_hours_pkey PRIMARY KEY (hour)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE webmon.rolled_up_hours IS 'When each hour was last rolled up. Its row is the lock of the hour.';
+
+CREATE TABLE webmon.site_locations (
+    site_id integer NOT NULL,
+    location_id smallint NOT NULL,
+    first_hour timestamptz NOT NULL,
+    last_hour timestamptz NOT NULL,
+    last_verdict_hour timestamptz,
+    down_since_at timestamptz,
+    CONSTRAINT site_locations_pkey PRIMARY KEY (site_id, location_id)
+);
+COMMENT ON TABLE webmon.site_locations IS 'Where each site was checked from, and the first and last hour that has a result of it.';
+COMMENT ON COLUMN webmon.site_locations.last_verdict_hour IS 'The last hour with a success or a failure.';
+COMMENT ON COLUMN webmon.site_locations.down_since_at IS 'The first of the failures on end, as many as an incident needs, that no success has ended; null without.';
+
+-- The histogram of response times: bucket b holds [2^(b/8), 2^((b+1)/8)) microseconds, 0 also those below 1. The
+-- middle of a bucket, 2^((b+0.5)/8), is within 4.4 % of all that is in it; rounding adds half a microsecond at most.
+CREATE FUNCTION webmon.histogram_bucket(us integer) RETURNS smallint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN us < 1 THEN 0 ELSE floor(8 / ln(2::float8) * ln(us::float8)) END::smallint;
+COMMENT ON FUNCTION webmon.histogram_bucket IS 'The bucket of a response time in microseconds.';
+
+CREATE FUNCTION webmon.histogram_middle(bucket integer) RETURNS integer
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN round(power(2::float8, (bucket + 0.5) / 8))::integer;
+COMMENT ON FUNCTION webmon.histogram_middle IS 'The middle of a bucket, in microseconds.';
+
+-- Several histograms may follow one another in the arrays: their counts are added.
+CREATE FUNCTION webmon.histogram_percentile(buckets smallint[], counts integer[], fraction float8) RETURNS integer
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (
+        SELECT webmon.histogram_middle(min(cumulative.bucket) FILTER (
+                   WHERE cumulative.count >= fraction * cumulative.total))
+        FROM (SELECT h.bucket,
+                     sum(sum(h.count)) OVER (ORDER BY h.bucket) AS count,
+                     sum(sum(h.count)) OVER () AS total
+              FROM (SELECT unnest(buckets) AS bucket, unnest(counts) AS count) AS h
+              GROUP BY h.bucket) AS cumulative);
+COMMENT ON FUNCTION webmon.histogram_percentile IS 'The response time, in microseconds and within 4.4 %, that this fraction of the checks did not exceed; null without any.';
+
+CREATE AGGREGATE webmon.concat(smallint[]) (sfunc = array_cat, stype = smallint[], parallel = safe, combinefunc = array_cat);
+COMMENT ON AGGREGATE webmon.concat(smallint[]) IS 'Joins the buckets of histograms, for histogram_percentile.';
+CREATE AGGREGATE webmon.concat(integer[]) (sfunc = array_cat, stype = integer[], parallel = safe, combinefunc = array_cat);
+COMMENT ON AGGREGATE webmon.concat(integer[]) IS 'Joins the counts of histograms, for histogram_percentile.';
+
+CREATE TABLE webmon.site_hours (
+    hour timestamptz NOT NULL,
+    first_success_at timestamptz,
+    total_us_sum bigint,
+    site_id integer NOT NULL,
+    success integer NOT NULL,
+    failure integer NOT NULL,
+    late integer NOT NULL,
+    overlap integer NOT NULL,
+    saturated integer NOT NULL,
+    cancelled integer NOT NULL,
+    network_down integer NOT NULL,
+    checker_down integer NOT NULL,
+    maintenance integer NOT NULL,
+    gap integer NOT NULL,
+    total_us_min integer,
+    total_us_max integer,
+    location_id smallint NOT NULL,
+    buckets smallint[] NOT NULL,
+    counts integer[] NOT NULL,
+    CONSTRAINT site_hours_pkey PRIMARY KEY (site_id, location_id, hour)
+) WITH (autovacuum_vacuum_scale_factor = 0.02);
+CREATE INDEX site_hours_hour_idx ON webmon.site_hours (hour);
+COMMENT ON TABLE webmon.site_hours IS 'What the instants of a UTC hour came to, for each site and location: how many ended how, and how long the checks took.';
+COMMENT ON COLUMN webmon.site_hours.gap IS 'Instants that lie in a gap and have no row.';
+COMMENT ON COLUMN webmon.site_hours.first_success_at IS 'The first instant that succeeded: it ends a run of failures from before.';
+COMMENT ON COLUMN webmon.site_hours.total_us_sum IS 'Microseconds of all checks that ended in success or failure and were measured; so are the minimum, the maximum and the histogram.';
+COMMENT ON COLUMN webmon.site_hours.buckets IS 'The histogram: its buckets that are not empty, in order.';
+COMMENT ON COLUMN webmon.site_hours.counts IS 'The histogram: the checks in each of the buckets.';
+
+CREATE TABLE webmon.site_days (
+    total_us_sum bigint,
+    site_id integer NOT NULL,
+    day date NOT NULL,
+    success integer NOT NULL,
+    failure integer NOT NULL,
+    late integer NOT NULL,
+    overlap integer NOT NULL,
+    saturated integer NOT NULL,
+    cancelled integer NOT NULL,
+    network_down integer NOT NULL,
+    checker_down integer NOT NULL,
+    maintenance integer NOT NULL,
+    gap integer NOT NULL,
+    total_us_min integer,
+    total_us_max integer,
+    location_id smallint NOT NULL,
+    buckets smallint[] NOT NULL,
+    counts integer[] NOT NULL,
+    CONSTRAINT site_days_pkey PRIMARY KEY (site_id, location_id, day)
+) WITH (autovacuum_vacuum_scale_factor = 0.02);
+CREATE INDEX site_days_day_idx ON webmon.site_days (day);
+COMMENT ON TABLE webmon.site_days IS 'What the instants of a UTC day came to: the sums of its hours.';
+
+-- Incidents.
+
+CREATE TABLE webmon.incident_thresholds (
+    one boolean NOT NULL DEFAULT true,
+    failures smallint NOT NULL DEFAULT 2,
+    locations smallint NOT NULL DEFAULT 1,
+    CONSTRAINT incident_thresholds_pkey PRIMARY KEY (one),
+    CONSTRAINT incident_thresholds_one_check CHECK (one),
+    CONSTRAINT incident_thresholds_check CHECK (failures > 0 AND locations > 0)
+);
+COMMENT ON TABLE webmon.incident_thresholds IS 'One row: so many failures on end make a location down, and so many locations down make an incident.';
+INSERT INTO webmon.incident_thresholds DEFAULT VALUES;
+
+CREATE TABLE webmon.failure_runs (
+    from_at timestamptz NOT NULL,
+    last_at timestamptz NOT NULL,
+    ended_at timestamptz,
+    site_id integer NOT NULL,
+    failures integer NOT NULL,
+    location_id smallint NOT NULL,
+    error_type smallint NOT NULL,
+    error_detail text,
+    CONSTRAINT failure_runs_pkey PRIMARY KEY (site_id, location_id, from_at)
+);
+CREATE INDEX failure_runs_from_at_idx ON webmon.failure_runs (from_at);
+COMMENT ON TABLE webmon.failure_runs IS 'Failures on end within one UTC hour, seen from one location, from the first (from_at) to the last (last_at). Missed instants neither break nor extend them.';
+COMMENT ON COLUMN webmon.failure_runs.ended_at IS 'The success, or the retirement of the site, that ended them in the same hour; null: look at the next hour.';
+COMMENT ON COLUMN webmon.failure_runs.error_type IS 'The class of the first failure; so is error_detail.';
+
+CREATE TABLE webmon.site_incidents (
+    incident_id bigint GENERATED ALWAYS AS IDENTITY,
+    site_id integer NOT NULL,
+    from_at timestamptz NOT NULL,
+    to_at timestamptz,
+    failures bigint NOT NULL,
+    locations smallint NOT NULL,
+    error_type smallint NOT NULL,
+    error_detail text,
+    CONSTRAINT site_incidents_pkey PRIMARY KEY (incident_id),
+    CONSTRAINT site_incidents_site_id_from_at_key UNIQUE (site_id, from_at),
+    CONSTRAINT site_incidents_stretch_check CHECK (to_at > from_at)
+);
+CREATE INDEX site_incidents_from_at_idx ON webmon.site_incidents (from_at);
+COMMENT ON TABLE webmon.site_incidents IS 'When sites were down. Read it through the view webmon.incidents.';
+
+-- Gaps are looked up by the time they cover.
+CREATE INDEX gaps_stretch_idx ON webmon.gaps USING gist (tstzrange(from_at, coalesce(to_at, from_at), '[]'));
+
+-- What people read.
+
+COMMENT ON COLUMN webmon.checks.site IS 'The site''s key: its id where one is configured, else its name.';
+COMMENT ON COLUMN webmon.checks.name IS 'The site''s display name at that time.';
+COMMENT ON COLUMN webmon.checks.location IS 'Where the check was made from.';
+COMMENT ON COLUMN webmon.checks.checker IS 'The instance of webmon-check that made it.';
+COMMENT ON COLUMN webmon.checks.labels IS 'The site''s labels at that time, an object of texts.';
+COMMENT ON COLUMN webmon.checks.url IS 'The URL as configured at that time, without credentials and, unless the site keeps them, without the values of its query.';
+COMMENT ON COLUMN webmon.checks.final_url IS 'The URL requested last, where redirects led elsewhere.';
+COMMENT ON COLUMN webmon.checks.method IS 'The request''s method.';
+COMMENT ON COLUMN webmon.checks.redirects IS 'Redirects followed.';
+COMMENT ON COLUMN webmon.checks.scheduled_at IS 'The instant of the schedule that this is the result of.';
+COMMENT ON COLUMN webmon.checks.next_at IS 'The next instant planned; null when the site was retired.';
+COMMENT ON COLUMN webmon.checks.started_at IS 'When the check really began; null when it never did.';
+COMMENT ON COLUMN webmon.checks.outcome IS 'success, failure, or missed: no verdict, through no fault of the site.';
+COMMENT ON COLUMN webmon.checks.error_type IS 'The class of what went wrong; null on success.';
+COMMENT ON COLUMN webmon.checks.error_detail IS 'The reason within the class, such as nxdomain.';
+COMMENT ON COLUMN webmon.checks.error_message IS 'What went wrong, in words.';
+COMMENT ON COLUMN webmon.checks.failed_expectations IS 'Every expectation that was not met: status, body, not_body, header, max_time, certificate.';
+COMMENT ON COLUMN webmon.checks.http_status IS 'The status code of the last response; null when none arrived.';
+COMMENT ON COLUMN webmon.checks.body_matched IS 'Whether the body was as its patterns ask; null when there is none, or it was not looked at.';
+COMMENT ON COLUMN webmon.checks.dns_us IS 'Microseconds to resolve the name; null: not measured.';
+COMMENT ON COLUMN webmon.checks.connect_us IS 'Microseconds to connect by TCP; null: not measured.';
+COMMENT ON COLUMN webmon.checks.tls_us IS 'Microseconds of the TLS handshake; null: not measured.';
+COMMENT ON COLUMN webmon.checks.ttfb_us IS 'Microseconds from the request sent to the response''s head; null: not measured.';
+COMMENT ON COLUMN webmon.checks.download_us IS 'Microseconds to read the body; null: not measured.';
+COMMENT ON COLUMN webmon.checks.total_us IS 'Microseconds of the whole check, redirects and body included; null: not measured.';
+COMMENT ON COLUMN webmon.checks.body_bytes IS 'Decoded bytes of the body that were read.';
+COMMENT ON COLUMN webmon.checks.body_truncated IS 'Whether reading stopped at the site''s max_body.';
+COMMENT ON COLUMN webmon.checks.remote_ip IS 'The address really connected to.';
+COMMENT ON COLUMN webmon.checks.http_version IS 'The version of HTTP spoken, such as HTTP/1.1.';
+COMMENT ON COLUMN webmon.checks.tls_version IS 'The version of TLS negotiated, such as TLSv1.3.';
+COMMENT ON COLUMN webmon.checks.cert_not_after IS 'When the server''s certificate expires.';
+COMMENT ON COLUMN webmon.checks.attempts IS 'Tries within the instant; 0 when it never started.';
+COMMENT ON COLUMN webmon.checks.sample IS 'Headers and the start of a failing body, where the site opted in.';
+
+CREATE VIEW webmon.site_history AS
+SELECT s.key AS site,
+       v.name,
+       v.url,
+       v.method,
+       v.labels,
+       v.schedule,
+       v.time_budget_ms,
+       v.first_seen_at,
+       v.last_seen_at
+FROM webmon.sites s
+JOIN webmon.site_versions v USING (site_id);
+COMMENT ON VIEW webmon.site_history IS 'What each site looked like, and when: a row for every name, URL, method, labels, schedule and time budget it had.';
+COMMENT ON COLUMN webmon.site_history.site IS 'The site''s key: its id where one is configured, else its name.';
+COMMENT ON COLUMN webmon.site_history.name IS 'The display name.';
+COMMENT ON COLUMN webmon.site_history.url IS 'The URL as configured, without credentials and, unless the site keeps them, without the values of its query.';
+COMMENT ON COLUMN webmon.site_history.method IS 'The request''s method.';
+COMMENT ON COLUMN webmon.site_history.labels IS 'The labels, an object of texts.';
+COMMENT ON COLUMN webmon.site_history.schedule IS 'The cron expression and its time zone; null for records that did not say.';
+COMMENT ON COLUMN webmon.site_history.time_budget_ms IS 'The longest time from an instant to its result, in milliseconds; null for records that did not say.';
+COMMENT ON COLUMN webmon.site_history.first_seen_at IS 'Its first instant.';
+COMMENT ON COLUMN webmon.site_history.last_seen_at IS 'Its last instant. What a site returned to spans what it was in between.';
+
+CREATE VIEW webmon.current_sites AS
+SELECT s.key AS site,
+       v.name,
+       v.url,
+       v.method,
+       v.labels,
+       v.schedule,
+       v.time_budget_ms,
+       v.first_seen_at AS since_at,
+       s.created_at
+FROM webmon.sites s
+CROSS JOIN LATERAL (
+    SELECT *
+    FROM webmon.site_versions v
+    WHERE v.site_id = s.site_id
+    ORDER BY v.last_seen_at DESC NULLS LAST, v.version_id DESC
+    LIMIT 1) AS v;
+COMMENT ON VIEW webmon.current_sites IS 'What each site looks like now, or looked like last.';
+COMMENT ON COLUMN webmon.current_sites.site IS 'The site''s key: its id where one is configured, else its name.';
+COMMENT ON COLUMN webmon.current_sites.name IS 'The display name.';
+COMMENT ON COLUMN webmon.current_sites.url IS 'The URL as configured, without credentials and, unless the site keeps them, without the values of its query.';
+COMMENT ON COLUMN webmon.current_sites.method IS 'The request''s method.';
+COMMENT ON COLUMN webmon.current_sites.labels IS 'The labels, an object of texts.';
+COMMENT ON COLUMN webmon.current_sites.schedule IS 'The cron expression and its time zone; null for records that did not say.';
+COMMENT ON COLUMN webmon.current_sites.time_budget_ms IS 'The longest time from an instant to its result, in milliseconds; null for records that did not say.';
+COMMENT ON COLUMN webmon.current_sites.since_at IS 'The first instant at which it looked like this.';
+COMMENT ON COLUMN webmon.current_sites.created_at IS 'When its first record was stored.';
+
+CREATE VIEW webmon.uptime AS
+SELECT s.key AS site,
+       d.day,
+       100.0::float8 * sum(d.success) / nullif(sum(d.success + d.failure), 0) AS uptime_percent,
+       100.0::float8 * sum(d.success + d.failure) / nullif(sum(
+           d.success + d.failure + d.late + d.overlap + d.saturated + d.cancelled + d.network_down + d.checker_down
+           + d.gap), 0) AS coverage_percent,
+       sum(d.success) AS success,
+       sum(d.failure) AS failure,
+       sum(d.late + d.overlap + d.saturated + d.cancelled + d.network_down + d.checker_down) AS missed,
+       sum(d.maintenance) AS maintenance,
+       sum(d.gap) AS gap,
+       (sum(d.total_us_sum) / (SELECT sum(n) FROM unnest(webmon.concat(d.counts)) AS n))::integer AS mean_us,
+       webmon.histogram_percentile(webmon.concat(d.buckets), webmon.concat(d.counts), 0.50) AS p50_us,
+       webmon.histogram_percentile(webmon.concat(d.buckets), webmon.concat(d.counts), 0.95) AS p95_us,
+       webmon.histogram_percentile(webmon.concat(d.buckets), webmon.concat(d.counts), 0.99) AS p99_us,
+       max(d.total_us_max) AS max_us
+FROM webmon.site_days d
+JOIN webmon.sites s USING (site_id)
+GROUP BY s.key, d.day;
+COMMENT ON VIEW webmon.uptime IS 'What each UTC day of each site came to, over all its locations. For several days together take webmon.uptime_between: percentiles cannot be averaged.';
+COMMENT ON COLUMN webmon.uptime.site IS 'The site''s key: its id where one is configured, else its name.';
+COMMENT ON COLUMN webmon.uptime.day IS 'The UTC day.';
+COMMENT ON COLUMN webmon.uptime.uptime_percent IS 'success / (success + failure); null without any.';
+COMMENT ON COLUMN webmon.uptime.coverage_percent IS '(success + failure) / all instants demanded, those in gaps too, maintenance left out: how much the uptime rests on.';
+COMMENT ON COLUMN webmon.uptime.success IS 'Instants that ended in success.';
+COMMENT ON COLUMN webmon.uptime.failure IS 'Instants that ended in failure.';
+COMMENT ON COLUMN webmon.uptime.missed IS 'Instants without a verdict, maintenance left out.';
+COMMENT ON COLUMN webmon.uptime.maintenance IS 'Instants missed for planned maintenance.';
+COMMENT ON COLUMN webmon.uptime.gap IS 'Instants that lie in gaps and have no row.';
+COMMENT ON COLUMN webmon.uptime.mean_us IS 'The mean time of the checks that ended in success or failure, in microseconds; null without any.';
+COMMENT ON COLUMN webmon.uptime.p50_us IS 'The median time of the checks that ended in success or failure, in microseconds, within 4.4 %.';
+COMMENT ON COLUMN webmon.uptime.p95_us IS 'The time that 95 % of them did not exceed, in microseconds, within 4.4 %.';
+COMMENT ON COLUMN webmon.uptime.p99_us IS 'The time that 99 % of them did not exceed, in microseconds, within 4.4 %.';
+COMMENT ON COLUMN webmon.uptime.max_us IS 'The longest of them, in microseconds.';
+
+CREATE FUNCTION webmon.uptime_between(from_day date, to_day date) RETURNS TABLE (
+        site text, uptime_percent float8, coverage_percent float8, success bigint, failure bigint, missed bigint,
+        maintenance bigint, gap bigint, mean_us integer, p50_us integer, p95_us integer, p99_us integer,
+        max_us integer)
+    LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT s.key,
+           100.0::float8 * d.success / nullif(d.success + d.failure, 0),
+           100.0::float8 * (d.success + d.failure) / nullif(d.success + d.failure + d.missed + d.gap, 0),
+           d.success,
+           d.failure,
+           d.missed,
+           d.maintenance,
+           d.gap,
+           (d.total_us_sum / p.total)::integer,
+           webmon.histogram_middle(p.p50),
+           webmon.histogram_middle(p.p95),
+           webmon.histogram_middle(p.p99),
+           d.total_us_max
+    FROM webmon.sites s
+    CROSS JOIN LATERAL (
+        SELECT sum(d.success) AS success,
+               sum(d.failure) AS failure,
+               sum(d.late + d.overlap + d.saturated + d.cancelled + d.network_down + d.checker_down) AS missed,
+               sum(d.maintenance) AS maintenance,
+               sum(d.gap) AS gap,
+               sum(d.total_us_sum) AS total_us_sum,
+               max(d.total_us_max) AS total_us_max
+        FROM webmon.site_days d
+        WHERE d.site_id = s.site_id
+          AND d.day >= from_day
+          AND d.day <= to_day
+        HAVING count(*) > 0) AS d
+    -- Written out, as histogram_percentile would add the histograms up for each of the three.
+    CROSS JOIN LATERAL (
+        SELECT max(c.total) AS total,
+               min(c.bucket) FILTER (WHERE c.count >= 0.50 * c.total) AS p50,
+               min(c.bucket) FILTER (WHERE c.count >= 0.95 * c.total) AS p95,
+               min(c.bucket) FILTER (WHERE c.count >= 0.99 * c.total) AS p99
+        FROM (SELECT h.bucket,
+                     sum(sum(h.count)) OVER (ORDER BY h.bucket) AS count,
+                     sum(sum(h.count)) OVER () AS total
+              FROM (SELECT unnest(d.buckets) AS bucket, unnest(d.counts) AS count
+                    FROM webmon.site_days d
+                    WHERE d.site_id = s.site_id
+                      AND d.day >= from_day
+                      AND d.day <= to_day) AS h
+              GROUP BY h.bucket) AS c) AS p;
+END;
+COMMENT ON FUNCTION webmon.uptime_between IS 'The columns of webmon.uptime over the UTC days from from_day to to_day, both included: one row a site.';
+
+CREATE VIEW webmon.incidents AS
+SELECT i.incident_id,
+       s.key AS site,
+       i.from_at,
+       i.to_at,
+       coalesce(i.to_at, clock_timestamp()) - i.from_at AS duration,
+       e.name AS error_type,
+       i.error_detail,
+       i.failures,
+       i.locations
+FROM webmon.site_incidents i
+JOIN webmon.sites s USING (site_id)
+JOIN webmon.error_types e USING (error_type);
+COMMENT ON VIEW webmon.incidents IS 'When sites were down: so many failures on end, seen from so many locations, as webmon.incident_thresholds says.';
+COMMENT ON COLUMN webmon.incidents.incident_id IS 'The incident; it stays the same as long as from_at does.';
+COMMENT ON COLUMN webmon.incidents.site IS 'The site''s key: its id where one is configured, else its name.';
+COMMENT ON COLUMN webmon.incidents.from_at IS 'The instant of the first of the failures on end that took the last location needed down.';
+COMMENT ON COLUMN webmon.incidents.to_at IS 'The instant of the success (or of the retirement of the site) after which too few locations were down; null while it lasts.';
+COMMENT ON COLUMN webmon.incidents.duration IS 'From from_at to to_at, or to now.';
+COMMENT ON COLUMN webmon.incidents.error_type IS 'The class of the failure at from_at.';
+COMMENT ON COLUMN webmon.incidents.error_detail IS 'Its reason within the class.';
+COMMENT ON COLUMN webmon.incidents.failures IS 'The failures on end, in whole, of all locations that were down during it.';
+COMMENT ON COLUMN webmon.incidents.locations IS 'The locations that were down during it.';
+
+CREATE VIEW webmon.current_status AS
+SELECT s.key AS site,
+       v.name,
+       l.name AS location,
+       v.url,
+       v.labels,
+       CASE WHEN due.next_at IS NULL THEN 'retired'
+            WHEN clock_timestamp() > due.next_at + interval '1 minute'
+                + coalesce(v.time_budget_ms * interval '1 millisecond',
+                           make_interval(secs => newest.next_after_s), '0') THEN 'stale'
+            WHEN newest.outcome = 's' THEN 'up'
+            WHEN newest.outcome = 'm'
+                AND newest.scheduled_at > coalesce(sl.last_verdict_hour, '-infinity') + interval '2 hours'
+                    + 2 * make_interval(secs => coalesce(newest.next_after_s, 0)) THEN 'stale'
+            WHEN sl.down_since_at IS NOT NULL THEN 'down'
+            ELSE 'up' END AS status,
+       CASE WHEN newest.outcome <> 's' AND due.next_at IS NOT NULL THEN sl.down_since_at END AS down_since_at,
+       newest.scheduled_at,
+       due.next_at,
+       CASE newest.outcome WHEN 's' THEN 'success' WHEN 'f' THEN 'failure' ELSE 'missed' END AS outcome,
+       e.name AS error_type,
+       newest.error_detail,
+       newest.error_message,
+       newest.http_status,
+       newest.total_us,
+       newest.cert_not_after
+FROM webmon.site_locations sl
+CROSS JOIN LATERAL (
+    SELECT *
+    FROM webmon.check_results r
+    WHERE r.site_id = sl.site_id
+      AND r.location_id = sl.location_id
+      AND r.scheduled_at >= sl.last_hour
+    ORDER BY r.scheduled_at DESC
+    LIMIT 1) AS newest
+-- A gap after the newest result says what is due next: nothing, when the site was retired.
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN count(*) = 0 THEN newest.scheduled_at + make_interval(secs => newest.next_after_s)
+                ELSE (array_agg(g.to_at ORDER BY g.from_at DESC))[1] END AS next_at
+    FROM webmon.gaps g
+    WHERE g.site_id = sl.site_id
+      AND g.location_id = sl.location_id
+      AND g.from_at > newest.scheduled_at) AS due
+JOIN webmon.sites s ON s.site_id = sl.site_id
+JOIN webmon.locations l ON l.location_id = sl.location_id
+JOIN webmon.site_versions v ON v.version_id = newest.version_id
+LEFT JOIN webmon.error_types e ON e.error_type = newest.error_type;
+COMMENT ON VIEW webmon.current_status IS 'How each site is now, seen from each location.';
+COMMENT ON COLUMN webmon.current_status.site IS 'The site''s key: its id where one is configured, else its name.';
+COMMENT ON COLUMN webmon.current_status.name IS 'The site''s display name.';
+COMMENT ON COLUMN webmon.current_status.location IS 'Where it is checked from.';
+COMMENT ON COLUMN webmon.current_status.url IS 'Its URL as configured, without credentials and, unless the site keeps them, without the values of its query.';
+COMMENT ON COLUMN webmon.current_status.labels IS 'Its labels, an object of texts.';
+COMMENT ON COLUMN webmon.current_status.status IS 'down: as many failures on end as an incident needs, and no success since; a minute late at most. stale: no result came though it was due and its time is over (its time budget, else another interval) by a minute; or for an hour and more there was no verdict, but missed instants only. retired: nothing is due any more. up: otherwise.';
+COMMENT ON COLUMN webmon.current_status.down_since_at IS 'The first of the failures on end that took the location down; null while it is not.';
+COMMENT ON COLUMN webmon.current_status.scheduled_at IS 'The instant of the newest result.';
+COMMENT ON COLUMN webmon.current_status.next_at IS 'When the next one is due; null when the site was retired.';
+COMMENT ON COLUMN webmon.current_status.outcome IS 'How the newest instant ended: success, failure or missed.';
+COMMENT ON COLUMN webmon.current_status.error_type IS 'The class of what went wrong there; null on success.';
+COMMENT ON COLUMN webmon.current_status.error_detail IS 'The reason within the class.';
+COMMENT ON COLUMN webmon.current_status.error_message IS 'What went wrong, in words.';
+COMMENT ON COLUMN webmon.current_status.http_status IS 'The status code of the last response; null when none arrived.';
+COMMENT ON COLUMN webmon.current_status.total_us IS 'Microseconds of the whole check; null: not measured.';
+COMMENT ON COLUMN webmon.current_status.cert_not_after IS 'When the server''s certificate expires.';

@@ -248,6 +248,14 @@ pub struct CheckResult {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = MAX_URL))]
     pub final_url: Option<String>,
+    /// The schedule: the cron expression and its time zone, as `*/30 * * * * * in UTC`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = MAX_TEXT))]
+    pub schedule: Option<String>,
+    /// The longest time from an instant to its result, in milliseconds: the delay of its start, all attempts and pauses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = i32::MAX))]
+    pub time_budget_ms: Option<u32>,
     /// The request's method.
     #[schemars(regex(pattern = "^[!-~]{1,16}$"))]
     pub method: String,
@@ -576,6 +584,8 @@ impl CheckResult {
             labels: site.labels.clone(),
             url: site.redacted(&site.url),
             final_url: None,
+            schedule: Some(truncated(&site.schedule.to_string(), MAX_TEXT)),
+            time_budget_ms: u32::try_from((site.start_offset() + site.time_budget()).as_millis()).ok(),
             method: site.method.as_str().to_owned(),
             redirects: 0,
             scheduled_at,
@@ -643,6 +653,10 @@ impl CheckResult {
         }
         bytes("url", Some(&self.url), MAX_URL)?;
         bytes("final_url", self.final_url.as_deref(), MAX_URL)?;
+        if let Some(schedule) = &self.schedule {
+            text("schedule", schedule)?;
+        }
+        at_most_i32("time_budget_ms", self.time_budget_ms)?;
         if !(1..=16).contains(&self.method.len()) || !self.method.bytes().all(|b| b.is_ascii_graphic()) {
             return invalid("method", format!("{:?} is not a method", truncated(&self.method, 40)));
         }
@@ -696,11 +710,7 @@ impl CheckResult {
             ("total_us", self.total_us),
             ("body_bytes", self.body_bytes),
         ] {
-            if let Some(value) = value
-                && value > i32::MAX as u32
-            {
-                return invalid(field, format!("{value} is out of range: expected 0 to {}", i32::MAX));
-            }
+            at_most_i32(field, value)?;
         }
         if let Some(not_after) = self.cert_not_after {
             whole_seconds("cert_not_after", not_after)?;
@@ -792,6 +802,15 @@ fn no_nul(field: &'static str, value: &str) -> Result<(), DecodeError> {
         return invalid(field, "contains a NUL character".to_owned());
     }
     Ok(())
+}
+
+fn at_most_i32(field: &'static str, value: Option<u32>) -> Result<(), DecodeError> {
+    match value {
+        Some(value) if value > i32::MAX as u32 => {
+            invalid(field, format!("{value} is out of range: expected 0 to {}", i32::MAX))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn small(field: &'static str, value: u16) -> Result<(), DecodeError> {

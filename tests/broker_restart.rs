@@ -2,59 +2,16 @@
 
 mod support;
 
-use std::process::Command;
 use std::time::Duration;
 
+use support::instance::Instance;
 use support::{config, unique, value, wait_until};
 use webmon::config::{Config, KafkaClient};
 use webmon::kafka::{self, Delivery, FetchLimits, NewTopic, Outgoing};
 use webmon::result::Outcome;
 
-/// A broker that this test may kill; removed in the end.
-struct Broker {
-    service: &'static str,
-    instance: String,
-    address: String,
-}
-
-impl Broker {
-    fn start(service: &'static str, variable: &str) -> Option<Broker> {
-        // Without services at all there is nothing to try.
-        support::service(variable)?;
-        let instance = unique("restart").replace('_', "-");
-        let mut broker = Broker { service, instance, address: String::new() };
-        broker.services(&["up", service, "--instance", &broker.instance]);
-        let env = format!("{}/.dev/instances/{}/env", env!("CARGO_MANIFEST_DIR"), broker.instance);
-        let env = std::fs::read_to_string(env).unwrap();
-        let address = env.lines().find_map(|line| line.strip_prefix(&format!("export {variable}="))).unwrap();
-        broker.address = address.trim_matches('\'').to_owned();
-        Some(broker)
-    }
-
-    fn services(&self, arguments: &[&str]) {
-        let log = tempfile::NamedTempFile::new().unwrap();
-        let status = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/dev/services"))
-            .args(arguments)
-            .stdout(log.reopen().unwrap())
-            .stderr(log.reopen().unwrap())
-            .status()
-            .unwrap();
-        assert!(status.success(), "{}", std::fs::read_to_string(log.path()).unwrap());
-    }
-
-    fn kill_and_restart(&self) {
-        self.services(&["restart", "--kill", self.service, "--instance", &self.instance]);
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        self.services(&["down", "--remove", "--instance", &self.instance]);
-    }
-}
-
 fn survives_a_killed_broker(service: &'static str, variable: &str, client: KafkaClient) {
-    let Some(broker) = Broker::start(service, variable) else { return };
+    let Some(broker) = Instance::start(service, variable) else { return };
     let mut config: Config = config(&broker.address, &unique("restart"), "postgres://127.0.0.1/none", "");
     config.kafka.client = client;
     let new = NewTopic { partitions: 1, replication: 1, retention: Duration::from_secs(86_400) };

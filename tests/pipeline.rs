@@ -8,183 +8,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::net::TcpListener;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use httpmock::prelude::*;
 use jiff::Timestamp;
 use local::{ClosedPort, Server, read_head, response};
 use serde_json::json;
+use support::pipeline::{Pipeline, pipeline};
 use support::proxy::{Link, Proxy};
-use support::{
-    Database, Program, config_toml, database, program, program_under, result, scale, unique, value,
-    wait_until,
-};
-use webmon::config::Config;
-use webmon::kafka::librdkafka::{LibrdkafkaConsumer, LibrdkafkaProducer, create_topic};
-use webmon::kafka::{Consumer, Delivery, NewTopic, Outgoing, Producer};
+use support::{config_toml, program, program_under, result, scale, value, wait_until};
+use webmon::kafka::librdkafka::LibrdkafkaProducer;
+use webmon::kafka::{Delivery, Outgoing, Producer};
 use webmon::result::{Outcome, Record};
 
 const STORE: &str = env!("CARGO_BIN_EXE_webmon-store");
 const CHECK: &str = env!("CARGO_BIN_EXE_webmon-check");
-
-/// A topic of its own and a database of its own, and the configuration that names both.
-struct Pipeline {
-    brokers: String,
-    topic: String,
-    database: Database,
-    partitions: i32,
-}
-
-fn pipeline(partitions: i32) -> Option<Pipeline> {
-    let (brokers, database) = (support::kafka()?, database()?);
-    let pipeline = Pipeline { brokers, topic: unique("pipeline"), database, partitions };
-    let topic = NewTopic { partitions, replication: 1, retention: Duration::from_secs(86_400) };
-    create_topic(&pipeline.config().kafka, &topic).unwrap();
-    Some(pipeline)
-}
-
-impl Pipeline {
-    fn toml(&self, more: &str) -> String {
-        config_toml(&self.brokers, &self.topic, &self.database.url, more)
-    }
-
-    fn config(&self) -> Config {
-        support::config(&self.brokers, &self.topic, &self.database.url, "")
-    }
-
-    fn store(&self) -> Program {
-        program(STORE, &self.toml(""), &["run"])
-    }
-
-    fn rows(&self) -> i64 {
-        self.database.number("SELECT count(*) FROM webmon.check_results")
-    }
-
-    /// The sum of the partitions' ends in Kafka.
-    fn log_end(&self) -> i64 {
-        let mut consumer = LibrdkafkaConsumer::new(&self.config().kafka).unwrap();
-        (0..self.partitions).map(|partition| consumer.offsets(partition).unwrap().end).sum()
-    }
-
-    fn stored_end(&self) -> i64 {
-        self.database.number("SELECT coalesce(sum(next_offset), 0)::bigint FROM webmon.partition_offsets")
-    }
-
-    /// Rows = records, none twice, none dead, offsets at the log's end, and a ledger without a hole.
-    fn assert_exactly_once(&self, records: i64) {
-        let end = self.log_end();
-        wait_until("the store has caught up", || self.stored_end() == end);
-        assert_eq!(self.rows(), records);
-        let ledger = self.database.json(
-            "SELECT sum(records)::bigint AS records, sum(to_offset - from_offset)::bigint AS offsets, \
-             sum(inserted)::bigint AS inserted, sum(duplicate)::bigint AS duplicate, sum(dead)::bigint AS dead \
-             FROM webmon.ingest_batches",
-        );
-        let expected =
-            json!({"records": records, "offsets": end, "inserted": records, "duplicate": 0, "dead": 0});
-        assert_eq!(ledger, [expected]);
-        let holes = "SELECT count(*) FROM (
-                SELECT from_offset, lag(to_offset, 1, 0::bigint) OVER (PARTITION BY partition ORDER BY from_offset) AS before
-                FROM webmon.ingest_batches) q
-            WHERE from_offset <> before";
-        assert_eq!(self.database.number(holes), 0);
-    }
-}
-
-/// Produces distinct results of 50 sites until told to stop; returns how many.
-fn produce_until(pipeline: &Pipeline, stop: &AtomicBool) -> i64 {
-    let mut producer = LibrdkafkaProducer::new(&pipeline.config().kafka);
-    let mut produced = 0;
-    while !stop.load(Ordering::Relaxed) {
-        let records: Vec<Outgoing> = (produced..produced + 100)
-            .map(|n| {
-                let site = format!("site-{}", n % 50);
-                Outgoing { key: site.clone(), value: value(result(&site, n / 50, Outcome::Success)) }
-            })
-            .collect();
-        for delivery in producer.produce(&records) {
-            assert!(matches!(delivery, Delivery::Delivered), "{delivery:?}");
-        }
-        produced += 100;
-    }
-    produced
-}
-
-/// A number below `bound`, from a seed that a failure shows.
-fn random(seed: &mut u64, bound: u64) -> u64 {
-    // xorshift64 (Marsaglia, 2003)
-    *seed ^= *seed << 13;
-    *seed ^= *seed >> 7;
-    *seed ^= *seed << 17;
-    *seed % bound
-}
-
-fn pause(millis: u64) {
-    let until = Instant::now() + Duration::from_millis(millis);
-    while let Some(left) = until.checked_duration_since(Instant::now()) {
-        std::thread::park_timeout(left);
-    }
-}
-
-#[test]
-fn a_killed_writer_neither_loses_nor_repeats_a_row() {
-    let Some(pipeline) = pipeline(4) else { return };
-    let mut seed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() as u64 | 1;
-    eprintln!("seed {seed}");
-    let stop = AtomicBool::new(false);
-    let produced = std::thread::scope(|scope| {
-        let producer = scope.spawn(|| produce_until(&pipeline, &stop));
-        let mut writers = [pipeline.store(), pipeline.store()];
-        for _ in 0..40 {
-            pause(50 + random(&mut seed, 700));
-            let victim = random(&mut seed, 2) as usize;
-            writers[victim].child.kill().unwrap();
-            writers[victim].child.wait().unwrap();
-            writers[victim] = pipeline.store();
-        }
-        stop.store(true, Ordering::Relaxed);
-        let produced = producer.join().unwrap();
-        assert!(pipeline.database.number("SELECT max(epoch) FROM webmon.partition_offsets") > 10);
-        pipeline.assert_exactly_once(produced);
-        produced
-    });
-    assert!(produced > 1_000, "only {produced} records arrived meanwhile");
-}
-
-#[test]
-fn a_frozen_writer_is_replaced_and_commits_nothing_when_it_wakes() {
-    let Some(pipeline) = pipeline(4) else { return };
-    let stop = AtomicBool::new(false);
-    let produced = std::thread::scope(|scope| {
-        let producer = scope.spawn(|| produce_until(&pipeline, &stop));
-        let (frozen, _other) = (pipeline.store(), pipeline.store());
-        wait_until("both hold partitions", || {
-            pipeline.database.number("SELECT count(DISTINCT owner) FROM webmon.partition_offsets") == 2
-        });
-        for _ in 0..5 {
-            frozen.signal("STOP");
-            wait_until("one writer holds all", || {
-                pipeline.database.number(
-                    "SELECT count(DISTINCT owner) FROM webmon.partition_offsets WHERE lease_until > now()",
-                ) == 1
-            });
-            let rows = pipeline.rows();
-            wait_until("rows go on arriving", || pipeline.rows() > rows + 500);
-            frozen.signal("CONT");
-            wait_until("both hold partitions again", || {
-                pipeline.database.number(
-                    "SELECT count(DISTINCT owner) FROM webmon.partition_offsets WHERE lease_until > now()",
-                ) == 2
-            });
-        }
-        stop.store(true, Ordering::Relaxed);
-        let produced = producer.join().unwrap();
-        pipeline.assert_exactly_once(produced);
-        produced
-    });
-    assert!(produced > 1_000);
-}
 
 #[test]
 fn a_writer_told_to_stop_hands_over_at_once() {
@@ -367,8 +205,7 @@ fn a_checker_with_a_spool_accounts_for_the_time_it_was_down() {
     wait_until("it checks again", || ok("outcome = 'success'") >= before + 3);
     again.signal("TERM");
     assert_eq!(again.finish().0, Some(0));
-    let end = pipeline.log_end();
-    wait_until("the store has caught up", || pipeline.stored_end() == end);
+    pipeline.wait_for_all();
     drop(store);
 
     assert!(ok("error_type = 'checker_down'") >= 2, "the time between is accounted for");
@@ -423,8 +260,7 @@ fn twins_make_one_row_of_each_instant_and_the_highest_outcome_is_kept() {
         let (code, _, log) = checker.finish();
         assert_eq!(code, Some(0), "{log}");
     }
-    let end = pipeline.log_end();
-    wait_until("the store has caught up", || pipeline.stored_end() == end);
+    let end = pipeline.wait_for_all();
     drop(store);
 
     let mut highest: BTreeMap<(String, Timestamp), Outcome> = BTreeMap::new();
@@ -503,8 +339,7 @@ fn a_checker_whose_disk_is_full_goes_on_and_records_what_it_lost_as_gaps() {
     check.signal("TERM");
     let (code, _, log) = check.finish();
     assert_eq!(code, Some(0), "{log}");
-    let end = pipeline.log_end();
-    wait_until("the store has caught up", || pipeline.stored_end() == end);
+    pipeline.wait_for_all();
     drop(store);
 
     // Every second of every site is a row, or in a gap that says why.

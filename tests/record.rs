@@ -99,6 +99,8 @@ fn check_result() -> BoxedStrategy<CheckResult> {
         option::of(word(HttpVersion::ALL)),
         option::of(word(TlsVersion::ALL)),
         option::of(sample()),
+        option::of(text(MAX_TEXT)),
+        micros(),
     );
     let parts = (identity.boxed(), times.boxed(), verdict.boxed(), phases.boxed(), rest.boxed());
     parts
@@ -108,7 +110,8 @@ fn check_result() -> BoxedStrategy<CheckResult> {
             let (scheduled_at, next_after, started_after, not_after) = times;
             let (error_type, error_detail, error_message, failed, http_status, body_matched) = verdict;
             let (dns_us, connect_us, tls_us, ttfb_us, download_us, total_us, body_bytes) = phases;
-            let (body_truncated, remote_ip, http_version, tls_version, sample) = rest;
+            let (body_truncated, remote_ip, http_version, tls_version, sample, schedule, time_budget_ms) =
+                rest;
             let next_at =
                 next_after.and_then(|after| Timestamp::from_second(scheduled_at.as_second() + after).ok());
             let started_at = started_after.and_then(|after| {
@@ -124,6 +127,8 @@ fn check_result() -> BoxedStrategy<CheckResult> {
                 labels,
                 url,
                 final_url,
+                schedule,
+                time_budget_ms,
                 method,
                 redirects,
                 scheduled_at,

@@ -362,6 +362,69 @@ fn a_writer_whose_connection_is_cut_goes_on_without_loss_or_repetition() {
     }
 }
 
+/// Ends writers also where the test fails.
+struct Ended<'a>(&'a [Shutdown]);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.iter().for_each(Shutdown::request);
+    }
+}
+
+/// Of seven partitions three writers hold three, two and two, and two of them four and three; another topic's writer
+/// does not count among them.
+#[test]
+fn writers_share_the_partitions_evenly_also_those_that_come_and_go() {
+    let Some(database) = database() else { return };
+    let log = Log::new(5);
+    let held = || -> Vec<i64> {
+        let sql = "SELECT count(*) FROM webmon.partition_offsets WHERE topic = 'log' AND owner IS NOT NULL \
+                   GROUP BY owner ORDER BY 1 DESC";
+        database.client().query(sql, &[]).unwrap().iter().map(|row| row.get(0)).collect()
+    };
+    let stops: Vec<Shutdown> = (0..4).map(|_| Shutdown::new()).collect();
+    std::thread::scope(|scope| {
+        for (i, stop) in stops.iter().enumerate() {
+            let topic = if i == 3 { "another" } else { "log" };
+            let config = support::config("127.0.0.1:1", topic, &database.url, "");
+            let log = &log;
+            scope.spawn(move || log.store_until(&config, stop, false).unwrap());
+        }
+        let _ended = Ended(&stops);
+        support::wait_until("three share five", || held() == [2, 2, 1]);
+        log.grow(7);
+        support::wait_until("they have found two new partitions", || held() == [3, 2, 2]);
+        stops[0].request();
+        support::wait_until("two share seven", || held() == [4, 3]);
+        log.append(6, value(result("shop", 0, Outcome::Success)));
+        let rows = "SELECT count(*) FROM webmon.check_results";
+        support::wait_until("a new partition is stored", || database.number(rows) == 1);
+    });
+    assert!(held().is_empty());
+}
+
+#[test]
+fn a_day_that_another_writer_makes_at_the_same_time_is_no_fault() {
+    let Some(database) = database() else { return };
+    let log = Log::new(1);
+    log.append(0, value(result("shop", 0, Outcome::Success)));
+    let mut other = database.client();
+    let mut transaction = other.transaction().unwrap();
+    let day = instant(0).strftime("%F");
+    transaction.batch_execute(&format!("SELECT webmon.ensure_result_partition('{day}')")).unwrap();
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| log.store(&config(&database, "")));
+        support::wait_until("the writer waits for the other one", || {
+            let sql = "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database \
+                       WHERE datname = current_database() AND locktype = 'advisory' AND NOT granted";
+            database.number(sql) == 1
+        });
+        transaction.commit().unwrap();
+        writer.join().unwrap().unwrap();
+    });
+    assert_eq!(database.number("SELECT count(*) FROM webmon.check_results"), 1);
+}
+
 #[test]
 fn a_writer_resumes_at_the_stored_offset() {
     let Some(database) = database() else { return };
@@ -526,12 +589,12 @@ fn a_dead_letter_of_a_recreated_topic_does_not_hide_behind_an_older_one() {
 }
 
 #[test]
-fn a_result_older_than_max_age_is_counted_and_not_stored() {
+fn a_result_older_than_results_are_kept_is_counted_and_not_stored() {
     let Some(database) = database() else { return };
     let log = Log::new(1);
     log.append(0, value(result("shop", -86_400 * 3, Outcome::Success)));
     log.append(0, value(result("shop", 0, Outcome::Success)));
-    log.store(&config(&database, "store.max_age = \"1d\"")).unwrap();
+    log.store(&config(&database, "store.retention = { results = \"1d\" }")).unwrap();
     assert_eq!(database.number("SELECT count(*) FROM webmon.check_results"), 1);
     assert_eq!(ledger_sum(&database, "expired"), 1);
     assert_ledger(&database, 0, 2);
@@ -620,7 +683,7 @@ fn catalogue(database: &Database) -> BTreeSet<String> {
                       a.attidentity, pg_get_expr(d.adbin, d.adrelid))
         FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
         LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-        WHERE c.relnamespace = 'webmon'::regnamespace AND a.attnum > 0 AND c.relkind IN ('r', 'p', 'v')
+        WHERE c.relnamespace = 'webmon'::regnamespace AND a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v')
         UNION ALL
         SELECT format('constraint %s %s %s', conrelid::regclass, conname, pg_get_constraintdef(oid))
         FROM pg_constraint WHERE connamespace = 'webmon'::regnamespace
@@ -628,12 +691,14 @@ fn catalogue(database: &Database) -> BTreeSet<String> {
         SELECT format('index %s', pg_get_indexdef(indexrelid)) FROM pg_index JOIN pg_class c ON c.oid = indexrelid
         WHERE c.relnamespace = 'webmon'::regnamespace
         UNION ALL
-        SELECT format('function %s', pg_get_functiondef(oid)) FROM pg_proc WHERE pronamespace = 'webmon'::regnamespace
+        SELECT format('function %s', CASE prokind WHEN 'a' THEN oid::regprocedure::text ELSE pg_get_functiondef(oid) END)
+        FROM pg_proc WHERE pronamespace = 'webmon'::regnamespace
         UNION ALL
         SELECT format('view %s %s', oid::regclass, pg_get_viewdef(oid)) FROM pg_class
         WHERE relnamespace = 'webmon'::regnamespace AND relkind = 'v'
         UNION ALL
-        SELECT format('comment %s %s %s', objoid::regclass, objsubid, description) FROM pg_description
+        SELECT format('comment %s %s %s', objoid::regclass, a.attname, description) FROM pg_description
+        LEFT JOIN pg_attribute a ON a.attrelid = objoid AND a.attnum = objsubid AND objsubid > 0
         WHERE classoid = 'pg_class'::regclass AND objoid IN (SELECT oid FROM pg_class WHERE relnamespace = 'webmon'::regnamespace)";
     database.client().query(sql, &[]).unwrap().iter().map(|row| row.get(0)).collect()
 }

@@ -5,9 +5,11 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{Database, Program, database, wait_until};
+use support::log::Log;
+use support::{Database, Program, database, result, value, wait_until};
 use webmon::config::{Config, Role};
 use webmon::jobs::{self, NewJob, State, builtin, enqueue};
+use webmon::result::Outcome;
 
 /// A lock that stands for how long the work takes.
 const GATE: i64 = 7;
@@ -139,7 +141,10 @@ fn every_kind_runs_on_command() {
     }
     let (code, _, errors) = run(&database, &["jobs", "run", "nothing"]);
     assert_eq!(code, Some(2));
-    assert!(errors.contains("[possible values: partitions, prune, dead_letters]"), "{errors}");
+    assert!(
+        errors.contains("[possible values: roll_up, retention, partitions, prune, dead_letters]"),
+        "{errors}"
+    );
 }
 
 #[test]
@@ -203,6 +208,28 @@ fn jobs_are_listed_shown_retried_and_cancelled() {
     let (code, _, errors) = run(&database, &["jobs", "list", "--state", "done"]);
     assert_eq!(code, Some(2));
     assert!(errors.contains("\"done\" is not a state: expected one of available, running"), "{errors}");
+}
+
+#[test]
+fn what_is_stored_is_rolled_up_and_let_go_by_jobs() {
+    let Some(database) = database() else { return };
+    let log = Log::new(1);
+    for day in [-3, 0] {
+        log.append(0, value(result("shop", day * 86_400, Outcome::Success)));
+    }
+    let config = support::config("127.0.0.1:1", "log", &database.url, "store.retention.results = \"5d\"");
+    log.store(&config).unwrap();
+    let (code, _, errors) = run(&database, &["jobs", "run", "roll_up"]);
+    assert_eq!(code, Some(0), "{errors}");
+    let hours = || database.number("SELECT count(*) FROM webmon.site_hours");
+    let results = || database.number("SELECT count(*) FROM webmon.check_results");
+    assert_eq!((hours(), results()), (2, 2));
+    let config = format!("{}store.retention.results = \"1d\"\n", config_toml(&database));
+    let arguments = ["jobs", "run", "retention"];
+    let (code, _, errors) =
+        support::program(env!("CARGO_BIN_EXE_webmon-store"), &config, &arguments).finish();
+    assert_eq!(code, Some(0), "{errors}");
+    assert_eq!((hours(), results()), (2, 1));
 }
 
 #[test]

@@ -190,8 +190,30 @@ pub struct Store {
     pub batch_bytes: usize,
     /// How far `scheduled_at` may lie ahead of the database's clock. 1 min to 30 days, default 1 h.
     pub max_ahead: Duration,
-    /// How old `scheduled_at` may be. 1 day to 3,660 days, default 90 days.
-    pub max_age: Duration,
+    /// How long what is stored is kept.
+    pub retention: Retention,
+    /// When a site counts as down.
+    pub incidents: Incidents,
+}
+
+/// `store.retention`: how long results, and what hours and days came to, are kept. None keeps them forever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Every single result; one that is older when it arrives is not stored. 1 to 3,660 days, default 90.
+    pub results: Duration,
+    /// Hours; at least as long as results. Default 2 years.
+    pub hours: Option<Duration>,
+    /// Days; at least as long as hours. Default forever.
+    pub days: Option<Duration>,
+}
+
+/// `store.incidents`: what makes an incident. Kept in the database; the process that connected last decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Incidents {
+    /// Failures on end that make a location down. 1 to 100, default 2.
+    pub failures: u16,
+    /// Locations that must be down. 1 to 100, default 1.
+    pub locations: u16,
 }
 
 /// `[jobs]`: the job queue, worked at by the storing side.
@@ -631,7 +653,8 @@ fn store(table: &Table) -> Store {
         batch_records: table.integer("batch_records", 1, 100_000u32).map_or(5_000, |n| n as usize),
         batch_bytes: table.size("batch_bytes", 64 << 10, 256 << 20).map_or(8 << 20, |n| n as usize),
         max_ahead: table.duration("max_ahead", MINUTE, DAY * 30).unwrap_or(HOUR),
-        max_age: table.duration("max_age", DAY, DAY * 3_660).unwrap_or(DAY * 90),
+        retention: table.table("retention").map_or(RETENTION, |table| retention(&table)),
+        incidents: table.table("incidents").map_or(INCIDENTS, |table| incidents(&table)),
     };
     table.refuse_unknown();
     store
@@ -649,4 +672,51 @@ fn jobs(table: &Table) -> Jobs {
     };
     table.refuse_unknown();
     jobs
+}
+
+const RETENTION: Retention = Retention {
+    results: Duration::from_secs(90 * 86_400),
+    hours: Some(Duration::from_secs(2 * 365 * 86_400)),
+    days: None,
+};
+const INCIDENTS: Incidents = Incidents { failures: 2, locations: 1 };
+
+fn retention(table: &Table) -> Retention {
+    let age = |key: &'static str, default: Option<Duration>| {
+        table.get(key).map_or(Some(default), |entry| entry.age(DAY, DAY * 36_500))
+    };
+    let results = table.duration("results", DAY, DAY * 3_660);
+    let hours = age("hours", RETENTION.hours.max(results));
+    let days = age("days", RETENTION.days);
+    // What is derived must outlive what it is derived from.
+    let forever = |age: Option<Duration>| age.unwrap_or(Duration::MAX);
+    let kept = [
+        ("results", Some(results.unwrap_or(RETENTION.results))),
+        ("hours", hours.map(forever)),
+        ("days", days.map(forever)),
+    ];
+    for [(shorter, short), (longer, long)] in [[kept[0], kept[1]], [kept[1], kept[2]]] {
+        if let (Some(short), Some(long)) = (short, long)
+            && short > long
+        {
+            table.fault(format!(
+                "{longer} are kept for less time than {shorter}, which they are derived from"
+            ));
+        }
+    }
+    table.refuse_unknown();
+    Retention {
+        results: results.unwrap_or(RETENTION.results),
+        hours: hours.unwrap_or(RETENTION.hours),
+        days: days.unwrap_or(RETENTION.days),
+    }
+}
+
+fn incidents(table: &Table) -> Incidents {
+    let incidents = Incidents {
+        failures: table.integer("failures", 1, 100u16).unwrap_or(INCIDENTS.failures),
+        locations: table.integer("locations", 1, 100u16).unwrap_or(INCIDENTS.locations),
+    };
+    table.refuse_unknown();
+    incidents
 }

@@ -344,6 +344,22 @@ impl Entry<'_> {
         if duration < min || duration > max { self.out_of_range(&expected) } else { Some(duration) }
     }
 
+    /// How long something is kept: a duration, whole years of 365 days such as `"2y"`, or `"forever"`, the inner none.
+    pub fn age(&self, min: Duration, max: Duration) -> Option<Option<Duration>> {
+        let text = self.value.as_str().unwrap_or_default();
+        if text == "forever" {
+            return Some(None);
+        }
+        let expected = format!("{} to {}, or \"forever\"", show_duration(min), show_duration(max));
+        let years = text.strip_suffix('y').and_then(|years| years.parse::<u32>().ok());
+        let years = years.map(|years| Duration::from_secs(u64::from(years) * 365 * 86_400));
+        match years.or_else(|| parse_duration(text)) {
+            None => self.mistyped("a duration", &format!("one such as \"90d\" or \"2y\", {expected}")),
+            Some(age) if age < min || age > max => self.out_of_range(&expected),
+            Some(age) => Some(Some(age)),
+        }
+    }
+
     fn integer(&self) -> Option<i128> {
         match self.value {
             Value::Num(_, Num::F32(_) | Num::F64(_)) => None,

@@ -160,6 +160,13 @@ impl Batch {
         });
     }
 
+    /// Counts the results of instants before `floor` as expired.
+    pub fn expire_before(&mut self, floor: Timestamp) {
+        let before = self.results.len();
+        self.results.retain(|row| row.result.scheduled_at >= floor);
+        self.expired += (before - self.results.len()) as i64;
+    }
+
     /// The dead letter of a result that the database will not store.
     pub fn refused(&self, row: &Row, detail: &str) -> DeadLetter {
         let source = row.source.clone();

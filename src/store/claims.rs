@@ -28,6 +28,24 @@ pub(super) struct Taken {
     pub last: Option<Mark>,
 }
 
+/// The writers at work on a topic.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Company {
+    /// How many they are, this one included.
+    pub writers: usize,
+    /// This one's place among them, from 0.
+    pub place: usize,
+    pub server_time: Timestamp,
+}
+
+impl Company {
+    /// How many of `partitions` are this writer's: no two writers differ by more than one.
+    pub fn share(self, partitions: usize) -> usize {
+        let writers = self.writers.max(1);
+        partitions / writers + usize::from(self.place < partitions % writers)
+    }
+}
+
 /// One writer's dealings with `partition_offsets`.
 pub(super) struct Claims {
     pub topic: String,
@@ -52,12 +70,19 @@ impl Claims {
             .map_err(StoreError::database("cannot register the topic's partitions"))
     }
 
-    /// Says that this writer is at work. Returns how many are, and the server's clock.
-    pub fn heartbeat(&self, client: &mut Client) -> Result<(i64, Timestamp), StoreError> {
+    /// Says that this writer is at work, and learns who else is.
+    pub fn heartbeat(&self, client: &mut Client) -> Result<Company, StoreError> {
         let row = client
-            .query_one(include_str!("../../sql/queries/heartbeat.sql"), &[&self.owner, &self.lease_ms()])
+            .query_one(
+                include_str!("../../sql/queries/heartbeat.sql"),
+                &[&self.topic, &self.owner, &self.lease_ms()],
+            )
             .map_err(StoreError::database("cannot register the writer"))?;
-        Ok((row.get(0), row.get(1)))
+        Ok(Company {
+            writers: row.get::<_, i64>(0) as usize,
+            place: row.get::<_, i64>(1) as usize,
+            server_time: row.get(2),
+        })
     }
 
     /// Claims up to `count` free partitions, to be stored from `cluster`.
@@ -132,8 +157,8 @@ impl Claims {
     pub fn sign_off(&self, client: &mut Client) -> Result<(), StoreError> {
         client
             .execute(
-                "DELETE FROM webmon.writers WHERE owner = $1 OR seen_at < clock_timestamp() - interval '1 hour'",
-                &[&self.owner],
+                "DELETE FROM webmon.writers WHERE (topic = $1 AND owner = $2) OR seen_at < clock_timestamp() - interval '1 hour'",
+                &[&self.topic, &self.owner],
             )
             .map(drop)
             .map_err(StoreError::database("cannot sign the writer off"))

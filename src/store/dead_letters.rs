@@ -186,7 +186,7 @@ fn retry(
         value: letter.value.as_deref(),
     };
     let mut batch = Batch::new(letter.partition, letter.offset);
-    batch.add(record, Window::around(Timestamp::now(), store.max_age, store.max_ahead));
+    batch.add(record, Window::around(Timestamp::now(), store.retention.results, store.max_ahead));
     if !batch.dead.is_empty() {
         return Ok(false);
     }
@@ -202,7 +202,7 @@ fn retry(
         // Somebody else has stored it.
         return Ok(true);
     };
-    let (counts, refused) = ingest.write(&mut transaction, &batch)?;
+    let (counts, refused) = ingest.write(&mut transaction, &mut batch)?;
     if !refused.is_empty() {
         return Ok(false);
     }

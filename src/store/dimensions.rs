@@ -33,6 +33,8 @@ struct Version {
     url: String,
     method: String,
     labels: BTreeMap<String, String>,
+    schedule: Option<String>,
+    time_budget_ms: Option<u32>,
 }
 
 impl Version {
@@ -42,6 +44,8 @@ impl Version {
             url: result.url.clone(),
             method: result.method.clone(),
             labels: result.labels.clone(),
+            schedule: result.schedule.clone(),
+            time_budget_ms: result.time_budget_ms,
         }
     }
 
@@ -50,6 +54,8 @@ impl Version {
             && self.name == result.name
             && self.method == result.method
             && self.labels == result.labels
+            && self.schedule == result.schedule
+            && self.time_budget_ms == result.time_budget_ms
     }
 }
 
@@ -125,7 +131,11 @@ impl Dimensions {
         let methods: Vec<&str> = missing.iter().map(|(_, v)| v.method.as_str()).collect();
         let labels: Vec<Json<&BTreeMap<String, String>>> =
             missing.iter().map(|(_, v)| Json(&v.labels)).collect();
-        let parameters: [&(dyn ToSql + Sync); 5] = [&site_ids, &names, &urls, &methods, &labels];
+        let schedules: Vec<Option<&str>> = missing.iter().map(|(_, v)| v.schedule.as_deref()).collect();
+        let budgets: Vec<Option<i32>> =
+            missing.iter().map(|(_, v)| v.time_budget_ms.map(|ms| ms as i32)).collect();
+        let parameters: [&(dyn ToSql + Sync); 7] =
+            [&site_ids, &names, &urls, &methods, &labels, &schedules, &budgets];
 
         let failed = StoreError::database("cannot store the versions of sites");
         let mut found = || -> Result<Vec<(usize, i32)>, postgres::Error> {

@@ -97,6 +97,8 @@ fn remedy(error: &postgres::Error) -> Remedy {
         &SqlState::T_R_SERIALIZATION_FAILURE
         | &SqlState::T_R_DEADLOCK_DETECTED
         | &SqlState::LOCK_NOT_AVAILABLE => Remedy::Retry,
+        // Another writer has made the day's partition meanwhile: the server's cache still said that it was missing.
+        &SqlState::DUPLICATE_TABLE => Remedy::Retry,
         // A day's partition is missing: it is made when the batch is tried again. A violated constraint has a name.
         &SqlState::CHECK_VIOLATION if db.constraint().is_none() => Remedy::Retry,
         &SqlState::CHECK_VIOLATION | &SqlState::NOT_NULL_VIOLATION => Remedy::Bisect,

@@ -17,6 +17,7 @@ use super::claims::{Claim, Claims};
 use super::dimensions::Dimensions;
 use super::error::Remedy;
 use super::rows::{Columns, Instant, outcome_of};
+use super::{dirty, retention};
 use crate::result::Outcome;
 
 /// From how many rows on COPY is worth its savepoint.
@@ -77,7 +78,6 @@ impl Ingest {
         batch: &mut Batch,
     ) -> Result<Committed, StoreError> {
         self.prepare(client, batch, claims.lease)?;
-        let batch = &*batch;
 
         let failed = StoreError::database;
         let mut transaction = client.transaction().map_err(failed("cannot begin a transaction"))?;
@@ -117,7 +117,6 @@ impl Ingest {
         if moved != 1 {
             return Ok(Committed::ClaimLost);
         }
-
         let (mut counts, refused) = self.write(&mut transaction, batch)?;
         counts.dead =
             insert_dead_letters(&mut transaction, topic, partition, batch.dead.iter().chain(&refused))?;
@@ -161,12 +160,20 @@ impl Ingest {
         self.ensure_days(client, batch)
     }
 
-    /// Writes a batch's results and gaps. Returns what became of them, and the results that the database refuses.
+    /// Writes a batch's results and gaps, and marks their hours as changed. Returns what became of them, and the results
+    /// that the database refuses.
     pub fn write(
         &mut self,
         transaction: &mut Transaction<'_>,
-        batch: &Batch,
+        batch: &mut Batch,
     ) -> Result<(Counts, Vec<DeadLetter>), StoreError> {
+        let failed = StoreError::database;
+        let doing = "cannot read the floor of retention";
+        let floor = self.prepared(transaction, retention::FLOOR, doing)?;
+        if let Some(floor) = transaction.query_one(&floor, &[]).map_err(failed(doing))?.get(0) {
+            batch.expire_before(floor);
+        }
+        let batch = &*batch;
         let mut counts = Counts {
             duplicate: batch.duplicate,
             gaps: batch.gaps.len() as i64,
@@ -176,6 +183,12 @@ impl Ingest {
         let mut refused = Vec::new();
         counts += self.store_results(transaction, batch, &mut refused)?;
         self.insert_gaps(transaction, batch)?;
+        let hours = dirty::hours(batch, &counts);
+        if !hours.is_empty() {
+            let doing = "cannot mark hours as changed";
+            let mark = self.prepared(transaction, dirty::MARK, doing)?;
+            transaction.execute(&mark, &[&hours]).map_err(failed(doing))?;
+        }
         Ok((counts, refused))
     }
 
@@ -373,6 +386,12 @@ impl Ingest {
         let to: Vec<Option<Timestamp>> = batch.gaps.iter().map(|gap| gap.gap.to).collect();
         let instants: Vec<i64> = batch.gaps.iter().map(|gap| gap.gap.instants as i64).collect();
         let reasons: Vec<&str> = batch.gaps.iter().map(|gap| gap.gap.reason.as_str()).collect();
+        transaction
+            .execute(
+                include_str!("../../sql/queries/mark_gaps.sql"),
+                &[&sites, &locations, &from, &to, &instants, &reasons],
+            )
+            .map_err(StoreError::database("cannot mark the hours of gaps"))?;
         transaction
             .execute(
                 include_str!("../../sql/queries/insert_gaps.sql"),

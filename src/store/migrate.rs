@@ -9,6 +9,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_results", include_str!("../../sql/migrations/0001_results.sql")),
     ("0002_topic_identity", include_str!("../../sql/migrations/0002_topic_identity.sql")),
     ("0003_jobs", include_str!("../../sql/migrations/0003_jobs.sql")),
+    ("0004_history", include_str!("../../sql/migrations/0004_history.sql")),
 ];
 
 /// What keeps two migrations apart (any number will do, as long as nobody else takes it).
@@ -28,7 +29,8 @@ pub fn migrate(client: &mut Client) -> Result<Vec<&'static str>, StoreError> {
         .map_err(failed("cannot wait for another migration"))?;
     transaction
         .batch_execute(
-            "CREATE SCHEMA IF NOT EXISTS webmon;
+            // IF NOT EXISTS would ask for the right to create one where there is one.
+            "DO $$ BEGIN IF to_regnamespace('webmon') IS NULL THEN CREATE SCHEMA webmon; END IF; END $$;
              CREATE TABLE IF NOT EXISTS webmon.migrations (
                  version integer NOT NULL,
                  name text NOT NULL,
@@ -52,6 +54,10 @@ pub fn migrate(client: &mut Client) -> Result<Vec<&'static str>, StoreError> {
             .map_err(failed("cannot record a migration"))?;
         applied.push(*name);
     }
+    // Again every time: an administrator may have made the roles since.
+    transaction
+        .batch_execute(include_str!("../../sql/grants.sql"))
+        .map_err(failed("cannot grant rights to the roles"))?;
     transaction.commit().map_err(failed("cannot commit the migration"))?;
     Ok(applied)
 }

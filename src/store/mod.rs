@@ -9,17 +9,21 @@ mod claims;
 mod connect;
 mod dead_letters;
 mod dimensions;
+mod dirty;
 mod error;
+mod incidents;
 mod ingest;
 mod migrate;
 mod replay;
 mod report;
+mod retention;
+mod rollup;
 mod rows;
 mod verify;
 mod writer;
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 pub use self::connect::Connector;
 pub use self::dead_letters::{
@@ -27,9 +31,12 @@ pub use self::dead_letters::{
 };
 pub(crate) use self::error::Remedy;
 pub use self::error::StoreError;
+pub use self::incidents::set_incident_thresholds;
 pub use self::migrate::{check_schema, migrate};
 pub use self::replay::replay;
 pub use self::report::{LatestResult, PartitionStatus, latest_results, partition_status, resume};
+pub use self::retention::{Retained, retain};
+pub use self::rollup::{RollUpLimits, RolledUp, roll_up};
 pub use self::verify::{Link, MAX_NAMED, PartitionLedger, Verification, compact_ledger, verify};
 pub use self::writer::ConsumerFactory;
 use self::writer::Writer;
@@ -96,8 +103,11 @@ pub fn run(config: &Config, consumer: &ConsumerFactory, shutdown: &Shutdown) -> 
 }
 
 /// A name for this process: short enough to stand whole in application_name, by which the connections of a frozen one
-/// can be found. The time tells it apart from an earlier one with the same id.
+/// can be found. It is told apart from an earlier process with the same id, and two runs of one process are.
 pub(crate) fn process_name(host: &str) -> String {
+    static RUNS: AtomicU32 = AtomicU32::new(0);
     let host = crate::result::truncated(host, 24);
-    format!("{host}:{}:{:x}", std::process::id(), jiff::Timestamp::now().as_millisecond() & 0xff_ffff)
+    let run = RUNS.fetch_add(1, Ordering::Relaxed);
+    let mark = jiff::Timestamp::now().as_millisecond() & 0xff_ffff;
+    format!("{host}:{}:{mark:x}.{run:x}", std::process::id())
 }

@@ -12,6 +12,7 @@ use super::batch::{Batch, Mark, Window};
 use super::claims::{Claim, Claims, Taken};
 use super::connect::Connector;
 use super::error::Remedy;
+use super::incidents::set_incident_thresholds;
 use super::ingest::{Committed, Counts, Ingest};
 use super::migrate::check_schema;
 use crate::config::{Postgres, Store};
@@ -26,7 +27,8 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 const MAX_TRIES: u32 = 8;
 /// How long apart heartbeats are at most: a partition that was handed over is taken up within this time.
 const BEAT: Duration = Duration::from_secs(1);
-/// How often new partitions are looked for.
+/// How often new partitions are looked for, in leases, and at least.
+const DISCOVERY_LEASES: u32 = 3;
 const DISCOVERY: Duration = Duration::from_secs(30);
 /// How often the log says what was stored.
 const REPORT: Duration = Duration::from_secs(60);
@@ -70,6 +72,9 @@ impl Writer<'_> {
     fn session(&self, connector: &Connector) -> Result<(), StoreError> {
         let mut client = connector.connect()?;
         check_schema(&mut client)?;
+        if set_incident_thresholds(&mut client, &self.store.incidents)? {
+            log::info!(failures = self.store.incidents.failures, locations = self.store.incidents.locations; "incidents have other thresholds");
+        }
         let mut consumer = (self.consumer)()?;
         let cluster = consumer.cluster_id()?;
         let mut session = Session {
@@ -145,7 +150,8 @@ impl Session<'_> {
             return Ok(());
         }
         self.beat_at = Some(Instant::now());
-        if self.discovered_at.is_none_or(|at| at.elapsed() >= DISCOVERY) {
+        let discovery = DISCOVERY.min(self.claims.lease * DISCOVERY_LEASES);
+        if self.discovered_at.is_none_or(|at| at.elapsed() >= discovery) {
             self.discovered_at = Some(Instant::now());
             match self.consumer.partitions() {
                 Ok(partitions) => {
@@ -157,8 +163,8 @@ impl Session<'_> {
                 Err(error) => return Err(error.into()),
             }
         }
-        let (writers, server_time) = self.claims.heartbeat(&mut self.client)?;
-        self.clock_ahead = server_time.duration_since(Timestamp::now());
+        let company = self.claims.heartbeat(&mut self.client)?;
+        self.clock_ahead = company.server_time.duration_since(Timestamp::now());
 
         if !self.held.is_empty() {
             let claims: Vec<Claim> = self.held.values().map(|held| held.claim).collect();
@@ -169,7 +175,7 @@ impl Session<'_> {
                 self.lose(partition);
             }
         }
-        let share = (self.partitions.max(0) as usize).div_ceil(writers.max(1) as usize);
+        let share = company.share(self.partitions.max(0) as usize);
         if self.held.len() > share {
             let surplus: Vec<Claim> = self.held.values().skip(share).map(|held| held.claim).collect();
             self.release(&surplus, None)?;
@@ -260,7 +266,7 @@ impl Session<'_> {
         }
         let store = self.writer.store;
         let server_now = Timestamp::now().checked_add(self.clock_ahead).unwrap_or(Timestamp::MAX);
-        let window = Window::around(server_now, store.max_age, store.max_ahead);
+        let window = Window::around(server_now, store.retention.results, store.max_ahead);
         let limits = FetchLimits {
             records: store.batch_records,
             bytes: store.batch_bytes,

@@ -36,6 +36,10 @@ impl Log {
         log
     }
 
+    pub fn grow(&self, partitions: usize) {
+        self.0.partitions.lock().unwrap().resize(partitions, Partition::default());
+    }
+
     pub fn append(&self, partition: usize, value: impl Into<Option<Vec<u8>>>) {
         self.0.partitions.lock().unwrap()[partition].records.push(value.into());
     }

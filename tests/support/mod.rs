@@ -3,7 +3,9 @@
 
 #![allow(dead_code, reason = "each test program uses a part")]
 
+pub mod instance;
 pub mod log;
+pub mod pipeline;
 pub mod proxy;
 
 use std::collections::BTreeMap;
@@ -75,17 +77,21 @@ pub fn database() -> Option<Database> {
 }
 
 pub fn empty_database() -> Option<Database> {
-    let server = service("WEBMON_TEST_POSTGRES")?;
-    let name = unique("webmon_test");
-    let mut client = Client::connect(&server, NoTls).unwrap();
-    client.batch_execute(&format!("CREATE DATABASE {name}")).unwrap();
-    let (base, query) = server.split_once('?').unwrap_or((&server, ""));
-    let base = base.rsplit_once('/').unwrap().0;
-    let url = format!("{base}/{name}?{query}");
-    Some(Database { server, name, url })
+    Some(Database::on(&service("WEBMON_TEST_POSTGRES")?))
 }
 
 impl Database {
+    /// An empty one on `server`.
+    pub fn on(server: &str) -> Database {
+        let name = unique("webmon_test");
+        let mut client = Client::connect(server, NoTls).unwrap();
+        client.batch_execute(&format!("CREATE DATABASE {name}")).unwrap();
+        let (base, query) = server.split_once('?').unwrap_or((server, ""));
+        let base = base.rsplit_once('/').unwrap().0;
+        let url = format!("{base}/{name}?{query}");
+        Database { server: server.to_owned(), name, url }
+    }
+
     pub fn client(&self) -> Client {
         Client::connect(&self.url, NoTls).unwrap()
     }
@@ -273,6 +279,8 @@ pub fn result(site: &str, seconds: i64, outcome: Outcome) -> CheckResult {
         labels: BTreeMap::new(),
         url: format!("https://{site}.example/"),
         final_url: None,
+        schedule: None,
+        time_budget_ms: None,
         method: "GET".to_owned(),
         redirects: 0,
         scheduled_at,

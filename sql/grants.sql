@@ -1,0 +1,99 @@
+-- Roles and rights, granted anew by every migration, so that they cover what it has added:
+--   webmon_owner   owns everything; whoever migrates is, or becomes, a member
+--   webmon_writer  what webmon-store run, the jobs and the retention need
+--   webmon_reader  reads tables and views, and changes nothing
+-- They cannot log in: make users members of them. Where the user who migrates may not create roles, those that are
+-- missing are left out with a notice, and everything works as its owner.
+DO $$
+DECLARE
+    name text;
+    relation record;
+    writes text;
+BEGIN
+    FOREACH name IN ARRAY ARRAY['webmon_owner', 'webmon_writer', 'webmon_reader'] LOOP
+        CONTINUE WHEN EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = name);
+        BEGIN
+            EXECUTE format('CREATE ROLE %I NOLOGIN', name);
+        EXCEPTION
+            WHEN insufficient_privilege THEN
+                RAISE NOTICE 'role % is missing and may not be created', name;
+            -- Roles belong to all databases: another one is being migrated.
+            WHEN duplicate_object OR unique_violation THEN NULL;
+        END;
+    END LOOP;
+
+    -- Whoever is not the owner may call what runs with the owner's rights only by a grant.
+    REVOKE ALL ON FUNCTION webmon.ensure_result_partition(date), webmon.drop_result_partition(date) FROM PUBLIC;
+
+    IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'webmon_reader') THEN
+        GRANT USAGE ON SCHEMA webmon TO webmon_reader;
+    END IF;
+    IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'webmon_writer') THEN
+        GRANT USAGE ON SCHEMA webmon TO webmon_writer;
+        GRANT USAGE ON ALL SEQUENCES IN SCHEMA webmon TO webmon_writer;
+        GRANT EXECUTE ON FUNCTION webmon.ensure_result_partition(date), webmon.drop_result_partition(date)
+            TO webmon_writer;
+    END IF;
+    FOR relation IN
+        SELECT relname, relkind
+        FROM pg_catalog.pg_class
+        WHERE relnamespace = 'webmon'::regnamespace
+          AND relkind IN ('r', 'p', 'v')
+          AND NOT relispartition
+    LOOP
+        IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'webmon_reader') THEN
+            EXECUTE format('GRANT SELECT ON webmon.%I TO webmon_reader', relation.relname);
+        END IF;
+        CONTINUE WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'webmon_writer');
+        writes := CASE
+            WHEN relation.relkind = 'v' OR relation.relname IN ('migrations', 'error_types') THEN 'SELECT'
+            -- What is stored stays: results go with their day only, the rest never.
+            WHEN relation.relname IN ('check_results', 'gaps', 'sites', 'site_versions', 'locations', 'checkers',
+                                      'offset_gaps') THEN 'SELECT, INSERT, UPDATE'
+            WHEN relation.relname IN ('retention', 'incident_thresholds') THEN 'SELECT, UPDATE'
+            ELSE 'SELECT, INSERT, UPDATE, DELETE' END;
+        EXECUTE format('GRANT %s ON webmon.%I TO webmon_writer', writes, relation.relname);
+    END LOOP;
+END
+$$;
+
+-- What was made by whoever migrates is handed to webmon_owner, so that functions that run with their owner's rights
+-- have no more than these.
+DO $$
+DECLARE
+    object record;
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'webmon_owner') THEN
+        RETURN;
+    END IF;
+    IF NOT pg_has_role(current_user, 'webmon_owner', 'MEMBER') THEN
+        EXECUTE format('GRANT webmon_owner TO %I', current_user);
+    END IF;
+    IF (SELECT nspowner FROM pg_catalog.pg_namespace WHERE nspname = 'webmon') <> 'webmon_owner'::regrole THEN
+        ALTER SCHEMA webmon OWNER TO webmon_owner;
+    END IF;
+    FOR object IN
+        SELECT format('ALTER TABLE webmon.%I OWNER TO webmon_owner', relname) AS statement
+        FROM pg_catalog.pg_class
+        WHERE relnamespace = 'webmon'::regnamespace
+          AND relkind IN ('r', 'p')
+          AND relowner <> 'webmon_owner'::regrole
+        UNION ALL
+        SELECT format('ALTER VIEW webmon.%I OWNER TO webmon_owner', relname)
+        FROM pg_catalog.pg_class
+        WHERE relnamespace = 'webmon'::regnamespace
+          AND relkind = 'v'
+          AND relowner <> 'webmon_owner'::regrole
+        UNION ALL
+        SELECT format('ALTER ROUTINE %s OWNER TO webmon_owner', oid::regprocedure)
+        FROM pg_catalog.pg_proc
+        WHERE pronamespace = 'webmon'::regnamespace
+          AND proowner <> 'webmon_owner'::regrole
+    LOOP
+        EXECUTE object.statement;
+    END LOOP;
+EXCEPTION
+    WHEN insufficient_privilege THEN
+        RAISE NOTICE 'what was migrated stays with %: %', current_user, SQLERRM;
+END
+$$;

@@ -1,0 +1,14 @@
+-- Hours that are marked and were left alone for a while, the newest first.
+-- Parameters: $1 hours at most, $2 how long they are left alone in milliseconds, $3 only hours before this (null: all)
+-- Rows returned: the hours
+SELECT d.hour
+FROM (
+    SELECT DISTINCT hour
+    FROM webmon.rollup_dirty
+    WHERE $3::timestamptz IS NULL
+       OR hour < $3) AS d
+LEFT JOIN webmon.rolled_up_hours r USING (hour)
+WHERE r.rolled_up_at IS NULL
+   OR r.rolled_up_at <= clock_timestamp() - $2::float8 * interval '1 millisecond'
+ORDER BY d.hour DESC
+LIMIT $1

@@ -1,0 +1,175 @@
+-- Derives the rows of site_hours of one UTC hour anew, whole, from its results and gaps; says that the incidents of
+-- sites have changed whose first success of the hour has; remembers which locations and versions were seen.
+--
+-- The instants of a gap are spread evenly over it: of n instants in [from, to) the i-th (from 0) lies at
+-- from + (to - from) * i / n. Of gaps that overlap, the one that begins first counts where they do. Every row of the
+-- hour within a gap takes one of its instants away.
+--
+-- Parameters: $1 hour
+-- Locks: the rows written, until the transaction ends; the hour itself is locked before
+-- Rows changed: the rows of incidents_dirty
+WITH groups AS MATERIALIZED (
+    SELECT site_id,
+           location_id,
+           version_id,
+           CASE WHEN outcome <> 'm' THEN webmon.histogram_bucket(total_us) END AS bucket,
+           count(*) FILTER (WHERE outcome = 's') AS success,
+           count(*) FILTER (WHERE outcome = 'f') AS failure,
+           count(*) FILTER (WHERE error_type = 101) AS late,
+           count(*) FILTER (WHERE error_type = 102) AS overlap,
+           count(*) FILTER (WHERE error_type = 103) AS saturated,
+           count(*) FILTER (WHERE error_type = 104) AS cancelled,
+           count(*) FILTER (WHERE error_type = 105) AS network_down,
+           count(*) FILTER (WHERE error_type = 106) AS checker_down,
+           count(*) FILTER (WHERE error_type = 107) AS maintenance,
+           min(scheduled_at) FILTER (WHERE outcome = 's') AS first_success_at,
+           sum(total_us) FILTER (WHERE outcome <> 'm') AS total_us_sum,
+           min(total_us) FILTER (WHERE outcome <> 'm') AS total_us_min,
+           max(total_us) FILTER (WHERE outcome <> 'm') AS total_us_max,
+           min(scheduled_at) AS first_at,
+           max(scheduled_at) AS last_at
+    FROM webmon.check_results
+    WHERE scheduled_at >= $1::timestamptz
+      AND scheduled_at < $1 + interval '1 hour'
+    GROUP BY site_id, location_id, version_id, bucket
+), buckets AS (
+    SELECT site_id, location_id, bucket, sum(success + failure)::integer AS count
+    FROM groups
+    WHERE bucket IS NOT NULL
+    GROUP BY site_id, location_id, bucket
+), histograms AS (
+    SELECT site_id,
+           location_id,
+           array_agg(bucket ORDER BY bucket) AS buckets,
+           array_agg(count ORDER BY bucket) AS counts
+    FROM buckets
+    GROUP BY site_id, location_id
+), results AS (
+    SELECT site_id,
+           location_id,
+           min(first_success_at) AS first_success_at,
+           sum(total_us_sum)::bigint AS total_us_sum,
+           sum(success)::integer AS success,
+           sum(failure)::integer AS failure,
+           sum(late)::integer AS late,
+           sum(overlap)::integer AS overlap,
+           sum(saturated)::integer AS saturated,
+           sum(cancelled)::integer AS cancelled,
+           sum(network_down)::integer AS network_down,
+           sum(checker_down)::integer AS checker_down,
+           sum(maintenance)::integer AS maintenance,
+           min(total_us_min) AS total_us_min,
+           max(total_us_max) AS total_us_max
+    FROM groups
+    GROUP BY site_id, location_id
+), stretches AS (
+    SELECT site_id,
+           location_id,
+           from_at,
+           end_at,
+           extract(epoch FROM end_at - from_at)::bigint AS seconds,
+           -- An instant is a whole second: a stretch has no more of them.
+           least(instants, extract(epoch FROM end_at - from_at)::bigint) AS instants,
+           greatest($1, from_at, max(end_at) OVER (
+               PARTITION BY site_id, location_id
+               ORDER BY from_at, end_at, reason
+               ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)) AS counts_from,
+           least($1 + interval '1 hour', end_at) AS counts_to
+    FROM (SELECT *, coalesce(to_at, from_at + interval '1 second') AS end_at FROM webmon.gaps) AS gaps
+    WHERE tstzrange(from_at, coalesce(to_at, from_at), '[]') && tstzrange($1, $1 + interval '1 hour')
+), missing AS (
+    SELECT s.site_id, s.location_id, sum(greatest(0, l.until_end - l.until_begin - rows.count))::integer AS gap
+    FROM stretches s
+    -- How many instants lie before either end: divisions that round up.
+    CROSS JOIN LATERAL (
+        SELECT (extract(epoch FROM s.counts_to - s.from_at)::bigint * s.instants + s.seconds - 1) / s.seconds AS until_end,
+               (extract(epoch FROM s.counts_from - s.from_at)::bigint * s.instants + s.seconds - 1) / s.seconds AS until_begin
+    ) AS l
+    CROSS JOIN LATERAL (
+        SELECT count(*)
+        FROM webmon.check_results r
+        WHERE r.site_id = s.site_id
+          AND r.location_id = s.location_id
+          AND r.scheduled_at >= s.counts_from
+          AND r.scheduled_at < s.counts_to
+          AND r.scheduled_at >= $1
+          AND r.scheduled_at < $1 + interval '1 hour'
+    ) AS rows
+    WHERE s.counts_from < s.counts_to
+    GROUP BY s.site_id, s.location_id
+), before AS (
+    SELECT site_id, location_id, first_success_at
+    FROM webmon.site_hours
+    WHERE hour = $1
+), written AS (
+    INSERT INTO webmon.site_hours AS stored (
+        hour, first_success_at, total_us_sum, site_id, success, failure, late, overlap, saturated, cancelled,
+        network_down, checker_down, maintenance, gap, total_us_min, total_us_max, location_id, buckets, counts)
+    SELECT $1, r.first_success_at, r.total_us_sum, site_id, coalesce(r.success, 0), coalesce(r.failure, 0),
+           coalesce(r.late, 0), coalesce(r.overlap, 0), coalesce(r.saturated, 0), coalesce(r.cancelled, 0),
+           coalesce(r.network_down, 0), coalesce(r.checker_down, 0), coalesce(r.maintenance, 0),
+           coalesce(m.gap, 0), r.total_us_min, r.total_us_max, location_id, coalesce(h.buckets, '{}'),
+           coalesce(h.counts, '{}')
+    FROM results r
+    LEFT JOIN histograms h USING (site_id, location_id)
+    FULL JOIN missing m USING (site_id, location_id)
+    -- What an hour had and has no more is written too: as nothing.
+    FULL JOIN before b USING (site_id, location_id)
+    ON CONFLICT (site_id, location_id, hour) DO UPDATE
+    SET first_success_at = excluded.first_success_at,
+        total_us_sum = excluded.total_us_sum,
+        success = excluded.success,
+        failure = excluded.failure,
+        late = excluded.late,
+        overlap = excluded.overlap,
+        saturated = excluded.saturated,
+        cancelled = excluded.cancelled,
+        network_down = excluded.network_down,
+        checker_down = excluded.checker_down,
+        maintenance = excluded.maintenance,
+        gap = excluded.gap,
+        total_us_min = excluded.total_us_min,
+        total_us_max = excluded.total_us_max,
+        buckets = excluded.buckets,
+        counts = excluded.counts
+    WHERE (stored.first_success_at, stored.total_us_sum, stored.success, stored.failure, stored.late, stored.overlap,
+           stored.saturated, stored.cancelled, stored.network_down, stored.checker_down, stored.maintenance,
+           stored.gap, stored.total_us_min, stored.total_us_max, stored.buckets, stored.counts)
+        IS DISTINCT FROM
+          (excluded.first_success_at, excluded.total_us_sum, excluded.success, excluded.failure, excluded.late,
+           excluded.overlap, excluded.saturated, excluded.cancelled, excluded.network_down, excluded.checker_down,
+           excluded.maintenance, excluded.gap, excluded.total_us_min, excluded.total_us_max, excluded.buckets,
+           excluded.counts)
+    RETURNING site_id, location_id, first_success_at
+), located AS (
+    INSERT INTO webmon.site_locations AS stored (site_id, location_id, first_hour, last_hour, last_verdict_hour)
+    SELECT site_id, location_id, $1, $1, CASE WHEN success + failure > 0 THEN $1 END
+    FROM results
+    -- Of two hours that are rolled up at once each locks in the same order.
+    ORDER BY site_id, location_id
+    ON CONFLICT (site_id, location_id) DO UPDATE
+    SET first_hour = least(stored.first_hour, excluded.first_hour),
+        last_hour = greatest(stored.last_hour, excluded.last_hour),
+        last_verdict_hour = greatest(stored.last_verdict_hour, excluded.last_verdict_hour)
+    WHERE stored.first_hour > excluded.first_hour
+       OR stored.last_hour < excluded.last_hour
+       OR stored.last_verdict_hour < excluded.last_verdict_hour
+       OR (stored.last_verdict_hour IS NULL AND excluded.last_verdict_hour IS NOT NULL)
+), seen AS (
+    UPDATE webmon.site_versions v
+    SET first_seen_at = least(v.first_seen_at, g.first_at),
+        last_seen_at = greatest(v.last_seen_at, g.last_at)
+    FROM (SELECT version_id, min(first_at) AS first_at, max(last_at) AS last_at FROM groups GROUP BY version_id) AS g
+    WHERE v.version_id = g.version_id
+      AND (v.first_seen_at > g.first_at OR v.last_seen_at < g.last_at OR v.last_seen_at IS NULL)
+)
+INSERT INTO webmon.incidents_dirty (site_id, from_at, to_at)
+SELECT DISTINCT site_id, $1, $1 + interval '1 hour'
+FROM written w
+LEFT JOIN before b USING (site_id, location_id)
+WHERE w.first_success_at IS DISTINCT FROM b.first_success_at
+UNION
+-- A gap may say that a site was retired, or that it was not: then it is not down any more, or is.
+SELECT site_id, $1, $1 + interval '1 hour'
+FROM stretches
+WHERE from_at >= $1

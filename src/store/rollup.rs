@@ -1,0 +1,177 @@
+//! Hours and days: what the instants of each came to, for each site and location.
+//!
+//! Everything derived is derived by the same steps, whether it is an hour, a day or a site's incidents: lock it, delete
+//! its marks, and then, in a later statement and so with a newer snapshot, derive it anew, whole. A writer that commits
+//! in between leaves its mark for the next time. What is locked is one hour, so several may work at once.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use postgres::{Client, Transaction};
+
+use super::error::Remedy;
+use super::{StoreError, incidents};
+
+/// Tries of what the server rolls back through no fault of its own.
+const MAX_TRIES: u32 = 5;
+/// What keeps two derivations of one day apart (any number will do, as long as nobody else takes it).
+const DAY_LOCK: i32 = 0x7764_6179;
+
+/// How much one call of [`roll_up`] does at most, and how often.
+///
+/// ```
+/// let limits = webmon::store::RollUpLimits { hours: 10, ..Default::default() };
+/// assert_eq!(limits.pause.as_secs(), 60);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RollUpLimits {
+    /// Hours; about 100,000 results a second are read. Default 48.
+    pub hours: u32,
+    /// Sites whose incidents are derived. Default 20,000.
+    pub sites: u32,
+    /// Days. Default 48.
+    pub days: u32,
+    /// How long an hour is left alone once it was rolled up, whatever else arrives for it. Default 1 minute.
+    pub pause: Duration,
+}
+
+impl Default for RollUpLimits {
+    fn default() -> Self {
+        RollUpLimits { hours: 48, sites: 20_000, days: 48, pause: Duration::from_secs(60) }
+    }
+}
+
+/// What a call of [`roll_up`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RolledUp {
+    /// Hours derived anew.
+    pub hours: u64,
+    /// Sites whose incidents were derived anew.
+    pub sites: u64,
+    /// Days derived anew.
+    pub days: u64,
+    /// Whether a limit was reached: there may be more to do.
+    pub more: bool,
+}
+
+/// Derives what has changed since: hours, then incidents, then days, the newest first. Any number of callers may be
+/// at it at once, and may be stopped at any time.
+///
+/// # Errors
+/// [`StoreError::Database`]; what was done until then is done.
+pub fn roll_up(client: &mut Client, limits: &RollUpLimits) -> Result<RolledUp, StoreError> {
+    let hours = dirty_hours(client, limits.hours, limits.pause, None)?;
+    let mut done = RolledUp { more: hours.len() >= limits.hours as usize, ..RolledUp::default() };
+    for hour in hours {
+        done.hours += u64::from(roll_up_hour(client, hour)?);
+    }
+    done.sites = incidents::derive(client, limits.sites)?;
+    let days = dirty_days(client, limits.days)?;
+    done.more |= done.sites >= u64::from(limits.sites) || days.len() >= limits.days as usize;
+    for day in days {
+        done.days += u64::from(roll_up_day(client, day)?);
+    }
+    Ok(done)
+}
+
+/// Derives every hour before `floor` that is marked.
+pub(super) fn roll_up_before(client: &mut Client, floor: Timestamp) -> Result<(), StoreError> {
+    loop {
+        let hours = dirty_hours(client, RollUpLimits::default().hours, Duration::ZERO, Some(floor))?;
+        if hours.is_empty() {
+            return Ok(());
+        }
+        for hour in hours {
+            roll_up_hour(client, hour)?;
+        }
+    }
+}
+
+/// Hours that are marked, the newest first, and were not rolled up within `pause`.
+fn dirty_hours(
+    client: &mut Client,
+    limit: u32,
+    pause: Duration,
+    before: Option<Timestamp>,
+) -> Result<Vec<Timestamp>, StoreError> {
+    let rows = client
+        .query(
+            include_str!("../../sql/queries/dirty_hours.sql"),
+            &[&i64::from(limit), &(pause.as_millis() as f64), &before],
+        )
+        .map_err(StoreError::database("cannot look for changed hours"))?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+fn dirty_days(client: &mut Client, limit: u32) -> Result<Vec<Date>, StoreError> {
+    let rows = client
+        .query(
+            "SELECT DISTINCT day FROM webmon.rollup_dirty_days ORDER BY day DESC LIMIT $1",
+            &[&i64::from(limit)],
+        )
+        .map_err(StoreError::database("cannot look for changed days"))?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Returns whether there was anything to do.
+fn roll_up_hour(client: &mut Client, hour: Timestamp) -> Result<bool, StoreError> {
+    in_transaction(client, "cannot roll up an hour", |transaction| {
+        // The lock; who waits for it sees what its holder has done, as each statement has a snapshot of its own.
+        transaction.execute(
+            "INSERT INTO webmon.rolled_up_hours (hour, rolled_up_at) VALUES ($1, clock_timestamp()) \
+             ON CONFLICT (hour) DO UPDATE SET rolled_up_at = excluded.rolled_up_at",
+            &[&hour],
+        )?;
+        // Held until the end, so that the results are there until then.
+        let purged: bool =
+            transaction.query_one("SELECT $1 < purged_at FROM webmon.retention FOR SHARE", &[&hour])?.get(0);
+        let marks = transaction.execute("DELETE FROM webmon.rollup_dirty WHERE hour = $1", &[&hour])?;
+        if marks == 0 || purged {
+            return Ok(false);
+        }
+        transaction.execute(include_str!("../../sql/queries/roll_up_hour.sql"), &[&hour])?;
+        transaction.execute(include_str!("../../sql/queries/find_failure_runs.sql"), &[&hour])?;
+        transaction.execute(
+            "INSERT INTO webmon.rollup_dirty_days (day) VALUES (($1::timestamptz AT TIME ZONE 'UTC')::date)",
+            &[&hour],
+        )?;
+        Ok(true)
+    })
+}
+
+fn roll_up_day(client: &mut Client, day: Date) -> Result<bool, StoreError> {
+    in_transaction(client, "cannot roll up a day", |transaction| {
+        transaction
+            .execute("SELECT pg_advisory_xact_lock($1, $2::date - '1970-01-01'::date)", &[&DAY_LOCK, &day])?;
+        if transaction.execute("DELETE FROM webmon.rollup_dirty_days WHERE day = $1", &[&day])? == 0 {
+            return Ok(false);
+        }
+        transaction.execute(include_str!("../../sql/queries/roll_up_day.sql"), &[&day])?;
+        Ok(true)
+    })
+}
+
+/// Does `work` in a READ COMMITTED transaction, again where the server rolled it back for a deadlock or the like.
+pub(super) fn in_transaction<T>(
+    client: &mut Client,
+    doing: &'static str,
+    mut work: impl FnMut(&mut Transaction<'_>) -> Result<T, postgres::Error>,
+) -> Result<T, StoreError> {
+    let mut tries = 1;
+    loop {
+        let mut attempt = || {
+            let mut transaction = client
+                .build_transaction()
+                .isolation_level(postgres::IsolationLevel::ReadCommitted)
+                .start()?;
+            let done = work(&mut transaction)?;
+            transaction.commit()?;
+            Ok(done)
+        };
+        match attempt().map_err(StoreError::database(doing)) {
+            Err(error) if error.remedy() == Remedy::Retry && tries < MAX_TRIES => tries += 1,
+            outcome => return outcome,
+        }
+    }
+}

@@ -1,0 +1,1206 @@
+//! Hours, days and incidents on a real PostgreSQL: whatever arrives in whatever order, they are what a derivation from
+//! all results and gaps, in Rust, comes to.
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Barrier;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use postgres::Client;
+use proptest::prelude::*;
+use proptest::test_runner::{Config as Cases, TestRunner};
+use serde_json::json;
+use support::log::Log;
+use support::{Database, database, instant, result, value, wait_until};
+use webmon::config::{Config, Incidents, Retention};
+use webmon::result::{CheckResult, ErrorType, Gap, GapReason, GapRecord, Outcome, Record, RecordVersion};
+use webmon::store::{self, RollUpLimits, RolledUp};
+
+const HOUR: i64 = 3_600;
+const DAY: i64 = 86_400;
+
+fn config(database: &Database, more: &str) -> Config {
+    support::config("127.0.0.1:1", "log", &database.url, more)
+}
+
+/// At once, whenever an hour was last rolled up.
+const AT_ONCE: RollUpLimits =
+    RollUpLimits { hours: 10_000, sites: 10_000, days: 10_000, pause: Duration::ZERO };
+
+fn roll_up(database: &Database) -> RolledUp {
+    store::roll_up(&mut database.client(), &AT_ONCE).unwrap()
+}
+
+fn gap(site: &str, location: &str, from: i64, to: Option<i64>, instants: u64, reason: GapReason) -> Vec<u8> {
+    let gap = Gap { from: instant(from), to: to.map(instant), instants, reason };
+    let (site, location) = (site.to_owned(), location.to_owned());
+    Record::Gap(GapRecord { v: RecordVersion, site, location, checker: "checker-1".to_owned(), gap }).encode()
+}
+
+// ---- The derivation to compare with: from all results and gaps, one by one.
+
+struct Raw {
+    site: String,
+    location: String,
+    at: i64,
+    outcome: String,
+    error_type: Option<String>,
+    error_detail: Option<String>,
+    total_us: Option<i32>,
+}
+
+struct RawGap {
+    site: String,
+    location: String,
+    from: i64,
+    to: Option<i64>,
+    instants: i64,
+}
+
+fn raw(client: &mut Client) -> (Vec<Raw>, Vec<RawGap>) {
+    let results = client
+        .query(
+            "SELECT site, location, extract(epoch FROM scheduled_at)::bigint, outcome, error_type, error_detail, total_us \
+             FROM webmon.checks ORDER BY 1, 2, 3",
+            &[],
+        )
+        .unwrap();
+    let results = results.iter().map(|row| Raw {
+        site: row.get(0),
+        location: row.get(1),
+        at: row.get(2),
+        outcome: row.get(3),
+        error_type: row.get(4),
+        error_detail: row.get(5),
+        total_us: row.get(6),
+    });
+    let gaps = client
+        .query(
+            "SELECT s.key, l.name, extract(epoch FROM from_at)::bigint, extract(epoch FROM to_at)::bigint, instants \
+             FROM webmon.gaps JOIN webmon.sites s USING (site_id) JOIN webmon.locations l USING (location_id) \
+             ORDER BY 1, 2, from_at, coalesce(to_at, from_at + interval '1 second'), reason",
+            &[],
+        )
+        .unwrap();
+    let gaps = gaps.iter().map(|row| RawGap {
+        site: row.get(0),
+        location: row.get(1),
+        from: row.get(2),
+        to: row.get(3),
+        instants: row.get(4),
+    });
+    (results.collect(), gaps.collect())
+}
+
+/// Site, location and hour (or day) since 1970.
+type Place = (String, String, i64);
+
+/// What one hour or day came to.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Sums {
+    success: i64,
+    failure: i64,
+    /// By error type.
+    missed: BTreeMap<String, i64>,
+    gap: i64,
+    total_us: Option<(i64, i32, i32)>,
+    histogram: BTreeMap<i16, i64>,
+}
+
+impl Sums {
+    fn is_nothing(&self) -> bool {
+        *self == Sums::default()
+    }
+}
+
+fn derive_sums(results: &[Raw], gaps: &[RawGap], unit: i64) -> BTreeMap<Place, Sums> {
+    let mut all: BTreeMap<Place, Sums> = BTreeMap::new();
+    for raw in results {
+        let sums = all.entry((raw.site.clone(), raw.location.clone(), raw.at.div_euclid(unit))).or_default();
+        match raw.outcome.as_str() {
+            "success" => sums.success += 1,
+            "failure" => sums.failure += 1,
+            _ => *sums.missed.entry(raw.error_type.clone().unwrap()).or_default() += 1,
+        }
+        if let (Some(us), true) = (raw.total_us, raw.outcome != "missed") {
+            let (sum, min, max) = sums.total_us.unwrap_or((0, us, us));
+            sums.total_us = Some((sum + i64::from(us), min.min(us), max.max(us)));
+            *sums.histogram.entry((8.0 * f64::from(us.max(1)).log2()).floor() as i16).or_default() += 1;
+        }
+    }
+    let mut covered: BTreeMap<(&str, &str), i64> = BTreeMap::new();
+    for gap in gaps {
+        let end = gap.to.unwrap_or(gap.from + 1);
+        let covered = covered.entry((&gap.site, &gap.location)).or_insert(i64::MIN);
+        let begin = gap.from.max(*covered);
+        *covered = end.max(*covered);
+        let seconds = end - gap.from;
+        let instants = gap.instants.min(seconds);
+        // Each instant of the gap, by the hour, as what a row takes away it takes away from its hour's.
+        let mut missing: BTreeMap<i64, i64> = BTreeMap::new();
+        for i in 0..instants {
+            // At from + seconds * i / instants, which need not be a whole second.
+            if (gap.from - begin) * instants + seconds * i >= 0 {
+                let at = gap.from + seconds * i / instants;
+                *missing.entry(at.div_euclid(HOUR)).or_default() += 1;
+            }
+        }
+        for raw in results.iter().filter(|raw| raw.site == gap.site && raw.location == gap.location) {
+            if (begin..end).contains(&raw.at) {
+                *missing.entry(raw.at.div_euclid(HOUR)).or_default() -= 1;
+            }
+        }
+        for (hour, missing) in missing.into_iter().filter(|(_, missing)| *missing > 0) {
+            let place = (gap.site.clone(), gap.location.clone(), (hour * HOUR).div_euclid(unit));
+            all.entry(place).or_default().gap += missing;
+        }
+    }
+    all
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Incident {
+    site: String,
+    from: i64,
+    to: Option<i64>,
+    failures: i64,
+    locations: usize,
+    reason: (String, Option<String>),
+}
+
+struct Run {
+    location: String,
+    from: i64,
+    to: Option<i64>,
+    failures: i64,
+    reason: (String, Option<String>),
+}
+
+fn derive_incidents(results: &[Raw], gaps: &[RawGap], thresholds: Incidents) -> Vec<Incident> {
+    let sites: BTreeSet<&str> = results.iter().map(|raw| raw.site.as_str()).collect();
+    let mut incidents = Vec::new();
+    for site in sites {
+        let locations: BTreeSet<&str> =
+            results.iter().filter(|raw| raw.site == site).map(|raw| raw.location.as_str()).collect();
+        let mut runs: Vec<Run> = Vec::new();
+        for location in locations {
+            // What happened, in order: a failure with its reason, or the end of one.
+            let mut events: Vec<(i64, Option<(String, Option<String>)>)> = results
+                .iter()
+                .filter(|raw| raw.site == site && raw.location == location && raw.outcome != "missed")
+                .map(|raw| (raw.at, raw.error_type.clone().map(|class| (class, raw.error_detail.clone()))))
+                .collect();
+            events.extend(
+                gaps.iter()
+                    .filter(|gap| gap.site == site && gap.location == location && gap.to.is_none())
+                    .map(|gap| (gap.from, None)),
+            );
+            // A row at the instant of a retirement comes after it.
+            events.sort_by_key(|(at, failure)| (*at, failure.is_some()));
+            let mut run: Option<Run> = None;
+            for (at, failure) in events {
+                match (failure, &mut run) {
+                    (Some(_), Some(run)) => run.failures += 1,
+                    (Some(reason), None) => {
+                        let location = location.to_owned();
+                        run = Some(Run { location, from: at, to: None, failures: 1, reason });
+                    }
+                    (None, _) => runs.extend(run.take().map(|run| Run { to: Some(at), ..run })),
+                }
+            }
+            runs.extend(run);
+        }
+        runs.retain(|run| run.failures >= i64::from(thresholds.failures));
+        let down_at = |at: i64| {
+            runs.iter().filter(|run| run.from <= at && run.to.is_none_or(|to| to > at)).count()
+                >= usize::from(thresholds.locations)
+        };
+        let mut edges: Vec<i64> = runs.iter().flat_map(|run| [Some(run.from), run.to]).flatten().collect();
+        edges.sort();
+        edges.dedup();
+        let mut open: Option<i64> = None;
+        let mut stretches: Vec<(i64, Option<i64>)> = Vec::new();
+        for at in edges {
+            match (open, down_at(at)) {
+                (None, true) => open = Some(at),
+                (Some(from), false) => {
+                    stretches.push((from, Some(at)));
+                    open = None;
+                }
+                _ => {}
+            }
+        }
+        stretches.extend(open.map(|from| (from, None)));
+        for (from, to) in stretches {
+            let during: Vec<&Run> = runs
+                .iter()
+                .filter(|run| to.is_none_or(|to| run.from < to) && run.to.is_none_or(|to| to > from))
+                .collect();
+            incidents.push(Incident {
+                site: site.to_owned(),
+                from,
+                to,
+                failures: during.iter().map(|run| run.failures).sum(),
+                locations: during.iter().map(|run| &run.location).collect::<BTreeSet<_>>().len(),
+                reason: during.iter().find(|run| run.from == from).unwrap().reason.clone(),
+            });
+        }
+    }
+    incidents
+}
+
+// ---- What is stored.
+
+fn stored_sums(client: &mut Client, table: &str, unit: &str) -> BTreeMap<Place, Sums> {
+    let kinds = ["late", "overlap", "saturated", "cancelled", "network_down", "checker_down", "maintenance"];
+    let sql = format!(
+        "SELECT s.key, l.name, ({unit})::bigint, success::bigint, failure::bigint, gap::bigint, total_us_sum, total_us_min, \
+         total_us_max, buckets, counts, {} \
+         FROM webmon.{table} JOIN webmon.sites s USING (site_id) JOIN webmon.locations l USING (location_id)",
+        kinds.map(|kind| format!("{kind}::bigint")).join(", ")
+    );
+    let rows = client.query(&sql, &[]).unwrap();
+    rows.iter()
+        .map(|row| {
+            let (buckets, counts): (Vec<i16>, Vec<i32>) = (row.get(9), row.get(10));
+            assert!(buckets.is_sorted() && buckets.len() == counts.len());
+            let sums = Sums {
+                success: row.get(3),
+                failure: row.get(4),
+                missed: kinds
+                    .iter()
+                    .enumerate()
+                    .map(|(i, kind)| ((*kind).to_owned(), row.get(11 + i)))
+                    .filter(|(_, count)| *count > 0)
+                    .collect(),
+                gap: row.get(5),
+                total_us: row.get::<_, Option<i64>>(6).map(|sum| (sum, row.get(7), row.get(8))),
+                histogram: buckets.into_iter().zip(counts.into_iter().map(i64::from)).collect(),
+            };
+            ((row.get(0), row.get(1), row.get(2)), sums)
+        })
+        // An hour that lost what it had stays as a row of nothing.
+        .filter(|(_, sums)| !sums.is_nothing())
+        .collect()
+}
+
+fn stored_incidents(client: &mut Client) -> Vec<Incident> {
+    let rows = client
+        .query(
+            "SELECT site, extract(epoch FROM from_at)::bigint, extract(epoch FROM to_at)::bigint, failures, locations, \
+             error_type, error_detail FROM webmon.incidents ORDER BY 1, 2",
+            &[],
+        )
+        .unwrap();
+    rows.iter()
+        .map(|row| Incident {
+            site: row.get(0),
+            from: row.get(1),
+            to: row.get(2),
+            failures: row.get(3),
+            locations: row.get::<_, i16>(4) as usize,
+            reason: (row.get(5), row.get(6)),
+        })
+        .collect()
+}
+
+/// Hours, days and incidents are what all results and gaps come to.
+#[track_caller]
+fn assert_history(database: &Database, thresholds: Incidents) {
+    let client = &mut database.client();
+    let (results, gaps) = raw(client);
+    assert_eq!(
+        stored_sums(client, "site_hours", "extract(epoch FROM hour) / 3600"),
+        derive_sums(&results, &gaps, HOUR),
+        "hours"
+    );
+    assert_eq!(
+        stored_sums(client, "site_days", "day - date '1970-01-01'"),
+        derive_sums(&results, &gaps, DAY),
+        "days"
+    );
+    assert_eq!(stored_incidents(client), derive_incidents(&results, &gaps, thresholds), "incidents");
+}
+
+const THRESHOLDS: Incidents = Incidents { failures: 2, locations: 1 };
+
+// ---- Any order.
+
+/// What may arrive: a result, or a gap.
+#[derive(Clone, Debug)]
+enum Arrival {
+    Result {
+        site: u8,
+        location: u8,
+        slot: i64,
+        outcome: u8,
+        total_us: i32,
+    },
+    Gap {
+        site: u8,
+        location: u8,
+        from: i64,
+        length: Option<i64>,
+        instants: u64,
+    },
+    /// Everything so far is stored and rolled up.
+    RollUp,
+}
+
+/// Instants are ten minutes apart, over five hours of yesterday that reach into today.
+const SLOT: i64 = 600;
+const FIRST_SLOT: i64 = -18;
+
+fn arrival() -> impl Strategy<Value = Arrival> {
+    let result = (0..2u8, 0..2u8, 0..30i64, 0..10u8, 1..i32::MAX).prop_map(
+        |(site, location, slot, outcome, total_us)| {
+            // Successes and failures in equal parts, so that runs of failures are long enough.
+            Arrival::Result { site, location, slot, outcome, total_us }
+        },
+    );
+    let gap = (0..2u8, 0..2u8, 0..30i64, prop::option::weighted(0.8, 1..15i64), 1..20u64).prop_map(
+        |(site, location, from, length, instants)| Arrival::Gap { site, location, from, length, instants },
+    );
+    prop_oneof![30 => result, 2 => gap, 1 => Just(Arrival::RollUp)]
+}
+
+#[test]
+fn history_is_right_in_every_order_of_arrival() {
+    let Some(database) = database() else { return };
+    let log = Log::new(1);
+    let case = std::cell::Cell::new(0);
+    let thresholds = (1..4u16, 1..3u16).prop_map(|(failures, locations)| Incidents { failures, locations });
+    let mut runner = TestRunner::new(Cases {
+        cases: 12,
+        failure_persistence: None,
+        max_shrink_iters: 0,
+        ..Cases::default()
+    });
+    let arrivals = prop::collection::vec(arrival(), 1..250);
+    let outcome = runner.run(&(arrivals, thresholds), |(arrivals, thresholds)| {
+        case.set(case.get() + 1);
+        let more = format!(
+            "store.batch_records = 40\nstore.incidents = {{ failures = {}, locations = {} }}",
+            thresholds.failures, thresholds.locations
+        );
+        let config = config(&database, &more);
+        for arrival in arrivals {
+            match arrival {
+                Arrival::Result { site, location, slot, outcome, total_us } => {
+                    let outcome = match outcome {
+                        0..4 => Outcome::Success,
+                        4..8 => Outcome::Failure,
+                        _ => Outcome::Missed,
+                    };
+                    let mut r =
+                        result(&format!("{:03}-{site}", case.get()), (FIRST_SLOT + slot) * SLOT, outcome);
+                    r.location = format!("location-{location}");
+                    r.total_us = (total_us % 5 != 0).then_some(total_us as u32);
+                    match outcome {
+                        Outcome::Success => {}
+                        Outcome::Failure => {
+                            r.error_type = Some(ErrorType::ALL[total_us as usize % 9]);
+                            r.error_detail = (total_us % 2 == 0).then(|| format!("detail {}", total_us % 7));
+                        }
+                        Outcome::Missed => r.error_type = Some(ErrorType::ALL[9 + total_us as usize % 7]),
+                    }
+                    log.append(0, value(r));
+                }
+                Arrival::Gap { site, location, from, length, instants } => {
+                    let from = (FIRST_SLOT + from) * SLOT;
+                    let site = format!("{:03}-{site}", case.get());
+                    let to = length.map(|length| from + length * SLOT);
+                    // A reason, and so an identity, that may come again with more instants.
+                    let reason =
+                        if instants % 2 == 0 { GapReason::OutboxFull } else { GapReason::CheckerDown };
+                    log.append(0, gap(&site, &format!("location-{location}"), from, to, instants, reason));
+                }
+                Arrival::RollUp => {
+                    log.store(&config).unwrap();
+                    roll_up(&database);
+                }
+            }
+        }
+        log.store(&config).unwrap();
+        roll_up(&database);
+        assert_history(&database, thresholds);
+        Ok(())
+    });
+    if let Err(error) = outcome {
+        panic!("{error}");
+    }
+    // Derived step by step, incidents are what they are when all are derived at once.
+    store::set_incident_thresholds(&mut database.client(), &Incidents { failures: 50, locations: 50 })
+        .unwrap();
+    roll_up(&database);
+    assert_eq!(stored_incidents(&mut database.client()), []);
+    store::set_incident_thresholds(&mut database.client(), &THRESHOLDS).unwrap();
+    roll_up(&database);
+    assert_history(&database, THRESHOLDS);
+}
+
+// ---- Races.
+
+/// Makes the connection that calls itself `first` wait within a derivation, after it has looked at the results and
+/// before it writes, for as long as somebody holds the advisory lock 1.
+fn hold_first(client: &mut Client) {
+    client
+        .batch_execute(
+            "CREATE FUNCTION wait_if_first() RETURNS trigger LANGUAGE plpgsql AS $$
+             BEGIN
+                 IF current_setting('application_name') = 'first' THEN
+                     PERFORM pg_advisory_xact_lock(1);
+                 END IF;
+                 RETURN NULL;
+             END $$;
+             CREATE TRIGGER wait BEFORE INSERT ON webmon.site_hours EXECUTE FUNCTION wait_if_first();
+             SELECT pg_advisory_lock(1);",
+        )
+        .unwrap();
+}
+
+fn waiting(database: &Database, on: &str) -> bool {
+    database.number(&format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = '{on}'"
+    )) > 0
+}
+
+#[test]
+fn what_is_stored_while_its_hour_is_derived_is_not_forgotten() {
+    let Some(database) = database() else { return };
+    let (log, config) = (Log::new(1), config(&database, ""));
+    log.append(0, value(result("shop", -DAY, Outcome::Success)));
+    log.store(&config).unwrap();
+    let mut holder = database.client();
+    hold_first(&mut holder);
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| {
+            let mut client = database.client();
+            client.batch_execute("SET application_name = 'first'").unwrap();
+            store::roll_up(&mut client, &AT_ONCE).unwrap()
+        });
+        wait_until("the derivation has looked", || waiting(&database, "advisory"));
+        log.append(0, value(result("shop", -DAY + 1, Outcome::Failure)));
+        log.store(&config).unwrap();
+        holder.batch_execute("SELECT pg_advisory_unlock(1)").unwrap();
+        assert_eq!(first.join().unwrap().hours, 1);
+    });
+    assert_eq!(
+        database.number("SELECT sum(success + failure) FROM webmon.site_hours"),
+        1,
+        "it had looked before"
+    );
+    assert_eq!(roll_up(&database).hours, 1);
+    assert_history(&database, THRESHOLDS);
+}
+
+#[test]
+fn of_two_derivations_of_an_hour_the_one_that_looked_later_is_kept() {
+    let Some(database) = database() else { return };
+    let (log, config) = (Log::new(1), config(&database, ""));
+    log.append(0, value(result("shop", -DAY, Outcome::Success)));
+    log.store(&config).unwrap();
+    let mut holder = database.client();
+    hold_first(&mut holder);
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| {
+            let mut client = database.client();
+            client.batch_execute("SET application_name = 'first'").unwrap();
+            store::roll_up(&mut client, &AT_ONCE).unwrap()
+        });
+        wait_until("the first has looked", || waiting(&database, "advisory"));
+        log.append(0, value(result("shop", -DAY + 1, Outcome::Failure)));
+        log.store(&config).unwrap();
+        let second = scope.spawn(|| roll_up(&database));
+        wait_until("the second waits for the first", || {
+            waiting(&database, "transactionid") || second.is_finished()
+        });
+        holder.batch_execute("SELECT pg_advisory_unlock(1)").unwrap();
+        first.join().unwrap();
+        assert_eq!(second.join().unwrap().hours, 1);
+    });
+    assert_history(&database, THRESHOLDS);
+}
+
+#[test]
+fn writers_and_derivations_at_once_come_to_what_is_stored() {
+    let Some(database) = database() else { return };
+    let log = Log::new(3);
+    for n in 0..3_000 {
+        let outcome = if n % 7 < 3 { Outcome::Failure } else { Outcome::Success };
+        let mut r = result(&format!("site-{}", n % 5), -DAY + (n / 5) * 61, outcome);
+        // Twins, in different partitions: of two results for one instant the higher is kept.
+        log.append(n as usize % 3, value(r.clone()));
+        r.outcome = Outcome::Success;
+        r.error_type = None;
+        if n % 11 == 0 {
+            log.append((n + 1) as usize % 3, value(r));
+        }
+    }
+    let config = config(&database, "store.batch_records = 50\nstore.threads = 3");
+    let stored = std::sync::atomic::AtomicBool::new(false);
+    let barrier = Barrier::new(3);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut client = database.client();
+                barrier.wait();
+                while !stored.load(std::sync::atomic::Ordering::SeqCst) {
+                    store::roll_up(&mut client, &AT_ONCE).unwrap();
+                }
+            });
+        }
+        barrier.wait();
+        // A stop that is asked for by the first writer that finds nothing may leave something for the next round.
+        while database.number("SELECT coalesce(sum(next_offset), 0)::bigint FROM webmon.partition_offsets")
+            < 3_273
+        {
+            log.store(&config).unwrap();
+        }
+        stored.store(true, std::sync::atomic::Ordering::SeqCst);
+    });
+    roll_up(&database);
+    assert_history(&database, THRESHOLDS);
+    assert_eq!(database.number("SELECT count(*) FROM webmon.rollup_dirty"), 0);
+    assert_eq!(database.number("SELECT count(*) FROM webmon.incidents_dirty"), 0);
+}
+
+#[test]
+fn a_replay_of_what_is_stored_marks_nothing() {
+    let Some(database) = database() else { return };
+    let (log, config) = (Log::new(1), config(&database, ""));
+    for n in 0..100 {
+        log.append(0, value(result("shop", -DAY + n * 60, Outcome::Failure)));
+    }
+    log.store(&config).unwrap();
+    assert_eq!(roll_up(&database), RolledUp { hours: 2, sites: 1, days: 1, more: false });
+    let sql = "UPDATE webmon.partition_offsets SET next_offset = 0, epoch = epoch + 1";
+    database.client().execute(sql, &[]).unwrap();
+    log.store(&config).unwrap();
+    assert_eq!(roll_up(&database), RolledUp::default());
+    assert_history(&database, THRESHOLDS);
+}
+
+#[test]
+fn an_hour_is_left_alone_for_a_while_once_it_was_rolled_up() {
+    let Some(database) = database() else { return };
+    let (log, config) = (Log::new(1), config(&database, ""));
+    let limits = RollUpLimits { pause: Duration::from_secs(3_600), ..AT_ONCE };
+    for (n, hours) in [(0, 1), (1, 0), (2, 0)] {
+        log.append(0, value(result("shop", n, Outcome::Success)));
+        log.store(&config).unwrap();
+        assert_eq!(store::roll_up(&mut database.client(), &limits).unwrap().hours, hours);
+    }
+    assert_eq!(roll_up(&database).hours, 1);
+    assert_history(&database, THRESHOLDS);
+}
+
+#[test]
+fn a_call_does_no_more_than_its_limits() {
+    let Some(database) = database() else { return };
+    let (log, config) = (Log::new(1), config(&database, ""));
+    for n in 0..10 {
+        log.append(0, value(result("shop", -DAY + n * HOUR, Outcome::Success)));
+    }
+    log.store(&config).unwrap();
+    let limits = RollUpLimits { hours: 4, ..AT_ONCE };
+    let mut done = Vec::new();
+    loop {
+        let rolled_up = store::roll_up(&mut database.client(), &limits).unwrap();
+        done.push(rolled_up.hours);
+        if !rolled_up.more {
+            break;
+        }
+    }
+    assert_eq!(done, [4, 4, 2]);
+    assert_history(&database, THRESHOLDS);
+}
+
+// ---- Incidents.
+
+fn store_outcomes(log: &Log, config: &Config, outcomes: &[(i64, Outcome)]) {
+    for (seconds, outcome) in outcomes {
+        log.append(0, value(result("shop", *seconds, *outcome)));
+    }
+    log.store(config).unwrap();
+}
+
+fn incidents(database: &Database) -> Vec<(i64, i64, Option<i64>, i64)> {
+    roll_up(database);
+    assert_history(database, THRESHOLDS);
+    let day = instant(0).as_second();
+    let rows = database.json(
+        "SELECT incident_id AS id, extract(epoch FROM from_at)::bigint AS f, extract(epoch FROM to_at)::bigint AS t, \
+         failures AS n FROM webmon.incidents ORDER BY from_at",
+    );
+    let number = |row: &serde_json::Value, key: &str| row[key].as_i64();
+    rows.iter()
+        .map(|row| {
+            let (id, from) = (number(row, "id").unwrap(), number(row, "f").unwrap() - day);
+            (id, from, number(row, "t").map(|to| to - day), number(row, "n").unwrap())
+        })
+        .collect()
+}
+
+#[test]
+fn late_results_split_and_join_incidents_and_the_first_keeps_its_number() {
+    let Some(database) = database() else { return };
+    let (log, config) = (Log::new(1), config(&database, ""));
+    let (s, f) = (Outcome::Success, Outcome::Failure);
+    // Half an hour apart, over two days: failures from 1 to 8 with a hole at 4 and 5.
+    let at = |n: i64| -DAY / 6 + n * HOUR / 2;
+    store_outcomes(
+        &log,
+        &config,
+        &[(at(0), s), (at(1), f), (at(2), f), (at(3), f), (at(6), f), (at(7), f), (at(8), f)],
+    );
+    let open = incidents(&database);
+    assert_eq!(open, [(open[0].0, at(1), None, 6)]);
+    let first = open[0].0;
+    store_outcomes(&log, &config, &[(at(9), s)]);
+    assert_eq!(incidents(&database), [(first, at(1), Some(at(9)), 6)]);
+    // A success in the middle splits it.
+    store_outcomes(&log, &config, &[(at(5), s)]);
+    let split = incidents(&database);
+    assert_eq!(split, [(first, at(1), Some(at(5)), 3), (split[1].0, at(6), Some(at(9)), 3)]);
+    // Another one takes the first's end away, and a late failure gives it back.
+    store_outcomes(&log, &config, &[(at(4), f)]);
+    assert_eq!(incidents(&database)[0], (first, at(1), Some(at(5)), 4));
+    // A success in place of a failure (a twin's): two runs, of which one is too short.
+    store_outcomes(&log, &config, &[(at(2), s)]);
+    let rest = incidents(&database);
+    assert_eq!(rest.iter().map(|i| (i.1, i.3)).collect::<Vec<_>>(), [(at(3), 2), (at(6), 3)]);
+    assert_eq!(rest[1].0, split[1].0, "it begins where it began");
+}
+
+#[test]
+fn a_retired_site_is_not_down() {
+    let Some(database) = database() else { return };
+    let (log, config) = (Log::new(1), config(&database, ""));
+    store_outcomes(&log, &config, &[(0, Outcome::Failure), (60, Outcome::Failure)]);
+    assert_eq!(incidents(&database)[0].2, None);
+    log.append(0, gap("shop", "here", 120, None, 1, GapReason::Rescheduled));
+    log.store(&config).unwrap();
+    assert_eq!(incidents(&database)[0].2, Some(120));
+    let status = database.json("SELECT status, next_at, down_since_at FROM webmon.current_status");
+    assert_eq!(status, [json!({"status": "retired", "next_at": null, "down_since_at": null})]);
+}
+
+// ---- What is read.
+
+#[test]
+fn percentiles_are_within_4_4_percent() {
+    let Some(database) = database() else { return };
+    // Of every time, the short ones all, apart from half a microsecond for the rounding.
+    let off = "SELECT max((abs(webmon.histogram_middle(webmon.histogram_bucket(us)) - us) - 0.5) / us::float8) \
+               FROM (SELECT generate_series(1, 20000) AS us \
+                     UNION ALL SELECT floor(power(2, 30.9 * n / 20000))::integer FROM generate_series(1, 20000) AS n \
+                     UNION ALL SELECT 2147483647) AS times";
+    let off: f64 = database.client().query_one(off, &[]).unwrap().get(0);
+    assert!((0.04..0.0443).contains(&off), "{off}");
+
+    let (log, config) = (Log::new(1), config(&database, ""));
+    for n in 0..4_000i64 {
+        let mut r = result("shop", -2 * DAY + n * 43, Outcome::Success);
+        r.location = format!("location-{}", n % 2);
+        // Scattered over four powers of ten.
+        r.total_us = Some((10f64.powf(3.0 + (n * 7_919 % 4_001) as f64 / 1_000.0)) as u32);
+        log.append(0, value(r));
+    }
+    log.store(&config).unwrap();
+    roll_up(&database);
+    for fraction in [50, 95, 99] {
+        let sql = format!(
+            "SELECT u.p{fraction}_us::float8 / c.exact AS by_day, b.p{fraction}_us::float8 / b.exact AS between \
+             FROM webmon.uptime u \
+             JOIN (SELECT (scheduled_at AT TIME ZONE 'UTC')::date AS day, \
+                   percentile_disc(0.{fraction}) WITHIN GROUP (ORDER BY total_us) AS exact \
+                   FROM webmon.checks GROUP BY 1) c USING (day) \
+             CROSS JOIN (SELECT b.*, (SELECT percentile_disc(0.{fraction}) WITHIN GROUP (ORDER BY total_us) FROM webmon.checks) AS exact \
+                         FROM webmon.uptime_between('2000-01-01', '2100-01-01') b) b"
+        );
+        let rows = database.json(&sql);
+        assert_eq!(rows.len(), 2);
+        for row in rows {
+            for key in ["by_day", "between"] {
+                let ratio = row[key].as_f64().unwrap();
+                assert!((0.956..1.0443).contains(&ratio), "p{fraction} {row}");
+            }
+        }
+    }
+}
+
+#[test]
+fn uptime_and_coverage_of_a_day_are_what_its_instants_say() {
+    let Some(database) = database() else { return };
+    let (log, config) = (Log::new(1), config(&database, ""));
+    let mut seconds = -DAY..;
+    let mut add = |count: usize, outcome: Outcome, error_type: Option<ErrorType>| {
+        for _ in 0..count {
+            let mut r = result("shop", seconds.next().unwrap(), outcome);
+            r.error_type = error_type;
+            log.append(0, value(r));
+        }
+    };
+    add(6, Outcome::Success, None);
+    add(2, Outcome::Failure, Some(ErrorType::Timeout));
+    add(1, Outcome::Missed, Some(ErrorType::Late));
+    add(5, Outcome::Missed, Some(ErrorType::Maintenance));
+    log.append(0, gap("shop", "here", -DAY + 600, Some(-DAY + 8_000), 7, GapReason::OutboxFull));
+    log.store(&config).unwrap();
+    roll_up(&database);
+    let row = database.json("SELECT site, uptime_percent, coverage_percent, success, failure, missed, maintenance, gap, mean_us, max_us FROM webmon.uptime").remove(0);
+    assert_eq!(
+        row,
+        json!({"site": "shop", "uptime_percent": 75, "coverage_percent": 50, "success": 6, "failure": 2, "missed": 1,
+               "maintenance": 5, "gap": 7, "mean_us": 1_234, "max_us": 1_234})
+    );
+    let between = database.json("SELECT site, uptime_percent, coverage_percent, success, failure, missed, maintenance, gap, mean_us, max_us FROM webmon.uptime_between('2000-01-01', '2100-01-01')").remove(0);
+    assert_eq!(row, between);
+}
+
+#[test]
+fn the_current_status_is_up_down_stale_or_retired() {
+    let Some(database) = database() else { return };
+    let (log, config) = (Log::new(1), config(&database, ""));
+    let now = Timestamp::now().as_second() - instant(0).as_second();
+    let add = |site: &str, ago: i64, outcome: Outcome, next_in: Option<i64>, budget: Option<u32>| {
+        let mut r = result(site, now - ago, outcome);
+        r.next_at = next_in.map(|next| r.scheduled_at + SignedDuration::from_secs(next));
+        r.time_budget_ms = budget;
+        log.append(0, value(r));
+    };
+    let (s, f, m) = (Outcome::Success, Outcome::Failure, Outcome::Missed);
+    add("up", 30, s, Some(60), None);
+    for ago in [150, 90, 30] {
+        add("down", ago, f, Some(60), None);
+        add("down-and-missed", ago, if ago == 30 { m } else { f }, Some(60), None);
+    }
+    add("one-failure", 90, s, Some(60), None);
+    add("one-failure", 30, f, Some(60), None);
+    add("late", 210, s, Some(60), None);
+    add("late-with-budget", 150, s, Some(60), Some(20_000));
+    add("slow-with-budget", 210, s, Some(60), Some(600_000));
+    add("never-again", 3_600, s, None, None);
+    add("no-verdict", 3 * 3_600 + 30, s, Some(60), None);
+    add("no-verdict", 30, m, Some(60), None);
+    log.append(0, gap("rescheduled", "here", now - 540, Some(now + 3_600), 1, GapReason::Rescheduled));
+    let mut r = result("rescheduled", now - 600, s);
+    r.next_at = Some(instant(now - 540));
+    log.append(0, value(r));
+    log.store(&config).unwrap();
+    roll_up(&database);
+    let rows = database.json("SELECT site, status FROM webmon.current_status ORDER BY site");
+    let status: Vec<(&str, &str)> =
+        rows.iter().map(|row| (row["site"].as_str().unwrap(), row["status"].as_str().unwrap())).collect();
+    assert_eq!(
+        status,
+        [
+            ("down", "down"),
+            ("down-and-missed", "down"),
+            ("late", "stale"),
+            ("late-with-budget", "stale"),
+            ("never-again", "retired"),
+            ("no-verdict", "stale"),
+            ("one-failure", "up"),
+            ("rescheduled", "up"),
+            ("slow-with-budget", "up"),
+            ("up", "up"),
+        ]
+    );
+    // A success shows at once, before anything is rolled up.
+    log.append(0, value(result("down", now - 1, s)));
+    log.store(&config).unwrap();
+    let down = database.json("SELECT status, down_since_at FROM webmon.current_status WHERE site = 'down'");
+    assert_eq!(down, [json!({"status": "up", "down_since_at": null})]);
+}
+
+#[test]
+fn changes_of_a_site_show_over_time() {
+    let Some(database) = database() else { return };
+    let (log, config) = (Log::new(1), config(&database, ""));
+    let version = |seconds: i64, name: &str, schedule: &str, budget: u32| -> CheckResult {
+        let mut r = result("shop", seconds, Outcome::Success);
+        r.name = name.to_owned();
+        r.schedule = Some(schedule.to_owned());
+        r.time_budget_ms = Some(budget);
+        r.labels = [("team".to_owned(), name.to_owned())].into();
+        r
+    };
+    for r in [
+        version(-DAY, "Shop", "@hourly in UTC", 10_000),
+        version(-DAY + 7_200, "Shop", "@daily in UTC", 10_000),
+        version(-DAY + 3_600, "Shop", "@hourly in UTC", 10_000),
+        version(-3_600, "The Shop", "@daily in UTC", 20_000),
+    ] {
+        log.append(0, value(r));
+    }
+    log.store(&config).unwrap();
+    roll_up(&database);
+    let day = instant(0).as_second();
+    let rows = database.json(&format!(
+        "SELECT name, schedule, time_budget_ms AS budget, extract(epoch FROM first_seen_at)::bigint - {day} AS f, \
+         extract(epoch FROM last_seen_at)::bigint - {day} AS l FROM webmon.site_history ORDER BY first_seen_at"
+    ));
+    assert_eq!(
+        rows,
+        [
+            json!({"name": "Shop", "schedule": "@hourly in UTC", "budget": 10_000, "f": -DAY, "l": -DAY + 3_600}),
+            json!({"name": "Shop", "schedule": "@daily in UTC", "budget": 10_000, "f": -DAY + 7_200, "l": -DAY + 7_200}),
+            json!({"name": "The Shop", "schedule": "@daily in UTC", "budget": 20_000, "f": -3_600, "l": -3_600}),
+        ]
+    );
+    let now = database.json("SELECT site, name, labels, schedule FROM webmon.current_sites");
+    let expected = json!({"site": "shop", "name": "The Shop", "labels": {"team": "The Shop"}, "schedule": "@daily in UTC"});
+    assert_eq!(now, [expected]);
+}
+
+#[test]
+fn every_column_of_every_view_has_a_comment() {
+    let Some(database) = database() else { return };
+    let sql = "SELECT c.relname || '.' || a.attname AS name, col_description(c.oid, a.attnum) IS NOT NULL AS commented \
+               FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 \
+               WHERE c.relnamespace = 'webmon'::regnamespace AND c.relkind = 'v'";
+    let columns = database.json(sql);
+    assert!(columns.len() > 70, "{}", columns.len());
+    let bare: Vec<_> = columns.iter().filter(|column| column["commented"] == false).collect();
+    assert!(bare.is_empty(), "{bare:?}");
+}
+
+// ---- Retention.
+
+fn partitions(database: &Database) -> i64 {
+    database.number("SELECT count(*) FROM pg_inherits WHERE inhparent = 'webmon.check_results'::regclass")
+}
+
+const TWO_DAYS: Retention = Retention { results: Duration::from_secs(2 * 86_400), hours: None, days: None };
+const SHORT: Duration = Duration::from_millis(200);
+const LONG: Duration = Duration::from_secs(60);
+
+#[test]
+fn results_go_by_the_day_once_their_hours_are_derived_and_none_comes_back() {
+    let Some(database) = database() else { return };
+    let (log, config) = (Log::new(1), config(&database, ""));
+    for day in 0..6 {
+        for n in 0..10 {
+            let outcome = if n < 4 { Outcome::Failure } else { Outcome::Success };
+            log.append(0, value(result("shop", -day * DAY - n * 600, outcome)));
+        }
+    }
+    log.append(0, gap("shop", "here", -5 * DAY, Some(-3 * DAY), 100, GapReason::CheckerDown));
+    log.store(&config).unwrap();
+    roll_up(&database);
+    // Late, marked and not derived.
+    log.append(0, value(result("shop", -4 * DAY + 1, Outcome::Failure)));
+    log.store(&config).unwrap();
+
+    let (results, gaps) = raw(&mut database.client());
+    let before = partitions(&database);
+    let done = store::retain(&mut database.client(), &TWO_DAYS, LONG).unwrap();
+    assert!(!done.again);
+    assert_eq!(done.partitions as i64, before - partitions(&database));
+    assert_eq!(
+        database.number("SELECT extract(epoch FROM min(scheduled_at))::bigint FROM webmon.check_results"),
+        results.iter().map(|raw| raw.at).find(|at| *at >= instant(-2 * DAY).as_second()).unwrap()
+    );
+    assert_eq!(store::retain(&mut database.client(), &TWO_DAYS, LONG).unwrap(), store::Retained::default());
+
+    // A late result and a late gap below the floor change nothing there.
+    log.append(0, value(result("shop", -4 * DAY + 2, Outcome::Success)));
+    log.append(0, gap("shop", "here", -5 * DAY, Some(-3 * DAY), 1_000, GapReason::OutboxFull));
+    log.store(&config).unwrap();
+    assert_eq!(database.number("SELECT sum(expired)::bigint FROM webmon.ingest_batches"), 1);
+    assert_eq!(partitions(&database), before - done.partitions as i64);
+    roll_up(&database);
+    let client = &mut database.client();
+    assert_eq!(
+        stored_sums(client, "site_hours", "extract(epoch FROM hour) / 3600"),
+        derive_sums(&results, &gaps, HOUR)
+    );
+    assert_eq!(
+        stored_sums(client, "site_days", "day - date '1970-01-01'"),
+        derive_sums(&results, &gaps, DAY)
+    );
+    assert_eq!(stored_incidents(client), derive_incidents(&results, &gaps, THRESHOLDS));
+}
+
+#[test]
+fn a_writer_that_read_the_floor_before_it_was_raised_is_waited_for() {
+    let Some(database) = database() else { return };
+    let (log, config) = (Log::new(1), config(&database, ""));
+    log.append(0, value(result("shop", -4 * DAY, Outcome::Success)));
+    log.store(&config).unwrap();
+    // A writer waits at the end of its transaction.
+    let mut holder = database.client();
+    holder
+        .batch_execute(
+            "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$
+             BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NULL; END $$;
+             CREATE TRIGGER wait BEFORE INSERT ON webmon.ingest_batches EXECUTE FUNCTION wait();
+             SELECT pg_advisory_lock(1);",
+        )
+        .unwrap();
+    log.append(0, value(result("shop", -4 * DAY + 1, Outcome::Failure)));
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| log.store(&config));
+        wait_until("the writer has inserted", || waiting(&database, "advisory"));
+        let done = store::retain(&mut database.client(), &TWO_DAYS, SHORT).unwrap();
+        assert!(done.again && done.partitions == 0, "{done:?}");
+        holder.batch_execute("SELECT pg_advisory_unlock(1)").unwrap();
+        writer.join().unwrap().unwrap();
+    });
+    assert_eq!(database.number("SELECT count(*) FROM webmon.check_results"), 2, "it read the old floor");
+    let done = store::retain(&mut database.client(), &TWO_DAYS, LONG).unwrap();
+    assert_eq!((done.partitions, done.again), (1, false));
+    assert_eq!(database.number("SELECT sum(success * 10 + failure) FROM webmon.site_hours"), 11);
+    assert_eq!(database.number("SELECT count(*) FROM webmon.check_results"), 0);
+}
+
+#[test]
+fn retention_goes_on_where_it_was_stopped() {
+    let Some(database) = database() else { return };
+    let (log, config) = (Log::new(1), config(&database, ""));
+    for day in 0..4 {
+        log.append(0, value(result("shop", -DAY * day, Outcome::Success)));
+    }
+    log.store(&config).unwrap();
+    let mut client = database.client();
+    // Stopped after the floor was raised, before anything was derived.
+    client
+        .batch_execute(
+            "UPDATE webmon.retention SET floor_at = date_trunc('day', now() - interval '1 day', 'UTC')",
+        )
+        .unwrap();
+    let one_day = Retention { results: Duration::from_secs(86_400), ..TWO_DAYS };
+    assert_eq!(store::retain(&mut client, &one_day, LONG).unwrap().partitions, 2);
+    assert_eq!(database.number("SELECT sum(success) FROM webmon.site_hours"), 2);
+    // Stopped after what is below may be gone, and before it was; or a partition that came back.
+    roll_up(&database);
+    client
+        .batch_execute(
+            "UPDATE webmon.retention SET floor_at = date_trunc('day', now(), 'UTC'), purged_at = date_trunc('day', now(), 'UTC')",
+        )
+        .unwrap();
+    assert_eq!(store::retain(&mut client, &one_day, LONG).unwrap().partitions, 1);
+    roll_up(&database);
+    assert_eq!(database.number("SELECT sum(success) FROM webmon.site_hours"), 4);
+    assert_eq!(partitions(&database), 1);
+}
+
+#[test]
+fn a_reader_is_not_disturbed_and_the_day_goes_later() {
+    let Some(database) = database() else { return };
+    let (log, config) = (Log::new(1), config(&database, ""));
+    log.append(0, value(result("shop", -4 * DAY, Outcome::Success)));
+    log.store(&config).unwrap();
+    let mut reader = database.client();
+    let mut reading = reader.transaction().unwrap();
+    reading.query("SELECT FROM webmon.checks", &[]).unwrap();
+    let done = store::retain(&mut database.client(), &TWO_DAYS, LONG).unwrap();
+    assert_eq!((done.partitions, done.again), (0, true));
+    assert_eq!(reading.query("SELECT FROM webmon.checks", &[]).unwrap().len(), 1);
+    reading.commit().unwrap();
+    assert_eq!(store::retain(&mut database.client(), &TWO_DAYS, LONG).unwrap().partitions, 1);
+}
+
+#[test]
+fn hours_and_days_go_by_their_age_and_an_incident_that_lasts_keeps_its_beginning() {
+    let Some(database) = database() else { return };
+    let (log, config) = (Log::new(1), config(&database, ""));
+    for hour in 0..24 * 5 {
+        log.append(0, value(result("healthy", -5 * DAY + hour * HOUR, Outcome::Success)));
+        log.append(0, value(result("dead", -5 * DAY + hour * HOUR, Outcome::Failure)));
+    }
+    log.store(&config).unwrap();
+    roll_up(&database);
+    let days = |days: u64| Some(Duration::from_secs(days * 86_400));
+    let retention = Retention { results: Duration::from_secs(86_400), hours: days(2), days: days(3) };
+    let done = store::retain(&mut database.client(), &retention, LONG).unwrap();
+    assert_eq!((done.hours, done.days), (3 * 24, 2 * 2));
+    assert_eq!(database.number("SELECT count(*) FROM webmon.site_hours"), 24 * (5 + 2));
+    let incident = stored_incidents(&mut database.client());
+    // The site is still down, and what is derived anew begins where it began.
+    log.append(0, value(result("dead", 60, Outcome::Failure)));
+    log.store(&config).unwrap();
+    roll_up(&database);
+    let again = stored_incidents(&mut database.client());
+    assert_eq!((again[0].from, again[0].failures), (incident[0].from, incident[0].failures + 1));
+    // Once it is up, the rest goes too.
+    log.append(0, value(result("dead", 120, Outcome::Success)));
+    log.store(&config).unwrap();
+    roll_up(&database);
+    let kept = stored_incidents(&mut database.client());
+    assert!(kept[0].to.is_some());
+    assert_eq!(
+        store::retain(&mut database.client(), &retention, LONG).unwrap().hours,
+        0,
+        "its end is still kept"
+    );
+}
+
+// ---- Roles.
+
+/// A user who may log in, and is a member of `role`; gone in the end.
+struct Login {
+    server: Database,
+    name: String,
+}
+
+impl Login {
+    fn new(role: &str) -> Option<Login> {
+        let server = support::empty_database()?;
+        let name = support::unique("webmon_test_login");
+        server.client().batch_execute(&format!("CREATE ROLE {name} LOGIN IN ROLE {role}")).unwrap();
+        Some(Login { server, name })
+    }
+
+    /// The database's URL for this user.
+    fn url(&self, database: &Database) -> String {
+        let (scheme, rest) = database.url.split_once("://").unwrap();
+        let (_, host) = rest.split_once('@').unwrap();
+        format!("{scheme}://{}@{host}", self.name)
+    }
+}
+
+impl Drop for Login {
+    fn drop(&mut self) {
+        let _ = self.server.client().batch_execute(&format!("DROP ROLE {}", self.name));
+    }
+}
+
+#[track_caller]
+fn assert_refused(client: &mut Client, sql: &str) {
+    let error = client.batch_execute(sql).expect_err(sql);
+    assert_eq!(error.code(), Some(&postgres::error::SqlState::INSUFFICIENT_PRIVILEGE), "{sql}: {error}");
+}
+
+#[test]
+fn a_writer_stores_rolls_up_and_retains_and_can_do_no_more() {
+    let (Some(database), Some(login)) = (database(), Login::new("webmon_writer")) else { return };
+    let url = login.url(&database);
+    let config = support::config("127.0.0.1:1", "log", &url, "store.incidents = { failures = 1 }");
+    let log = Log::new(1);
+    for day in 0..4 {
+        for n in 0..300 {
+            log.append(0, value(result("shop", -DAY * day - n, Outcome::Failure)));
+            log.append(0, value(result("shop", -DAY * day - n, Outcome::Success)));
+        }
+    }
+    log.append(0, gap("shop", "here", -DAY, Some(0), 5, GapReason::OutboxFull));
+    log.append(0, b"poison".to_vec());
+    log.store(&config).unwrap();
+    let mut client = Client::connect(&url, postgres::NoTls).unwrap();
+    assert!(store::roll_up(&mut client, &AT_ONCE).unwrap().hours > 0);
+    assert_eq!(store::retain(&mut client, &TWO_DAYS, LONG).unwrap().partitions, 2);
+    assert_history_of_days(&database);
+
+    for sql in [
+        "DELETE FROM webmon.check_results",
+        "TRUNCATE webmon.check_results",
+        "DROP TABLE webmon.check_results",
+        "DELETE FROM webmon.gaps",
+        "DELETE FROM webmon.sites",
+        "UPDATE webmon.migrations SET version = 0",
+        "INSERT INTO webmon.error_types VALUES (200, 'x', 'f')",
+        "DELETE FROM webmon.retention",
+        "CREATE TABLE webmon.mine (n integer)",
+        "ALTER TABLE webmon.check_results ADD COLUMN n integer",
+    ] {
+        assert_refused(&mut client, sql);
+    }
+}
+
+/// Two days are left of four, and what all four came to.
+#[track_caller]
+fn assert_history_of_days(database: &Database) {
+    assert_eq!(database.number("SELECT sum(success)::bigint FROM webmon.uptime"), 1_200);
+    assert_eq!(database.number("SELECT count(*) FROM webmon.check_results"), 1 + 300 + 300);
+}
+
+#[test]
+fn a_reader_reads_everything_and_changes_nothing() {
+    let (Some(database), Some(login)) = (database(), Login::new("webmon_reader")) else { return };
+    let mut client = Client::connect(&login.url(&database), postgres::NoTls).unwrap();
+    let relations = database.json(
+        "SELECT relname AS name FROM pg_class WHERE relnamespace = 'webmon'::regnamespace AND relkind IN ('r', 'p', 'v')",
+    );
+    assert!(relations.len() > 20);
+    for relation in &relations {
+        let name = relation["name"].as_str().unwrap();
+        client.query(&format!("SELECT * FROM webmon.{name}"), &[]).unwrap();
+        let table = database.number(&format!(
+            "SELECT (relkind <> 'v')::int::bigint FROM pg_class WHERE oid = 'webmon.{name}'::regclass"
+        ));
+        if table == 1 {
+            assert_refused(&mut client, &format!("DELETE FROM webmon.{name}"));
+            assert_refused(&mut client, &format!("INSERT INTO webmon.{name} DEFAULT VALUES"));
+        }
+    }
+    assert_eq!(
+        client.query("SELECT * FROM webmon.uptime_between('2000-01-01', '2100-01-01')", &[]).unwrap().len(),
+        0
+    );
+    assert_refused(&mut client, "SELECT webmon.ensure_result_partition('2026-01-01')");
+    assert_refused(&mut client, "SELECT webmon.drop_result_partition('2026-01-01')");
+    assert_refused(&mut client, "CREATE TABLE webmon.mine (n integer)");
+}
+
+#[test]
+fn everything_belongs_to_the_owner_whoever_migrates() {
+    let (Some(database), Some(login)) = (database(), Login::new("webmon_owner")) else { return };
+    let sql = "SELECT count(*) FROM (SELECT relowner AS owner FROM pg_class WHERE relnamespace = 'webmon'::regnamespace \
+               UNION ALL SELECT proowner FROM pg_proc WHERE pronamespace = 'webmon'::regnamespace) AS o \
+               WHERE owner <> 'webmon_owner'::regrole";
+    assert_eq!(database.number(sql), 0);
+    // A member of it, and of nothing else, migrates again.
+    let mut client = Client::connect(&login.url(&database), postgres::NoTls).unwrap();
+    assert_eq!(store::migrate(&mut client).unwrap(), Vec::<&str>::new());
+    assert_eq!(database.number(sql), 0);
+}
+
+#[test]
+fn a_user_who_may_not_create_roles_migrates_all_the_same() {
+    let (Some(database), Some(login)) = (support::empty_database(), Login::new("pg_monitor")) else { return };
+    let mut client = database.client();
+    client.batch_execute(&format!("CREATE SCHEMA webmon AUTHORIZATION {}", login.name)).unwrap();
+    client
+        .batch_execute(&format!(
+            "DO $$ BEGIN EXECUTE format('GRANT CREATE ON DATABASE %I TO {}', current_database()); END $$",
+            login.name
+        ))
+        .unwrap();
+    let url = login.url(&database);
+    store::migrate(&mut Client::connect(&url, postgres::NoTls).unwrap()).unwrap();
+    // It has stayed the owner, and works as such.
+    let log = Log::new(1);
+    log.append(0, value(result("shop", 0, Outcome::Success)));
+    log.store(&support::config("127.0.0.1:1", "log", &url, "")).unwrap();
+    assert_eq!(roll_up(&database).hours, 1);
+    let owner = format!("REASSIGN OWNED BY {} TO CURRENT_USER; DROP OWNED BY {}", login.name, login.name);
+    client.batch_execute(&owner).unwrap();
+}
+
+#[test]
+#[cfg(feature = "cli")]
+fn webmon_store_runs_as_a_writer() {
+    let (Some(database), Some(brokers)) = (database(), support::kafka()) else { return };
+    let Some(login) = Login::new("webmon_writer") else { return };
+    let topic = support::unique("writer");
+    let toml = support::config_toml(&brokers, &topic, &login.url(&database), "");
+    let config = Config::from_toml(&toml, webmon::config::Role::Store).unwrap();
+    let new =
+        webmon::kafka::NewTopic { partitions: 1, replication: 1, retention: Duration::from_secs(3_600) };
+    webmon::kafka::create_topic(&config.kafka, &new).unwrap();
+    let mut producer = webmon::kafka::producer(&config.kafka).unwrap();
+    let outgoing =
+        webmon::kafka::Outgoing { key: "shop".to_owned(), value: value(result("shop", 0, Outcome::Success)) };
+    producer.produce(&[outgoing]);
+    let program = support::program(env!("CARGO_BIN_EXE_webmon-store"), &toml, &["run"]);
+    wait_until("the result is stored", || database.number("SELECT count(*) FROM webmon.check_results") == 1);
+    program.signal("TERM");
+    let (code, _, log) = program.finish();
+    assert_eq!(code, Some(0), "{log}");
+    assert_eq!(roll_up(&database).hours, 1);
+}

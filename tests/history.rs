@@ -15,7 +15,9 @@ use serde_json::json;
 use support::log::Log;
 use support::{Database, database, instant, result, value, wait_until};
 use webmon::config::{Config, Incidents, Retention};
+use webmon::jobs::{self, Worker, WorkerOptions, builtin};
 use webmon::result::{CheckResult, ErrorType, Gap, GapReason, GapRecord, Outcome, Record, RecordVersion};
+use webmon::shutdown::Shutdown;
 use webmon::store::{self, RollUpLimits, RolledUp};
 
 const HOUR: i64 = 3_600;
@@ -1119,6 +1121,38 @@ fn a_writer_stores_rolls_up_and_retains_and_can_do_no_more() {
     ] {
         assert_refused(&mut client, sql);
     }
+}
+
+#[test]
+fn a_writer_may_do_every_job() {
+    let (Some(database), Some(login)) = (database(), Login::new("webmon_writer")) else { return };
+    let config = support::config("127.0.0.1:1", "log", &login.url(&database), "");
+    let kinds = builtin::kinds(&config).unwrap();
+    let mut client = Client::connect(&login.url(&database), postgres::NoTls).unwrap();
+    for kind in &kinds {
+        jobs::enqueue(&mut client, &kind.due()).unwrap();
+    }
+    // One that another worker let go is taken in.
+    client
+        .batch_execute(
+            "UPDATE webmon.jobs SET state = 'running', attempt = 1, attempted_at = now(), attempted_by = 'gone',
+                                    leased_at = now() - interval '1 hour', lease_until = now() - interval '1 hour'
+             WHERE kind = 'prune'",
+        )
+        .unwrap();
+    let shutdown = Shutdown::new();
+    let worker = Worker::new(&config.postgres, kinds, WorkerOptions::default()).unwrap();
+    std::thread::scope(|scope| {
+        let running = scope.spawn(|| worker.run(&shutdown));
+        wait_until("every job has ended", || {
+            database.number("SELECT count(*) FROM webmon.jobs WHERE finalized_at IS NULL") == 0
+                || running.is_finished()
+        });
+        shutdown.request();
+        running.join().unwrap().unwrap();
+    });
+    let failed = database.json("SELECT kind, state, last_error FROM webmon.jobs WHERE state <> 'completed'");
+    assert!(failed.is_empty(), "{failed:?}");
 }
 
 /// Two days are left of four, and what all four came to.

@@ -199,8 +199,12 @@ fn retry(
         )
         .map_err(failed("cannot take a dead letter"))?
     else {
-        // Somebody else has stored it.
-        return Ok(true);
+        // Somebody else has stored it, or is compacting the ledger: then it stays for the next time.
+        drop(transaction);
+        let filter =
+            DeadLetterFilter { partition: Some(letter.partition), offset: Some(letter.offset), reason: None };
+        let left = page(client, topic, &filter, None, PAGE)?;
+        return Ok(!left.iter().any(|left| left.digest == letter.digest));
     };
     let (counts, refused) = ingest.write(&mut transaction, &mut batch)?;
     if !refused.is_empty() {

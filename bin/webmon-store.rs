@@ -1,5 +1,6 @@
 //! `webmon-store`: from Kafka to PostgreSQL, exactly once. Arguments and wiring only.
 
+mod jobs;
 mod support;
 
 use std::collections::BTreeSet;
@@ -14,6 +15,7 @@ use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use jiff::Timestamp;
 use serde::Serialize;
 use webmon::config::{Config, Role, parse_duration};
+use webmon::jobs::{Worker, WorkerOptions, builtin};
 use webmon::kafka::{self, KafkaError, NewTopic};
 use webmon::shutdown::Shutdown;
 use webmon::store::{self, Connector, DeadLetterFilter, LatestResult, PartitionStatus, Verification};
@@ -46,7 +48,7 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Store results until SIGTERM or Ctrl-C
+    /// Store results, and work at the jobs, until SIGTERM or Ctrl-C
     Run,
     /// Bring the database's schema to this program's version
     Migrate,
@@ -115,6 +117,9 @@ enum Command {
     /// Look at records that could not be stored as results, and try them again
     #[command(subcommand)]
     DeadLetters(DeadLettersCommand),
+    /// Look at the job queue, and change what is in it
+    #[command(subcommand)]
+    Jobs(jobs::JobsCommand),
     /// Check the configuration, and print what is wrong with it
     Validate,
 }
@@ -249,6 +254,7 @@ fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
         Command::Verify { json } => return verify(&config, *json),
         Command::DeadLetters(command) => dead_letters(&config, command)?,
+        Command::Jobs(command) => return jobs::run(&config, command),
         Command::Validate => println!("{}: {} sites", args.config.display(), config.sites.len()),
     }
     Ok(ExitCode::SUCCESS)
@@ -263,8 +269,30 @@ fn serve(config: &Config) -> anyhow::Result<()> {
     support::stop_on_signals(&shutdown)?;
     let kafka_config = config.kafka.clone();
     let consumer = move || kafka::consumer(&kafka_config);
-    log::info!(topic = config.kafka.topic, writers = config.store.threads; "storing");
-    store::run(config, &consumer, &shutdown)?;
+    let worker = match config.jobs.threads {
+        0 => None,
+        threads => {
+            let options = WorkerOptions {
+                threads,
+                lease: config.jobs.lease,
+                poll: config.jobs.poll,
+                host: config.check.checker.clone(),
+                ..WorkerOptions::default()
+            };
+            Some(Worker::new(&config.postgres, builtin::kinds(config)?, options)?)
+        }
+    };
+    log::info!(topic = config.kafka.topic, writers = config.store.threads, jobs = config.jobs.threads; "storing");
+    std::thread::scope(|scope| {
+        let worker = worker.as_ref().map(|worker| scope.spawn(|| worker.run(&shutdown)));
+        // A fault of either stops the other.
+        store::run(config, &consumer, &shutdown)?;
+        match worker.map(|worker| worker.join()) {
+            Some(Ok(outcome)) => Ok(outcome?),
+            Some(Err(_)) => Err(anyhow::anyhow!("the worker at the jobs panicked")),
+            None => Ok(()),
+        }
+    })?;
     log::info!("stopped");
     Ok(())
 }

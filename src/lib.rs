@@ -4,7 +4,8 @@
 //! threads, `monitor` puts both together and keeps account of every instant, `outbox` holds every result until Kafka
 //! has acknowledged it. The storing side turns records into
 //! rows: `store` reads Kafka and writes PostgreSQL, with the offset in the transaction of the rows, so that each
-//! result is stored exactly once. The two share only [`config`], [`site`], [`result`] and [`kafka`].
+//! result is stored exactly once; `jobs` is a queue in the same database, for its upkeep and for an embedder's own
+//! work. The two share only [`config`], [`site`], [`result`] and [`kafka`].
 //!
 //! The programs `webmon-check` and `webmon-store` are made of this library; so can other programs be. It writes
 //! nothing to stdout or stderr, logs through the `log` crate, and never ends the process.
@@ -14,7 +15,7 @@
 //! |---|---|---|
 //! | `schedule` | the scheduler | with `check` |
 //! | `check` | the scheduler, the checks and the outbox | yes |
-//! | `store` | the storing side, over PostgreSQL | yes |
+//! | `store` | the storing side and the job queue, over PostgreSQL | yes |
 //! | `librdkafka` | the Kafka client librdkafka | yes |
 //! | `kafka-rust` | the Kafka client kafka-rust, for brokers up to 3.9 | yes |
 //! | `cli` | what the two programs need on top | yes |
@@ -34,6 +35,8 @@ pub use {ipnet, jiff, regex, url};
 #[cfg(feature = "check")]
 pub mod check;
 pub mod config;
+#[cfg(feature = "store")]
+pub mod jobs;
 pub mod kafka;
 pub mod maintenance;
 #[cfg(feature = "check")]
@@ -48,6 +51,6 @@ pub mod site;
 pub mod store;
 
 /// The code of `docs/embedding.md`, compiled and run as a test.
-#[cfg(all(doctest, feature = "check"))]
+#[cfg(all(doctest, feature = "check", feature = "store"))]
 #[doc = include_str!("../docs/embedding.md")]
 mod embedding {}

@@ -273,6 +273,13 @@ fn bounds_hold_at_their_edges() {
         ("store.retention.days", "2y", "23h", "100y", "101y"),
         ("store.incidents.failures", "1", "0", "100", "101"),
         ("store.incidents.locations", "1", "0", "100", "101"),
+        ("jobs.threads", "0", "-1", "64", "65"),
+        ("jobs.lease", "500ms", "499ms", "5m", "5m1ms"),
+        ("jobs.poll", "10ms", "9ms", "1m", "1m1ms"),
+        ("jobs.keep", "1m", "59s", "3660d", "3660d1ms"),
+        ("jobs.keep_discarded", "1m", "59s", "3660d", "3660d1ms"),
+        ("jobs.compact_ledger", "1d", "23h", "3660d", "3660d1ms"),
+        ("jobs.partitions_ahead", "1", "0", "60", "61"),
         ("site_defaults.timeout", "1ms", "999us", "10m", "10m1ms"),
         ("site_defaults.retries", "0", "-1", "5", "6"),
         ("site_defaults.retry_pause", "0s", "-1ms", "1m", "1m1ms"),
@@ -322,6 +329,7 @@ fn known_keys() -> BTreeMap<&'static str, Vec<String>> {
         ("postgres", "postgres.zzz = 1"),
         ("check", "check.zzz = 1"),
         ("store", "store.zzz = 1"),
+        ("jobs", "jobs.zzz = 1"),
         ("site_defaults", "site_defaults.zzz = 1"),
         ("site", "[[site]]\nzzz = 1"),
         ("site.expect", "[[site]]\nexpect.zzz = 1"),
@@ -549,7 +557,7 @@ fn a_fault_of_the_environment_names_the_variable() {
         (
             "WEBMON_KAFCA__BROKERS",
             "h:1",
-            "kafca is unknown: expected one of check, kafka, maintenance, postgres, site, site_defaults, store",
+            "kafca is unknown: expected one of check, jobs, kafka, maintenance, postgres, site, site_defaults, store",
         ),
         (
             "WEBMON_Kafka__Topic",
@@ -561,7 +569,7 @@ fn a_fault_of_the_environment_names_the_variable() {
         (
             "WEBMON___X",
             "x",
-            "\"\" is unknown: expected one of check, kafka, maintenance, postgres, site, site_defaults, store",
+            "\"\" is unknown: expected one of check, jobs, kafka, maintenance, postgres, site, site_defaults, store",
         ),
     ] {
         assert_eq!(environment_faults(&[(name, value)]), [format!("{name}: {message}")]);

@@ -2,6 +2,9 @@
 
 #![cfg(feature = "check")]
 
+#[cfg(feature = "store")]
+mod support;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,7 +15,10 @@ use jiff::Timestamp;
 use webmon::result::{CheckResult, ErrorType, Outcome, Record};
 
 /// The examples that a test may run.
-const EXAMPLES: [&str; 3] = ["check_once", "embed", "custom_sink"];
+const EXAMPLES: &[&str] = match cfg!(feature = "store") {
+    true => &["check_once", "embed", "custom_sink", "jobs"],
+    false => &["check_once", "embed", "custom_sink"],
+};
 /// A name that does not exist, and is not asked for.
 const NO_SITE: &str = "http://no-such-site.invalid/";
 
@@ -173,6 +179,23 @@ fn custom_sink_says_what_a_full_disk_did_not_take() {
     let (code, _, errors) = run("custom_sink", &["/dev/full", "2", &server.url("/")]);
     assert_eq!(code, Some(1));
     assert!(errors.contains(" results were not written"), "{errors}");
+}
+
+#[cfg(feature = "store")]
+#[test]
+fn jobs_writes_each_report_once_though_one_fails_at_first() {
+    let Some(database) = support::empty_database() else { return };
+    for round in 1..=2 {
+        let (code, lines, errors) = run("jobs", &[&database.url]);
+        assert_eq!((code, errors.as_str()), (Some(0), ""), "{lines:?}");
+        // Two of the same key are one.
+        assert_eq!(lines, ["blog", "flaky", "shop"].map(|site| format!("{site} {round}")));
+    }
+    let attempts = "SELECT sum(attempt)::bigint FROM webmon.jobs WHERE kind = 'write_report'";
+    assert_eq!(database.number(attempts), 2 * (1 + 2 + 1));
+    let (code, _, errors) = run("jobs", &[]);
+    assert_eq!(code, Some(1));
+    assert!(errors.contains("usage: jobs DATABASE_URL"), "{errors}");
 }
 
 /// The names of the packages that a build with only these features takes in, on this platform.

@@ -35,6 +35,7 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// The whole configuration, resolved.
 #[derive(Clone, Debug)]
@@ -47,6 +48,8 @@ pub struct Config {
     pub check: Check,
     /// `[store]`
     pub store: Store,
+    /// `[jobs]`
+    pub jobs: Jobs,
     /// `[[site]]`, each with `[site_defaults]` filled in.
     pub sites: Vec<Arc<Site>>,
     /// `[[maintenance]]`
@@ -121,6 +124,13 @@ pub struct Postgres {
     pub certificate: Option<PathBuf>,
     /// The certificate's private key (PEM, PKCS #8, not encrypted).
     pub key: Option<PathBuf>,
+}
+
+impl Postgres {
+    /// What needs nothing but a URL.
+    pub fn new(url: impl Into<String>) -> Postgres {
+        Postgres { url: Secret::new(url), password: None, ca: None, certificate: None, key: None }
+    }
 }
 
 /// `[check]`: the checking side.
@@ -204,6 +214,28 @@ pub struct Incidents {
     pub failures: u16,
     /// Locations that must be down. 1 to 100, default 1.
     pub locations: u16,
+}
+
+/// `[jobs]`: the job queue, worked at by the storing side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Jobs {
+    /// Jobs at once in this process, each with a connection of its own, and one more connection for all. 0 to 64,
+    /// default 1; with 0 they are left to other processes.
+    pub threads: usize,
+    /// How long a job is held unless its lease is renewed: how long the job of a worker that was killed waits to be
+    /// run again. 500 ms to 5 min, default 30 s.
+    pub lease: Duration,
+    /// How long apart a thread without work looks for some. 10 ms to 1 min, default 1 s.
+    pub poll: Duration,
+    /// How long completed and cancelled jobs are kept. 1 min to 3,660 days, default 1 day.
+    pub keep: Duration,
+    /// How long discarded jobs are kept, with their error. 1 min to 3,660 days, default 30 days.
+    pub keep_discarded: Duration,
+    /// After how long the rows of the ledger, one a minute and partition, are merged to one a day. 1 day to 3,660
+    /// days, default 30 days.
+    pub compact_ledger: Duration,
+    /// How many days ahead the partitions of the results are made. 1 to 60, default 7.
+    pub partitions_ahead: u32,
 }
 
 /// A text that is never shown: not by `Debug`, not in a log.
@@ -360,6 +392,7 @@ impl Config {
             postgres: postgres(&section("postgres"), role),
             check: check(&section("check")),
             store: store(&section("store")),
+            jobs: jobs(&section("jobs")),
             sites: sites::sites(&root, &section("site_defaults"), role),
             maintenance: maintenance::maintenance(&root),
         };
@@ -627,7 +660,20 @@ fn store(table: &Table) -> Store {
     store
 }
 
-const DAY: Duration = Duration::from_secs(86_400);
+fn jobs(table: &Table) -> Jobs {
+    let jobs = Jobs {
+        threads: table.integer("threads", 0, 64u32).map_or(1, |n| n as usize),
+        lease: table.duration("lease", MILLISECOND * 500, MINUTE * 5).unwrap_or(SECOND * 30),
+        poll: table.duration("poll", MILLISECOND * 10, MINUTE).unwrap_or(SECOND),
+        keep: table.duration("keep", MINUTE, DAY * 3_660).unwrap_or(DAY),
+        keep_discarded: table.duration("keep_discarded", MINUTE, DAY * 3_660).unwrap_or(DAY * 30),
+        compact_ledger: table.duration("compact_ledger", DAY, DAY * 3_660).unwrap_or(DAY * 30),
+        partitions_ahead: table.integer("partitions_ahead", 1, 60u32).unwrap_or(7),
+    };
+    table.refuse_unknown();
+    jobs
+}
+
 const RETENTION: Retention = Retention {
     results: Duration::from_secs(90 * 86_400),
     hours: Some(Duration::from_secs(2 * 365 * 86_400)),

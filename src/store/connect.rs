@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use native_tls::{Certificate, Identity, TlsConnector};
-use postgres::Client;
 use postgres::config::SslMode as DriverMode;
+use postgres::{CancelToken, Client};
 use postgres_native_tls::MakeTlsConnector;
 
 use super::StoreError;
@@ -49,9 +49,7 @@ impl Connector {
             .keepalives_idle(Duration::from_secs(15))
             .keepalives_interval(Duration::from_secs(5))
             .keepalives_retries(3)
-            .tcp_user_timeout(Duration::from_secs(30))
-            // NAMEDATALEN: the server would cut it off, with a notice.
-            .application_name(&crate::result::truncated(application, 63));
+            .tcp_user_timeout(Duration::from_secs(30));
         if let Some(password) = &postgres.password
             && config.get_password().is_none()
         {
@@ -78,7 +76,15 @@ impl Connector {
             tls.identity(identity);
         }
         let tls = tls.build().map_err(|error| invalid("ca", &format!("cannot be used: {error}")))?;
-        Ok(Connector { config, tls: MakeTlsConnector::new(tls) })
+        Ok(Connector { config, tls: MakeTlsConnector::new(tls) }.named(application))
+    }
+
+    /// The same under another name.
+    pub(crate) fn named(&self, application: &str) -> Connector {
+        let mut connector = self.clone();
+        // NAMEDATALEN: the server would cut it off, with a notice.
+        connector.config.application_name(&crate::result::truncated(application, 63));
+        connector
     }
 
     /// Opens a connection, within 10 s.
@@ -87,6 +93,11 @@ impl Connector {
     /// [`StoreError::Database`].
     pub fn connect(&self) -> Result<Client, StoreError> {
         self.config.connect(self.tls.clone()).map_err(StoreError::database("cannot connect to PostgreSQL"))
+    }
+
+    /// Cancels what a connection is at, within 10 s.
+    pub(crate) fn cancel(&self, token: &CancelToken) -> Result<(), StoreError> {
+        token.cancel_query(self.tls.clone()).map_err(StoreError::database("cannot cancel a statement"))
     }
 }
 

@@ -8,6 +8,7 @@ use super::StoreError;
 const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_results", include_str!("../../sql/migrations/0001_results.sql")),
     ("0002_topic_identity", include_str!("../../sql/migrations/0002_topic_identity.sql")),
+    ("0003_jobs", include_str!("../../sql/migrations/0003_jobs.sql")),
     ("0004_history", include_str!("../../sql/migrations/0004_history.sql")),
 ];
 

@@ -29,6 +29,7 @@ pub use self::connect::Connector;
 pub use self::dead_letters::{
     DeadLetter, DeadLetterFilter, Retried, count_dead_letters, dead_letters, retry_dead_letters,
 };
+pub(crate) use self::error::Remedy;
 pub use self::error::StoreError;
 pub use self::incidents::set_incident_thresholds;
 pub use self::migrate::{check_schema, migrate};
@@ -69,9 +70,7 @@ use crate::shutdown::Shutdown;
 /// The first such fault: the topic or the schema is missing, rights are missing, the disk is full, and the like.
 pub fn run(config: &Config, consumer: &ConsumerFactory, shutdown: &Shutdown) -> Result<(), StoreError> {
     let fault: Mutex<Option<StoreError>> = Mutex::new(None);
-    // Short enough to stand whole in application_name, by which a frozen writer's connections can be found.
-    let host = crate::result::truncated(&config.check.checker, 24);
-    let process = format!("{host}:{}:{}", std::process::id(), start_mark());
+    let process = process_name(&config.check.checker);
     std::thread::scope(|scope| {
         for thread in 0..config.store.threads {
             let writer = Writer {
@@ -103,9 +102,12 @@ pub fn run(config: &Config, consumer: &ConsumerFactory, shutdown: &Shutdown) -> 
     }
 }
 
-/// Tells a process apart from an earlier one with the same id, and two runs of one process.
-fn start_mark() -> String {
+/// A name for this process: short enough to stand whole in application_name, by which the connections of a frozen one
+/// can be found. It is told apart from an earlier process with the same id, and two runs of one process are.
+pub(crate) fn process_name(host: &str) -> String {
     static RUNS: AtomicU32 = AtomicU32::new(0);
+    let host = crate::result::truncated(host, 24);
     let run = RUNS.fetch_add(1, Ordering::Relaxed);
-    format!("{:x}.{run:x}", jiff::Timestamp::now().as_millisecond() & 0xff_ffff)
+    let mark = jiff::Timestamp::now().as_millisecond() & 0xff_ffff;
+    format!("{host}:{}:{mark:x}.{run:x}", std::process::id())
 }

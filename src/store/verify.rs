@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use postgres::fallible_iterator::FallibleIterator;
 use postgres::types::ToSql;
-use postgres::{Client, IsolationLevel, Transaction};
+use postgres::{Client, GenericClient, IsolationLevel, Transaction};
 use serde::Serialize;
 
 use super::StoreError;
@@ -154,7 +154,7 @@ pub fn verify(
 ///
 /// # Errors
 /// [`StoreError::Database`].
-pub fn compact_ledger(client: &mut Client, age: Duration) -> Result<u64, StoreError> {
+pub fn compact_ledger(client: &mut impl GenericClient, age: Duration) -> Result<u64, StoreError> {
     let until = Timestamp::now().checked_sub(age).unwrap_or(Timestamp::MIN);
     client
         .execute(include_str!("../../sql/queries/compact_ledger.sql"), &[&until])

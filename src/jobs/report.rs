@@ -1,0 +1,156 @@
+//! What people and programs ask of the queue, and what they may change.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use postgres::GenericClient;
+use postgres::error::SqlState;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{QueueError, State};
+use crate::store::StoreError;
+
+/// The most jobs that [`list`] returns.
+pub const MAX_LIST: i64 = 100_000;
+
+/// A job as it stands in the queue.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct JobInfo {
+    /// Its id.
+    pub id: i64,
+    /// Its kind.
+    pub kind: String,
+    /// At most one of a kind and key waits.
+    pub key: Option<String>,
+    /// What it works with.
+    pub args: Value,
+    /// Where it is in its life.
+    pub state: State,
+    /// 1 (first) to 4 (last).
+    pub priority: i16,
+    /// How often it was begun.
+    pub attempt: i16,
+    /// How often it is begun at most.
+    pub max_attempts: i16,
+    /// The schedule that brought it about.
+    pub schedule: Option<String>,
+    /// When it was enqueued.
+    pub created_at: Timestamp,
+    /// When it may run at the earliest.
+    pub scheduled_at: Timestamp,
+    /// When it was last begun.
+    pub attempted_at: Option<Timestamp>,
+    /// The worker that last began it.
+    pub attempted_by: Option<String>,
+    /// How long that worker holds it, unless it renews the lease.
+    pub lease_until: Option<Timestamp>,
+    /// When somebody asked for its end.
+    pub cancel_requested_at: Option<Timestamp>,
+    /// When it ended.
+    pub finalized_at: Option<Timestamp>,
+    /// Why the last attempt failed.
+    pub last_error: Option<String>,
+}
+
+/// The newest jobs, of this state and kind where they are given: at most `limit`, and [`MAX_LIST`].
+///
+/// # Errors
+/// [`QueueError::Store`].
+pub fn list(
+    client: &mut impl GenericClient,
+    state: Option<State>,
+    kind: Option<&str>,
+    limit: i64,
+) -> Result<Vec<JobInfo>, QueueError> {
+    query(client, None, state, kind, limit.clamp(0, MAX_LIST))
+}
+
+/// One job; none when it is not there, or not any more.
+///
+/// # Errors
+/// [`QueueError::Store`].
+pub fn get(client: &mut impl GenericClient, id: i64) -> Result<Option<JobInfo>, QueueError> {
+    Ok(query(client, Some(id), None, None, 1)?.pop())
+}
+
+fn query(
+    client: &mut impl GenericClient,
+    id: Option<i64>,
+    state: Option<State>,
+    kind: Option<&str>,
+    limit: i64,
+) -> Result<Vec<JobInfo>, QueueError> {
+    let rows = client
+        .query(
+            include_str!("../../sql/queries/list_jobs.sql"),
+            &[&id, &state.map(State::as_str), &kind, &limit],
+        )
+        .map_err(StoreError::database("cannot list jobs"))?;
+    rows.iter()
+        .map(|row| {
+            Ok(JobInfo {
+                id: row.get("id"),
+                kind: row.get("kind"),
+                key: row.get("key"),
+                args: row.get("args"),
+                state: row.get::<_, &str>("state").parse().map_err(QueueError::Invalid)?,
+                priority: row.get("priority"),
+                attempt: row.get("attempt"),
+                max_attempts: row.get("max_attempts"),
+                schedule: row.get("schedule"),
+                created_at: row.get("created_at"),
+                scheduled_at: row.get("scheduled_at"),
+                attempted_at: row.get("attempted_at"),
+                attempted_by: row.get("attempted_by"),
+                lease_until: row.get("lease_until"),
+                cancel_requested_at: row.get("cancel_requested_at"),
+                finalized_at: row.get("finalized_at"),
+                last_error: row.get("last_error"),
+            })
+        })
+        .collect()
+}
+
+/// Cancels a job: one that waits at once; of one that runs the worker is asked to stop, within about a second, and
+/// what it did in its transaction is undone. Returns the state it is in now; none when there is no such job or it has
+/// ended.
+///
+/// # Errors
+/// [`QueueError::Store`].
+pub fn cancel(client: &mut impl GenericClient, id: i64) -> Result<Option<State>, QueueError> {
+    let row = client
+        .query_opt(include_str!("../../sql/queries/cancel_job.sql"), &[&id])
+        .map_err(StoreError::database("cannot cancel the job"))?;
+    row.map(|row| row.get::<_, &str>(0).parse().map_err(QueueError::Invalid)).transpose()
+}
+
+/// Makes a job available at once, with all its attempts: one that waits, or one that has ended. Returns false when
+/// there is no such job, or it runs.
+///
+/// # Errors
+/// [`QueueError::KeyWaits`] when another one of its kind and key waits; [`QueueError::Store`].
+pub fn retry(client: &mut impl GenericClient, id: i64) -> Result<bool, QueueError> {
+    match client.execute(include_str!("../../sql/queries/retry_job.sql"), &[&id]) {
+        Ok(rows) => Ok(rows == 1),
+        Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => Err(QueueError::KeyWaits { id }),
+        Err(cause) => Err(StoreError::Database { doing: "cannot retry the job", cause }.into()),
+    }
+}
+
+/// Forgets up to `limit` jobs that ended longer ago than `keep` or, where they were discarded, `keep_discarded`.
+/// Returns how many.
+///
+/// # Errors
+/// [`QueueError::Store`].
+pub fn prune(
+    client: &mut impl GenericClient,
+    keep: Duration,
+    keep_discarded: Duration,
+    limit: i64,
+) -> Result<u64, QueueError> {
+    let (keep, keep_discarded) = (keep.as_secs_f64(), keep_discarded.as_secs_f64());
+    client
+        .execute(include_str!("../../sql/queries/prune_jobs.sql"), &[&keep, &keep_discarded, &limit])
+        .map_err(|cause| StoreError::Database { doing: "cannot prune jobs", cause }.into())
+}

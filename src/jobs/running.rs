@@ -1,0 +1,157 @@
+//! The jobs that run in this process: what the threads at work and the supervisor know together.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use postgres::CancelToken;
+
+use super::Job;
+use crate::store::Connector;
+
+/// Why a job was interrupted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// Somebody asked for it.
+    Cancelled,
+    /// It ran longer than its kind may.
+    TimedOut,
+    /// Another worker has it.
+    Lost,
+    /// Its worker stops.
+    Stopped,
+}
+
+/// What a job's handler can see of its interruption.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Interrupt(Arc<AtomicBool>);
+
+impl Interrupt {
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A job at work.
+pub(super) struct Entry {
+    pub id: i64,
+    pub epoch: i64,
+    deadline: Instant,
+    interrupt: Interrupt,
+    token: CancelToken,
+    fate: Mutex<Fate>,
+}
+
+#[derive(Default)]
+struct Fate {
+    reason: Option<Reason>,
+    ended: bool,
+}
+
+impl Entry {
+    /// Asks the job to end, and cancels its statement; again with each call, as there may be a next statement. Does
+    /// nothing when it has ended: the connection may be at something else.
+    pub fn interrupt(&self, reason: Reason, connector: &Connector) {
+        let mut fate = lock(&self.fate);
+        if fate.ended {
+            return;
+        }
+        if fate.reason.is_none() {
+            log::warn!(job = self.id, reason:? = reason; "interrupting a job");
+            fate.reason = Some(reason);
+        }
+        self.interrupt.0.store(true, Ordering::Relaxed);
+        // Under the lock: what the connection does after the job must not be cancelled.
+        if let Err(error) = connector.cancel(&self.token) {
+            log::warn!(job = self.id, error = error.to_string(); "cannot cancel a job's statement");
+        }
+    }
+
+    pub fn is_overdue(&self) -> bool {
+        self.deadline <= Instant::now()
+    }
+
+    /// Why it was interrupted, if it was.
+    pub fn reason(&self) -> Option<Reason> {
+        lock(&self.fate).reason
+    }
+
+    /// Whether the lease is to be renewed: of one that was given up it runs out, so that another worker may begin.
+    pub fn is_kept(&self) -> bool {
+        !self.is_overdue() && !matches!(self.reason(), Some(Reason::Lost | Reason::Stopped))
+    }
+}
+
+/// All jobs at work, and how many threads there are for them.
+#[derive(Default)]
+pub(super) struct Running {
+    jobs: Mutex<HashMap<(i64, i64), Arc<Entry>>>,
+    threads: Mutex<usize>,
+    changed: Condvar,
+}
+
+impl Running {
+    /// Registers a job before it begins.
+    pub fn begin(&self, job: &Job, timeout: Duration, token: CancelToken) -> Arc<Entry> {
+        let entry = Arc::new(Entry {
+            id: job.id,
+            epoch: job.epoch,
+            deadline: Instant::now() + timeout,
+            interrupt: job.interrupt.clone(),
+            token,
+            fate: Mutex::default(),
+        });
+        lock(&self.jobs).insert((job.id, job.epoch), Arc::clone(&entry));
+        entry
+    }
+
+    /// Takes a job out once it has ended: nothing will interrupt its connection any more. Returns whether something
+    /// did, and why.
+    pub fn end(&self, entry: &Entry) -> Option<Reason> {
+        let reason = {
+            let mut fate = lock(&entry.fate);
+            fate.ended = true;
+            fate.reason
+        };
+        lock(&self.jobs).remove(&(entry.id, entry.epoch));
+        reason
+    }
+
+    pub fn entries(&self) -> Vec<Arc<Entry>> {
+        lock(&self.jobs).values().cloned().collect()
+    }
+
+    /// Counts a thread in until the guard is dropped.
+    pub fn thread(&self) -> ThreadGuard<'_> {
+        *lock(&self.threads) += 1;
+        ThreadGuard(self)
+    }
+
+    pub fn has_threads(&self) -> bool {
+        *lock(&self.threads) > 0
+    }
+
+    /// Waits until no thread is left, for at most `timeout`.
+    pub fn wait_until_idle(&self, timeout: Duration) {
+        let threads = lock(&self.threads);
+        drop(
+            self.changed
+                .wait_timeout_while(threads, timeout, |threads| *threads > 0)
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+    }
+}
+
+pub(super) struct ThreadGuard<'a>(&'a Running);
+
+impl Drop for ThreadGuard<'_> {
+    fn drop(&mut self) {
+        *lock(&self.0.threads) -= 1;
+        self.0.changed.notify_all();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

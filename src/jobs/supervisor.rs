@@ -1,0 +1,139 @@
+//! What watches over the jobs of a process, on a connection of its own: renews leases, interrupts what is cancelled or
+//! out of time, takes in the jobs of workers that are gone, and enqueues periodic kinds.
+
+use std::time::{Duration, Instant};
+
+use postgres::{Client, Statement};
+
+use super::periodic::Periodic;
+use super::running::{Entry, Reason, Running};
+use super::session::Failure;
+use super::worker::{Backoff, Worker};
+use crate::shutdown::Shutdown;
+use crate::store::{Remedy, StoreError, check_schema};
+
+/// How long apart the supervisor looks around at most.
+const TICK: Duration = Duration::from_secs(1);
+
+pub(super) struct Supervisor<'a> {
+    pub worker: &'a Worker,
+    pub running: &'a Running,
+    pub shutdown: &'a Shutdown,
+}
+
+impl Supervisor<'_> {
+    /// Watches until a stop is asked for and no thread is left.
+    pub fn run(&self) -> Result<(), StoreError> {
+        let mut backoff = Backoff::default();
+        while !self.is_over() {
+            let begun = Instant::now();
+            let Err(error) = self.session() else { continue };
+            if matches!(error.remedy(), Remedy::Stop | Remedy::Bisect) {
+                return Err(error);
+            }
+            log::warn!(error = error.to_string(); "connecting anew to supervise jobs");
+            self.wait(backoff.next(begun));
+        }
+        Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        self.shutdown.is_requested() && !self.running.has_threads()
+    }
+
+    fn wait(&self, timeout: Duration) {
+        if self.shutdown.is_requested() {
+            self.running.wait_until_idle(timeout);
+        } else {
+            self.shutdown.wait(timeout);
+        }
+    }
+
+    fn session(&self) -> Result<(), StoreError> {
+        let owner = self.worker.next_owner();
+        let mut client = self.worker.connector.named(&format!("webmon-jobs:{owner}")).connect()?;
+        check_schema(&mut client)?;
+        let mut prepare =
+            |sql| client.prepare(sql).map_err(StoreError::database("cannot prepare a statement"));
+        let renew = prepare(include_str!("../../sql/queries/renew_jobs.sql"))?;
+        let expired = prepare(include_str!("../../sql/queries/expired_jobs.sql"))?;
+        let periodic = Periodic::register(&mut client, self.worker.kinds.values())?;
+        let mut stop_at = None;
+        while !self.is_over() {
+            self.renew(&mut client, &renew)?;
+            for entry in self.running.entries().iter().filter(|entry| entry.is_overdue()) {
+                entry.interrupt(Reason::TimedOut, &self.worker.connector);
+            }
+            self.take_in(&mut client, &expired)?;
+            if self.shutdown.is_requested() {
+                let stop_at = *stop_at.get_or_insert_with(|| Instant::now() + self.worker.options.grace);
+                if stop_at <= Instant::now() {
+                    self.interrupt_all();
+                }
+            } else {
+                periodic.enqueue_due(&mut client)?;
+            }
+            self.wait(TICK.min(self.worker.options.lease / 3));
+        }
+        Ok(())
+    }
+
+    fn renew(&self, client: &mut Client, renew: &Statement) -> Result<(), StoreError> {
+        let entries = self.running.entries();
+        let kept: Vec<&Entry> =
+            entries.iter().map(|entry| &**entry).filter(|entry| entry.is_kept()).collect();
+        if kept.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<i64> = kept.iter().map(|entry| entry.id).collect();
+        let epochs: Vec<i64> = kept.iter().map(|entry| entry.epoch).collect();
+        let lease_ms = self.worker.options.lease.as_secs_f64() * 1_000.0;
+        let rows = client
+            .query(renew, &[&ids, &epochs, &lease_ms])
+            .map_err(StoreError::database("cannot renew the leases of jobs"))?;
+        for row in rows {
+            let (id, is_held, is_cancelled): (i64, bool, bool) = (row.get(0), row.get(1), row.get(2));
+            let reason = if !is_held {
+                Reason::Lost
+            } else if is_cancelled {
+                Reason::Cancelled
+            } else {
+                continue;
+            };
+            // One that has ended meanwhile is not held either: then this does nothing.
+            for entry in kept.iter().filter(|entry| entry.id == id) {
+                entry.interrupt(reason, &self.worker.connector);
+            }
+        }
+        Ok(())
+    }
+
+    /// Fails the jobs of workers that let their leases run out, so that they are tried again.
+    fn take_in(&self, client: &mut Client, expired: &Statement) -> Result<(), StoreError> {
+        let rows = client
+            .query(expired, &[&self.worker.kind_names])
+            .map_err(StoreError::database("cannot look for expired leases"))?;
+        for row in rows {
+            let (id, epoch, attempt): (i64, i64, i16) = (row.get(0), row.get(1), row.get(3));
+            let (worker, ended): (&str, i64) = (row.get(2), row.get(4));
+            let failure = Failure::vanished(id, epoch, worker, attempt);
+            match failure.record(client) {
+                Ok(Some(state)) => {
+                    log::warn!(job = id, worker, connections_ended = ended, state = state.as_str(); "took in the job of a worker that is gone");
+                }
+                // Another supervisor was faster.
+                Ok(None) => {}
+                // Its connection holds the lock still: the next time it will be gone.
+                Err(error) if error.remedy() == Remedy::Retry => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn interrupt_all(&self) {
+        for entry in self.running.entries() {
+            entry.interrupt(Reason::Stopped, &self.worker.connector);
+        }
+    }
+}

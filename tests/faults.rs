@@ -318,10 +318,11 @@ fn a_full_disk_of_the_server_stops_the_writer_and_loses_nothing() {
     let prepare = "mkdir \"$1/disk\"; mount -t tmpfs -o size=64m,mode=0777 tmpfs \"$1/disk\"; mkdir -m 0777 \"$1/disk/small\"";
     let Some(server) = Server::start(prepare, &["default_tablespace=small"], &[]) else { return };
     let location = server.directory.path().join("disk/small");
-    postgres::Client::connect(&server.url, postgres::NoTls)
-        .unwrap()
-        .batch_execute(&format!("CREATE TABLESPACE small LOCATION '{}'", location.display()))
-        .unwrap();
+    let mut client = postgres::Client::connect(&server.url, postgres::NoTls).unwrap();
+    client.batch_execute(&format!("CREATE TABLESPACE small LOCATION '{}'", location.display())).unwrap();
+    // The days' partitions are made by the schema's owner, who may be anybody.
+    client.batch_execute("GRANT CREATE ON TABLESPACE small TO public").unwrap();
+    drop(client);
     let pipeline = Pipeline::new(&brokers, migrated(&server.url), PARTITIONS);
 
     // Somebody else fills the disk, but for a little.

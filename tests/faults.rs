@@ -212,9 +212,11 @@ fn a_crash_of_the_database_loses_and_repeats_nothing() {
     let pipeline = Pipeline::new(&brokers, migrated(&server.address), PARTITIONS);
     let writers = [pipeline.store(), pipeline.store()];
     let produced = pipeline.under_load(|| {
-        for _ in 0..scale(1, 20) {
+        for _ in 0..scale(1, 10) {
             pipeline.wait_for_rows(500);
             server.kill_and_restart();
+            pipeline.wait_for_rows(500);
+            server.stop_immediately_and_restart();
         }
         pipeline.wait_for_rows(500);
     });

@@ -58,7 +58,8 @@ BEGIN
     END IF;
     -- One at a time: two writers may want the same day.
     PERFORM pg_advisory_xact_lock(hashtextextended('webmon.check_results', 0));
-    IF to_regclass(format('webmon.%I', partition)) IS NOT NULL THEN
+    -- Not by to_regclass: it may remember that the name was not there.
+    IF EXISTS (SELECT FROM pg_class WHERE relnamespace = 'webmon'::regnamespace AND relname = partition) THEN
         RETURN false;
     END IF;
     EXECUTE format('CREATE TABLE webmon.%I (LIKE webmon.check_results INCLUDING CONSTRAINTS)', partition);

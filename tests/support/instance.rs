@@ -1,8 +1,9 @@
 //! A broker or a server of a test's own, which it may kill.
 
+use std::path::Path;
 use std::process::Command;
 
-use super::{service, unique};
+use super::{service, unique, wait_until};
 
 /// One service with data and ports of its own; removed in the end.
 pub struct Instance {
@@ -38,6 +39,18 @@ impl Instance {
 
     pub fn kill_and_restart(&self) {
         self.services(&["restart", "--kill", self.service]);
+    }
+
+    /// What `pg_ctl -m immediate` does to PostgreSQL (its manual, "pg_ctl": it sends SIGQUIT), and starts it again.
+    pub fn stop_immediately_and_restart(&self) {
+        let mut client = postgres::Client::connect(&self.address, postgres::NoTls).unwrap();
+        let backend: i32 = client.query_one("SELECT pg_backend_pid()", &[]).unwrap().get(0);
+        // Its parent: the second field behind the name in brackets (proc(5)).
+        let stat = std::fs::read_to_string(format!("/proc/{backend}/stat")).unwrap();
+        let pid = stat.rsplit_once(") ").unwrap().1.split(' ').nth(1).unwrap().to_owned();
+        assert!(Command::new("kill").args(["-QUIT", &pid]).status().unwrap().success());
+        wait_until("PostgreSQL has stopped", || !Path::new("/proc").join(&pid).exists());
+        self.up();
     }
 
     fn services(&self, arguments: &[&str]) {

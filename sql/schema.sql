@@ -44,12 +44,14 @@ COMMENT ON COLUMN webmon.site_versions.first_seen_at IS 'Its first instant, or w
 COMMENT ON COLUMN webmon.site_versions.last_seen_at IS 'Its last instant; null until that is rolled up.';
 
 CREATE TABLE webmon.locations (
-    location_id smallint GENERATED ALWAYS AS IDENTITY,
+    location_id integer GENERATED ALWAYS AS IDENTITY,
     name text NOT NULL,
+    retired_at timestamptz,
     CONSTRAINT locations_pkey PRIMARY KEY (location_id),
     CONSTRAINT locations_name_key UNIQUE (name)
 );
 COMMENT ON TABLE webmon.locations IS 'Where checks are made from.';
+COMMENT ON COLUMN webmon.locations.retired_at IS 'When an operator retired it: its outages end there; null while it is in use.';
 
 CREATE TABLE webmon.checkers (
     checker_id integer GENERATED ALWAYS AS IDENTITY,
@@ -112,7 +114,7 @@ CREATE TABLE webmon.check_results (
     download_us integer,
     total_us integer,
     body_bytes integer,
-    location_id smallint NOT NULL,
+    location_id integer NOT NULL,
     http_status smallint,
     redirects smallint NOT NULL,
     attempts smallint NOT NULL,
@@ -128,7 +130,7 @@ CREATE TABLE webmon.check_results (
     error_detail text,
     error_message text,
     sample jsonb,
-    CONSTRAINT check_results_identity_key UNIQUE (site_id, location_id, scheduled_at),
+    CONSTRAINT check_results_pkey PRIMARY KEY (site_id, location_id, scheduled_at),
     CONSTRAINT check_results_outcome_check CHECK (outcome IN ('s', 'f', 'm')),
     CONSTRAINT check_results_error_type_check CHECK ((outcome = 's') = (error_type IS NULL)),
     CONSTRAINT check_results_next_after_s_check CHECK (next_after_s > 0)
@@ -166,13 +168,13 @@ $$;
 
 CREATE TABLE webmon.gaps (
     site_id integer NOT NULL,
-    location_id smallint NOT NULL,
+    location_id integer NOT NULL,
     from_at timestamptz NOT NULL,
     to_at timestamptz,
     instants bigint NOT NULL,
     reason text NOT NULL,
     checker_id integer NOT NULL,
-    CONSTRAINT gaps_identity_key UNIQUE (site_id, location_id, from_at, reason),
+    CONSTRAINT gaps_pkey PRIMARY KEY (site_id, location_id, from_at, reason),
     CONSTRAINT gaps_stretch_check CHECK (to_at > from_at),
     CONSTRAINT gaps_instants_check CHECK (instants > 0)
 );
@@ -186,6 +188,7 @@ CREATE TABLE webmon.partition_offsets (
     next_offset bigint,
     epoch bigint NOT NULL DEFAULT 0,
     owner text,
+    leased_at timestamptz,
     lease_until timestamptz,
     paused text,
     last_error text,
@@ -194,19 +197,23 @@ CREATE TABLE webmon.partition_offsets (
     last_record_at timestamptz,
     last_record_crc bigint,
     CONSTRAINT partition_offsets_pkey PRIMARY KEY (topic, partition),
-    CONSTRAINT partition_offsets_owner_check CHECK ((owner IS NULL) = (lease_until IS NULL))
+    CONSTRAINT partition_offsets_owner_check
+        CHECK ((owner IS NULL) = (lease_until IS NULL) AND (owner IS NULL) = (leased_at IS NULL))
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE webmon.partition_offsets IS 'How far each topic-partition is stored, and who may store more of it. next_offset moves in the transaction of the rows.';
 COMMENT ON COLUMN webmon.partition_offsets.epoch IS 'Grows with every claim; a writer of an older one can commit nothing.';
+COMMENT ON COLUMN webmon.partition_offsets.leased_at IS 'When the lease was given or last renewed; one from the future was given before the clock was set back.';
 COMMENT ON COLUMN webmon.partition_offsets.paused IS 'Why nobody may claim it; null when anybody may.';
 COMMENT ON COLUMN webmon.partition_offsets.cluster_id IS 'The Kafka cluster it is stored from; null where the client cannot tell.';
 COMMENT ON COLUMN webmon.partition_offsets.last_record_at IS 'The timestamp of the record before next_offset; null where the client cannot tell.';
 COMMENT ON COLUMN webmon.partition_offsets.last_record_crc IS 'The CRC-32 of that record''s key and value; null before the first one, and after a replay was asked for.';
 
 CREATE TABLE webmon.writers (
-    owner text NOT NULL,
-    seen_at timestamptz NOT NULL,
     topic text NOT NULL,
+    owner text NOT NULL,
+    started_at timestamptz NOT NULL,
+    seen_at timestamptz NOT NULL,
+    lease_until timestamptz NOT NULL,
     CONSTRAINT writers_pkey PRIMARY KEY (topic, owner)
 );
 COMMENT ON TABLE webmon.writers IS 'The writers at work, for sharing the partitions among them.';
@@ -225,10 +232,11 @@ CREATE TABLE webmon.ingest_batches (
     gaps bigint NOT NULL,
     expired bigint NOT NULL,
     dead bigint NOT NULL,
+    discarded bigint NOT NULL DEFAULT 0,
     CONSTRAINT ingest_batches_pkey PRIMARY KEY (topic, partition, epoch, minute),
     CONSTRAINT ingest_batches_range_check CHECK (from_offset < to_offset),
     CONSTRAINT ingest_batches_records_check
-        CHECK (records = inserted + superseded + duplicate + gaps + expired + dead)
+        CHECK (records = inserted + superseded + duplicate + gaps + expired + dead + discarded)
 );
 COMMENT ON TABLE webmon.ingest_batches IS 'The ledger: what became of the records of each range of offsets [from_offset, to_offset), a row a minute.';
 
@@ -259,6 +267,18 @@ CREATE TABLE webmon.dead_letters (
     CONSTRAINT dead_letters_pkey PRIMARY KEY (topic, partition, record_offset, digest)
 );
 COMMENT ON TABLE webmon.dead_letters IS 'Records that are not results, as they came, and why.';
+
+CREATE TABLE webmon.dead_letter_discards (
+    discard_id bigint GENERATED ALWAYS AS IDENTITY,
+    topic text NOT NULL,
+    letters bigint NOT NULL,
+    reason text NOT NULL,
+    discarded_by text NOT NULL DEFAULT session_user,
+    discarded_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT dead_letter_discards_pkey PRIMARY KEY (discard_id),
+    CONSTRAINT dead_letter_discards_letters_check CHECK (letters > 0)
+);
+COMMENT ON TABLE webmon.dead_letter_discards IS 'Who discarded how many dead letters, when and why. The ledger counts them as discarded.';
 
 -- The view people read.
 
@@ -417,19 +437,25 @@ $$;
 -- Hours and days.
 
 CREATE TABLE webmon.rollup_dirty (
-    hour timestamptz NOT NULL
+    mark_id bigint GENERATED ALWAYS AS IDENTITY,
+    hour timestamptz NOT NULL,
+    CONSTRAINT rollup_dirty_pkey PRIMARY KEY (mark_id)
 );
 COMMENT ON TABLE webmon.rollup_dirty IS 'Marks: hours whose results or gaps have changed since they were rolled up. Appended by writers, as often as it happens.';
 
 CREATE TABLE webmon.rollup_dirty_days (
-    day date NOT NULL
+    mark_id bigint GENERATED ALWAYS AS IDENTITY,
+    day date NOT NULL,
+    CONSTRAINT rollup_dirty_days_pkey PRIMARY KEY (mark_id)
 );
 COMMENT ON TABLE webmon.rollup_dirty_days IS 'Marks: days that have an hour which was rolled up since.';
 
 CREATE TABLE webmon.incidents_dirty (
+    mark_id bigint GENERATED ALWAYS AS IDENTITY,
     site_id integer NOT NULL,
     from_at timestamptz NOT NULL,
-    to_at timestamptz NOT NULL
+    to_at timestamptz NOT NULL,
+    CONSTRAINT incidents_dirty_pkey PRIMARY KEY (mark_id)
 );
 COMMENT ON TABLE webmon.incidents_dirty IS 'Marks: stretches [from_at, to_at) within which failures of a site have changed since its incidents were derived.';
 
@@ -442,7 +468,7 @@ COMMENT ON TABLE webmon.rolled_up_hours IS 'When each hour was last rolled up. I
 
 CREATE TABLE webmon.site_locations (
     site_id integer NOT NULL,
-    location_id smallint NOT NULL,
+    location_id integer NOT NULL,
     first_hour timestamptz NOT NULL,
     last_hour timestamptz NOT NULL,
     last_verdict_hour timestamptz,
@@ -500,7 +526,7 @@ CREATE TABLE webmon.site_hours (
     gap integer NOT NULL,
     total_us_min integer,
     total_us_max integer,
-    location_id smallint NOT NULL,
+    location_id integer NOT NULL,
     buckets smallint[] NOT NULL,
     counts integer[] NOT NULL,
     CONSTRAINT site_hours_pkey PRIMARY KEY (site_id, location_id, hour)
@@ -529,7 +555,7 @@ CREATE TABLE webmon.site_days (
     gap integer NOT NULL,
     total_us_min integer,
     total_us_max integer,
-    location_id smallint NOT NULL,
+    location_id integer NOT NULL,
     buckets smallint[] NOT NULL,
     counts integer[] NOT NULL,
     CONSTRAINT site_days_pkey PRIMARY KEY (site_id, location_id, day)
@@ -556,7 +582,7 @@ CREATE TABLE webmon.failure_runs (
     ended_at timestamptz,
     site_id integer NOT NULL,
     failures integer NOT NULL,
-    location_id smallint NOT NULL,
+    location_id integer NOT NULL,
     error_type smallint NOT NULL,
     error_detail text,
     CONSTRAINT failure_runs_pkey PRIMARY KEY (site_id, location_id, from_at)

@@ -147,8 +147,8 @@ fn a_writer_that_waits_for_the_rows_of_a_frozen_one_ends_it() {
 
     // Partition 1 is the frozen one's, and so are, not committed, all rows that are stored again from partition 0.
     store::replay(&mut database.client(), "log", 0, 0).unwrap();
-    let claim = "UPDATE webmon.partition_offsets SET owner = 'frozen', lease_until = now() - interval '1 s' \
-                 WHERE partition = 1";
+    let claim = "UPDATE webmon.partition_offsets SET owner = 'frozen', leased_at = now() - interval '2 s', \
+                 lease_until = now() - interval '1 s' WHERE partition = 1";
     database.client().batch_execute(claim).unwrap();
     let mut frozen = database.client();
     frozen.batch_execute("SET application_name = 'webmon-store:frozen'").unwrap();

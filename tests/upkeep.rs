@@ -246,8 +246,9 @@ fn pruning_forgets_dead_writers_and_merges_an_old_ledger() {
              SELECT 'log', 0, 1, date_trunc('day', now(), 'UTC') - age + n * interval '1 minute', o + n, o + n + 1, 1, 1,
                     0, 0, 0, 0, 0
              FROM (VALUES (interval '40 days', 0), (interval '20 days', 100)) AS days (age, o), generate_series(0, 99) AS n;
-             INSERT INTO webmon.writers (topic, owner, seen_at)
-             VALUES ('log', 'gone', now() - interval '2 days'), ('log', 'here', now())",
+             INSERT INTO webmon.writers (topic, owner, started_at, seen_at, lease_until)
+             SELECT 'log', owner, at, at, at FROM (VALUES ('gone', now() - interval '2 days'), ('here', now()))
+                 AS w (owner, at)",
         )
         .unwrap();
     let (code, _, errors) = run(&database, &["jobs", "run", "prune"]);

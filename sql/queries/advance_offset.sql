@@ -5,6 +5,7 @@
 -- Rows changed: 1, or 0 when the claim was lost
 UPDATE webmon.partition_offsets
 SET next_offset = $5,
+    leased_at = clock_timestamp(),
     lease_until = clock_timestamp() + $6::float8 * interval '1 millisecond',
     last_error = NULL,
     updated_at = clock_timestamp(),

@@ -1,5 +1,5 @@
--- Claims free partitions: never claimed, released, or with a lease that is over. A lease that ends further off
--- than the lease time was given before the clock was set back, and counts as over.
+-- Claims free partitions: never claimed, released, or with a lease that is over. A lease given in
+-- the future was given before the clock was set back, and counts as over.
 -- Parameters: $1 topic, $2 claimer, $3 lease in milliseconds, $4 partitions at most, $5 Kafka's cluster (null: unknown)
 -- Locks: the claimed rows, until the transaction ends; rows locked by others are passed over
 -- Rows returned: the partitions claimed, with their new epoch, the offset to go on from (null: none yet), the cluster
@@ -11,7 +11,7 @@ WITH free AS (
       AND paused IS NULL
       AND (owner IS NULL
            OR lease_until < clock_timestamp()
-           OR lease_until > clock_timestamp() + $3::float8 * interval '1 millisecond')
+           OR leased_at > clock_timestamp())
     ORDER BY partition
     LIMIT $4
     FOR UPDATE SKIP LOCKED
@@ -19,6 +19,7 @@ WITH free AS (
 UPDATE webmon.partition_offsets o
 SET owner = $2,
     epoch = o.epoch + 1,
+    leased_at = clock_timestamp(),
     lease_until = clock_timestamp() + $3::float8 * interval '1 millisecond',
     updated_at = clock_timestamp(),
     cluster_id = coalesce(o.cluster_id, $5)

@@ -19,4 +19,4 @@ WHERE datname = current_database()
       WHERE topic = $1
         AND owner <> $2
         AND (lease_until < clock_timestamp()
-             OR lease_until > clock_timestamp() + $3::float8 * interval '1 millisecond'))
+             OR leased_at > clock_timestamp()))

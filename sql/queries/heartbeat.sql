@@ -4,9 +4,10 @@
 -- Rows returned: one: the writers at work (this one included), its place among them by name (from 0), and the server's
 --                clock
 WITH seen AS (
-    INSERT INTO webmon.writers (topic, owner, seen_at)
-    VALUES ($1, $2, clock_timestamp())
-    ON CONFLICT (topic, owner) DO UPDATE SET seen_at = excluded.seen_at
+    INSERT INTO webmon.writers (topic, owner, started_at, seen_at, lease_until)
+    VALUES ($1, $2, clock_timestamp(), clock_timestamp(),
+            clock_timestamp() + $3::float8 * interval '1 millisecond')
+    ON CONFLICT (topic, owner) DO UPDATE SET seen_at = excluded.seen_at, lease_until = excluded.lease_until
 )
 SELECT 1 + count(*) AS writers,
        count(*) FILTER (WHERE owner < $2) AS place,

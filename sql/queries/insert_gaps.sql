@@ -3,7 +3,7 @@
 -- Locks: the rows written, until the transaction ends
 INSERT INTO webmon.gaps AS stored (site_id, location_id, from_at, to_at, instants, reason, checker_id)
 SELECT DISTINCT ON (g.site_id, g.location_id, g.from_at, g.reason) g.*
-FROM unnest($1::integer[], $2::smallint[], $3::timestamptz[], $4::timestamptz[], $5::bigint[], $6::text[],
+FROM unnest($1::integer[], $2::integer[], $3::timestamptz[], $4::timestamptz[], $5::bigint[], $6::text[],
             $7::integer[]) AS g (site_id, location_id, from_at, to_at, instants, reason, checker_id)
 ORDER BY g.site_id, g.location_id, g.from_at, g.reason, g.instants DESC
 ON CONFLICT (site_id, location_id, from_at, reason) DO UPDATE

@@ -12,7 +12,7 @@ SELECT *
 FROM unnest(
     $1::timestamptz[], $2::timestamptz[], $3::integer[], $4::integer[], $5::integer[], $6::integer[], $7::integer[],
     $8::integer[], $9::integer[], $10::integer[], $11::integer[], $12::integer[], $13::integer[], $14::integer[],
-    $15::smallint[], $16::smallint[], $17::smallint[], $18::smallint[], $19::smallint[], $20::smallint[],
+    $15::integer[], $16::smallint[], $17::smallint[], $18::smallint[], $19::smallint[], $20::smallint[],
     $21::"char"[], $22::"char"[], $23::"char"[], $24::boolean[], $25::boolean[], $26::inet[], $27::text[],
     $28::text[], $29::text[], $30::jsonb[])
 ON CONFLICT (site_id, location_id, scheduled_at) DO NOTHING

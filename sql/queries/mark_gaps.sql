@@ -5,7 +5,7 @@
 INSERT INTO webmon.rollup_dirty (hour)
 WITH reported AS (
     SELECT *
-    FROM unnest($1::integer[], $2::smallint[], $3::timestamptz[], $4::timestamptz[], $5::bigint[], $6::text[])
+    FROM unnest($1::integer[], $2::integer[], $3::timestamptz[], $4::timestamptz[], $5::bigint[], $6::text[])
         AS g (site_id, location_id, from_at, to_at, instants, reason)
 ), stretches AS (
     SELECT from_at, coalesce(to_at, from_at + interval '1 second') AS to_at, instants

@@ -3,6 +3,7 @@
 -- Locks: the released rows, until the transaction ends
 UPDATE webmon.partition_offsets o
 SET owner = NULL,
+    leased_at = NULL,
     lease_until = NULL,
     paused = $5,
     last_error = coalesce($5, o.last_error),

@@ -3,7 +3,8 @@
 -- Locks: the renewed rows, until the transaction ends
 -- Rows returned: the partitions still held; one that is missing was lost
 UPDATE webmon.partition_offsets o
-SET lease_until = clock_timestamp() + $3::float8 * interval '1 millisecond'
+SET leased_at = clock_timestamp(),
+    lease_until = clock_timestamp() + $3::float8 * interval '1 millisecond'
 FROM unnest($4::integer[], $5::bigint[]) AS held (partition, epoch)
 WHERE o.topic = $1
   AND o.owner = $2

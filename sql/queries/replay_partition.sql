@@ -13,6 +13,7 @@ UPDATE webmon.partition_offsets o
 SET next_offset = $3,
     epoch = o.epoch + 1,
     owner = NULL,
+    leased_at = NULL,
     lease_until = NULL,
     paused = NULL,
     last_error = NULL,

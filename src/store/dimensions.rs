@@ -20,7 +20,7 @@ const MAX_VERSIONS: usize = 1_000;
 #[derive(Default)]
 pub(super) struct Dimensions {
     sites: HashMap<String, i32>,
-    locations: HashMap<String, i16>,
+    locations: HashMap<String, i32>,
     checkers: HashMap<String, i32>,
     /// The versions of each site: usually one, so they are told apart by looking at each.
     versions: HashMap<i32, Vec<(Version, i32)>>,
@@ -63,7 +63,7 @@ impl Version {
 #[derive(Clone, Copy, Default)]
 pub(super) struct Ids {
     pub site: i32,
-    pub location: i16,
+    pub location: i32,
     pub checker: i32,
     pub version: i32,
 }
@@ -163,7 +163,7 @@ impl Dimensions {
     }
 
     /// The ids of a gap's site, location and checker.
-    pub fn gap_ids(&self, site: &str, location: &str, checker: &str) -> Result<(i32, i16, i32), StoreError> {
+    pub fn gap_ids(&self, site: &str, location: &str, checker: &str) -> Result<(i32, i32, i32), StoreError> {
         Ok((lookup(&self.sites, site)?, lookup(&self.locations, location)?, lookup(&self.checkers, checker)?))
     }
 }

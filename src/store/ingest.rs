@@ -272,7 +272,7 @@ impl Ingest {
         let sql = include_str!("../../sql/queries/look_up_results.sql");
         let look_up = self.prepared(transaction, sql, doing)?;
         let sites: Vec<i32> = rows.iter().map(|row| row.ids.site).collect();
-        let locations: Vec<i16> = rows.iter().map(|row| row.ids.location).collect();
+        let locations: Vec<i32> = rows.iter().map(|row| row.ids.location).collect();
         let instants: Vec<Instant> = rows.iter().map(|row| Instant(row.result.scheduled_at)).collect();
         let found = transaction
             .query(&look_up, &[&sites, &locations, &instants])
@@ -380,7 +380,7 @@ impl Ingest {
             ids.push(self.dimensions.gap_ids(&gap.site, &gap.location, &gap.checker)?);
         }
         let sites: Vec<i32> = ids.iter().map(|ids| ids.0).collect();
-        let locations: Vec<i16> = ids.iter().map(|ids| ids.1).collect();
+        let locations: Vec<i32> = ids.iter().map(|ids| ids.1).collect();
         let checkers: Vec<i32> = ids.iter().map(|ids| ids.2).collect();
         let from: Vec<Timestamp> = batch.gaps.iter().map(|gap| gap.gap.from).collect();
         let to: Vec<Option<Timestamp>> = batch.gaps.iter().map(|gap| gap.gap.to).collect();

@@ -5,12 +5,7 @@ use postgres::Client;
 use super::StoreError;
 
 /// The migrations, oldest first; their version is their place, from 1 on.
-const MIGRATIONS: &[(&str, &str)] = &[
-    ("0001_results", include_str!("../../sql/migrations/0001_results.sql")),
-    ("0002_topic_identity", include_str!("../../sql/migrations/0002_topic_identity.sql")),
-    ("0003_jobs", include_str!("../../sql/migrations/0003_jobs.sql")),
-    ("0004_history", include_str!("../../sql/migrations/0004_history.sql")),
-];
+const MIGRATIONS: &[(&str, &str)] = &[("0001_schema", include_str!("../../sql/migrations/0001_schema.sql"))];
 
 /// What keeps two migrations apart (any number will do, as long as nobody else takes it).
 const LOCK: i64 = 0x7765_626d_6f6e;

@@ -1,6 +1,8 @@
 //! `webmon-store`: from Kafka to PostgreSQL, exactly once. Arguments and wiring only.
 
+mod dead_letters;
 mod jobs;
+mod status;
 mod support;
 
 use std::collections::BTreeSet;
@@ -18,7 +20,7 @@ use webmon::config::{Config, Role, parse_duration};
 use webmon::jobs::{Worker, WorkerOptions, builtin};
 use webmon::kafka::{self, KafkaError, NewTopic};
 use webmon::shutdown::Shutdown;
-use webmon::store::{self, Connector, DeadLetterFilter, LatestResult, PartitionStatus, Verification};
+use webmon::store::{self, Connector, LatestResult, Verification};
 
 /// Stores the results of website checks from Kafka in PostgreSQL, each exactly once
 #[derive(Parser)]
@@ -56,11 +58,7 @@ enum Command {
     #[command(subcommand)]
     Topic(TopicCommand),
     /// Show how far each partition is stored, and by whom
-    Status {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
+    Status(status::StatusArgs),
     /// Show the latest result of each site
     Sites {
         /// Print JSON
@@ -116,66 +114,12 @@ enum Command {
     },
     /// Look at records that could not be stored as results, and try them again
     #[command(subcommand)]
-    DeadLetters(DeadLettersCommand),
+    DeadLetters(dead_letters::DeadLettersCommand),
     /// Look at the job queue, and change what is in it
     #[command(subcommand)]
     Jobs(jobs::JobsCommand),
     /// Check the configuration, and print what is wrong with it
     Validate,
-}
-
-#[derive(Subcommand)]
-enum DeadLettersCommand {
-    /// List them, by partition and offset
-    List {
-        #[command(flatten)]
-        which: DeadLetterArgs,
-        /// Print at most so many
-        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000), value_name = "COUNT")]
-        limit: u32,
-        /// Print JSON, values included
-        #[arg(long)]
-        json: bool,
-    },
-    /// Print one whole, as it came
-    Show {
-        /// The partition
-        #[arg(long)]
-        partition: i32,
-        /// The offset
-        #[arg(long)]
-        offset: i64,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Store those that can be stored by now, as after an upgrade; without an option, try all
-    Retry {
-        #[command(flatten)]
-        which: DeadLetterArgs,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-}
-
-#[derive(clap::Args)]
-struct DeadLetterArgs {
-    /// Of this partition only
-    #[arg(long)]
-    partition: Option<i32>,
-    /// At this offset only
-    #[arg(long)]
-    offset: Option<i64>,
-    /// For this reason only: empty, too_large, malformed, unknown_version, invalid, ahead_of_time or refused
-    #[arg(long)]
-    reason: Option<String>,
-}
-
-impl DeadLetterArgs {
-    fn filter(&self) -> DeadLetterFilter {
-        DeadLetterFilter { partition: self.partition, offset: self.offset, reason: self.reason.clone() }
-    }
 }
 
 #[derive(Subcommand)]
@@ -231,14 +175,7 @@ fn run(args: &Args) -> anyhow::Result<ExitCode> {
                 Err(error) => return Err(error.into()),
             }
         }
-        Command::Status { json } => {
-            let status = store::partition_status(&mut connect(&config)?, &config.kafka.topic)?;
-            let status = with_lag(&config, status);
-            match json {
-                true => print_json(&status)?,
-                false => println!("{}", status_table(&status)),
-            }
-        }
+        Command::Status(args) => return status::run(&config, args),
         Command::Sites { json, since, watch, require_all } => {
             return sites(&config, *json, *since, *watch, *require_all);
         }
@@ -253,7 +190,7 @@ fn run(args: &Args) -> anyhow::Result<ExitCode> {
             replay(&config, *partition, *from_offset, *from_time, *wait, *json)?;
         }
         Command::Verify { json } => return verify(&config, *json),
-        Command::DeadLetters(command) => dead_letters(&config, command)?,
+        Command::DeadLetters(command) => dead_letters::run(&config, command)?,
         Command::Jobs(command) => return jobs::run(&config, command),
         Command::Validate => println!("{}: {} sites", args.config.display(), config.sites.len()),
     }
@@ -420,6 +357,7 @@ fn print_verification(found: &Verification) {
         "GAPS",
         "EXPIRED",
         "DEAD",
+        "DISCARDED",
         "LOST",
         "HOLES",
     ]);
@@ -438,6 +376,7 @@ fn print_verification(found: &Verification) {
             right(Some(line.gaps.to_string())),
             right(Some(line.expired.to_string())),
             right(Some(line.dead.to_string())),
+            right(Some(line.discarded.to_string())),
             right(Some(line.lost.to_string())),
             Cell::new(holes.join(" ")),
         ]);
@@ -465,75 +404,6 @@ fn print_verification(found: &Verification) {
         }
     }
     println!("{}", if found.proven { "the history is complete" } else { "THE HISTORY IS NOT COMPLETE" });
-}
-
-fn dead_letters(config: &Config, command: &DeadLettersCommand) -> anyhow::Result<()> {
-    let topic = &config.kafka.topic;
-    let mut client = connect(config)?;
-    match command {
-        DeadLettersCommand::List { which, limit, json } => {
-            let letters = store::dead_letters(&mut client, topic, &which.filter(), *limit)?;
-            if *json {
-                return print_json(&letters);
-            }
-            let mut table = table(&["PARTITION", "OFFSET", "AT (UTC)", "REASON", "BYTES", "DETAIL"]);
-            for letter in &letters {
-                table.add_row([
-                    right(Some(letter.partition.to_string())),
-                    right(Some(letter.offset.to_string())),
-                    Cell::new(letter.record_at.map_or_else(String::new, |at| at.to_string())),
-                    Cell::new(&letter.reason),
-                    right(Some(letter.value.as_ref().map_or(0, Vec::len).to_string())),
-                    Cell::new(&letter.detail),
-                ]);
-            }
-            println!("{table}");
-            let all = store::count_dead_letters(&mut client, topic, &which.filter())?;
-            println!("{} of {all} dead letters", letters.len());
-        }
-        DeadLettersCommand::Show { partition, offset, json } => {
-            let filter = DeadLetterFilter {
-                partition: Some(*partition),
-                offset: Some(*offset),
-                ..DeadLetterFilter::default()
-            };
-            let letters = store::dead_letters(&mut client, topic, &filter, 10)?;
-            if letters.is_empty() {
-                anyhow::bail!("there is no dead letter at offset {offset} of partition {partition}");
-            }
-            if *json {
-                return print_json(&letters);
-            }
-            for letter in &letters {
-                println!("reason  {}: {}", letter.reason, letter.detail);
-                println!("key     {}", letter.key.as_deref().map_or("none".into(), String::from_utf8_lossy));
-                println!(
-                    "value   {}",
-                    letter.value.as_deref().map_or("none".into(), String::from_utf8_lossy)
-                );
-            }
-        }
-        DeadLettersCommand::Retry { which, json } => {
-            let all = store::count_dead_letters(&mut client, topic, &which.filter())?;
-            let bar = support::progress::bar(all, "dead letters tried");
-            let retried = store::retry_dead_letters(
-                &mut client,
-                topic,
-                &which.filter(),
-                &config.store,
-                &mut |tried| {
-                    bar.set_position(tried);
-                    true
-                },
-            )?;
-            bar.finish_and_clear();
-            match json {
-                true => print_json(&retried)?,
-                false => println!("stored {}, still dead {}", retried.stored, retried.still_dead),
-            }
-        }
-    }
-    Ok(())
 }
 
 fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
@@ -570,59 +440,6 @@ fn sites_table(latest: &[LatestResult]) -> Table {
             ),
             right(Some(result.results.to_string())),
             right(Some(result.missed.to_string())),
-        ]);
-    }
-    table
-}
-
-/// A partition's status, and how far it is behind Kafka.
-#[derive(Serialize)]
-struct Lagging {
-    #[serde(flatten)]
-    status: PartitionStatus,
-    /// One past the newest offset; none where Kafka does not tell.
-    end_offset: Option<i64>,
-    /// Records that are not stored yet.
-    lag: Option<i64>,
-}
-
-/// Asks Kafka; without an answer the status is shown all the same.
-fn with_lag(config: &Config, status: Vec<PartitionStatus>) -> Vec<Lagging> {
-    let ends = || -> Result<Vec<i64>, KafkaError> {
-        let mut consumer = kafka::consumer(&config.kafka)?;
-        consumer.partitions()?;
-        status.iter().map(|status| Ok(consumer.offsets(status.partition)?.end)).collect()
-    };
-    let ends = ends().map_or_else(
-        |error| {
-            eprintln!("webmon-store: cannot tell the lag: {error}");
-            vec![None; status.len()]
-        },
-        |ends| ends.into_iter().map(Some).collect(),
-    );
-    let lagging = |(status, end_offset): (PartitionStatus, Option<i64>)| {
-        let lag = end_offset.zip(status.next_offset).map(|(end, next)| (end - next).max(0));
-        Lagging { status, end_offset, lag }
-    };
-    status.into_iter().zip(ends).map(lagging).collect()
-}
-
-fn status_table(status: &[Lagging]) -> Table {
-    let mut table = table(&["PARTITION", "NEXT OFFSET", "LAG", "EPOCH", "OWNER", "PAUSED", "LAST ERROR"]);
-    for Lagging { status: partition, lag, .. } in status {
-        let owner = match (&partition.owner, partition.held) {
-            (Some(owner), true) => owner.clone(),
-            (Some(owner), false) => format!("{owner} (lease over)"),
-            (None, _) => "nobody".to_owned(),
-        };
-        table.add_row([
-            right(Some(partition.partition.to_string())),
-            right(partition.next_offset.map(|offset| offset.to_string())),
-            right(lag.map(|lag| lag.to_string())),
-            right(Some(partition.epoch.to_string())),
-            Cell::new(owner),
-            Cell::new(partition.paused.as_deref().unwrap_or_default()),
-            Cell::new(partition.last_error.as_deref().unwrap_or_default()),
         ]);
     }
     table

@@ -21,7 +21,7 @@ WITH mergeable AS (
 )
 INSERT INTO webmon.ingest_batches (
     topic, partition, epoch, minute, from_offset, to_offset, records, inserted, superseded, duplicate, gaps, expired,
-    dead)
+    dead, discarded)
 SELECT topic,
        partition,
        epoch,
@@ -34,6 +34,7 @@ SELECT topic,
        sum(duplicate),
        sum(gaps),
        sum(expired),
-       sum(dead)
+       sum(dead),
+       sum(discarded)
 FROM merged
 GROUP BY topic, partition, epoch, day

@@ -25,7 +25,8 @@ WITH ranges AS (
            sum(duplicate)::bigint AS duplicate,
            sum(gaps)::bigint AS gaps,
            sum(expired)::bigint AS expired,
-           sum(dead)::bigint AS dead
+           sum(dead)::bigint AS dead,
+           sum(discarded)::bigint AS discarded
     FROM webmon.ingest_batches
     GROUP BY topic, partition
 ), holes AS (
@@ -48,6 +49,7 @@ SELECT o.topic,
        coalesce(n.gaps, 0) AS gaps,
        coalesce(n.expired, 0) AS expired,
        coalesce(n.dead, 0) AS dead,
+       coalesce(n.discarded, 0) AS discarded,
        ARRAY(SELECT lower(hole) FROM unnest(h.holes) AS hole ORDER BY hole) AS hole_from,
        ARRAY(SELECT upper(hole) FROM unnest(h.holes) AS hole ORDER BY hole) AS hole_to
 FROM webmon.partition_offsets o

@@ -40,6 +40,6 @@ pub use self::enqueue::{
 };
 pub use self::error::{JobError, MAX_ERROR, QueueError};
 pub use self::kind::{DEFAULT_TIMEOUT, Job, Kind};
-pub use self::report::{JobInfo, MAX_LIST, cancel, get, list, prune, retry};
+pub use self::report::{FailingKind, JobInfo, MAX_LIST, cancel, failing, get, list, prune, retry};
 pub use self::state::State;
 pub use self::worker::{Worker, WorkerOptions};

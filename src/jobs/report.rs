@@ -112,6 +112,39 @@ fn query(
         .collect()
 }
 
+/// Failures of a job that waits from which on its kind counts as failing.
+const FAILURES: i16 = 3;
+
+/// A kind of jobs that keeps failing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FailingKind {
+    /// The kind.
+    pub kind: String,
+    /// Its last error.
+    pub last_error: String,
+    /// How often the job was tried.
+    pub attempt: i16,
+    /// When it failed last.
+    pub failed_at: Timestamp,
+}
+
+/// The kinds that keep failing: the newest job that ended was discarded, or one waits after three failures. By name.
+///
+/// # Errors
+/// [`QueueError::Store`].
+pub fn failing(client: &mut impl GenericClient) -> Result<Vec<FailingKind>, QueueError> {
+    let rows = client
+        .query(include_str!("../../sql/queries/failing_jobs.sql"), &[&FAILURES])
+        .map_err(StoreError::database("cannot look for failing jobs"))?;
+    let kind = |row: &postgres::Row| FailingKind {
+        kind: row.get("kind"),
+        last_error: row.get::<_, Option<String>>("last_error").unwrap_or_default(),
+        attempt: row.get("attempt"),
+        failed_at: row.get("failed_at"),
+    };
+    Ok(rows.iter().map(kind).collect())
+}
+
 /// Cancels a job: one that waits at once; of one that runs the worker is asked to stop, within about a second, and
 /// what it did in its transaction is undone. Returns the state it is in now; none when there is no such job or it has
 /// ended.

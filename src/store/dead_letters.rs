@@ -58,6 +58,9 @@ pub struct DeadLetterFilter {
     pub reason: Option<String>,
 }
 
+/// The longest reason of a discard, in bytes.
+pub const MAX_REASON: usize = 1_000;
+
 /// What became of the letters that were tried again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Retried {
@@ -65,6 +68,15 @@ pub struct Retried {
     pub stored: u64,
     /// Still what they were.
     pub still_dead: u64,
+}
+
+/// What became of the letters that were to be discarded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Discarded {
+    /// Deleted, and counted as discarded by the ledger.
+    pub discarded: u64,
+    /// Left, as their row of the ledger was being merged, or somebody else was at them.
+    pub left: u64,
 }
 
 /// The dead letters of `topic` that fit `filter`, by partition and offset, at most `limit`.
@@ -128,6 +140,91 @@ pub fn retry_dead_letters(
             if !progress(retried.stored + retried.still_dead) {
                 return Ok(retried);
             }
+        }
+        last = letters.into_iter().next_back();
+    }
+}
+
+/// Deletes the dead letters of `topic` that fit `filter`. The ledger counts their records as discarded, and
+/// `webmon.dead_letter_discards` keeps who did it, when, and `reason`. `progress` is told how many were looked at. Stops
+/// between two pages when it returns `false`.
+///
+/// # Errors
+/// [`StoreError::Invalid`] for a reason that is empty or longer than [`MAX_REASON`]; [`StoreError::Database`]; what was
+/// discarded before stays so.
+pub fn discard_dead_letters(
+    client: &mut Client,
+    topic: &str,
+    filter: &DeadLetterFilter,
+    reason: &str,
+    progress: &mut dyn FnMut(u64) -> bool,
+) -> Result<Discarded, StoreError> {
+    let reason = reason.trim();
+    if reason.is_empty() || reason.len() > MAX_REASON || reason.contains('\0') {
+        return Err(StoreError::Invalid(format!(
+            "the reason of a discard has {} bytes: expected 1 to {MAX_REASON}, without NUL",
+            reason.len()
+        )));
+    }
+    let failed = StoreError::database;
+    let mut done = Discarded::default();
+    let mut last: Option<DeadLetter> = None;
+    loop {
+        let letters = page(client, topic, filter, last.as_ref(), PAGE)?;
+        if letters.is_empty() {
+            return Ok(done);
+        }
+        let mut transaction = client.transaction().map_err(failed("cannot begin a transaction"))?;
+        transaction
+            .batch_execute(&format!("SET LOCAL lock_timeout = {}", PATIENCE.as_millis()))
+            .map_err(failed("cannot set up a transaction"))?;
+        let discard = transaction
+            .prepare(include_str!("../../sql/queries/discard_dead_letter.sql"))
+            .map_err(failed("cannot discard a dead letter"))?;
+        let mut discarded = 0;
+        for letter in &letters {
+            discarded += transaction
+                .execute(&discard, &[&topic, &letter.partition, &letter.offset, &letter.digest])
+                .map_err(failed("cannot discard a dead letter"))?;
+        }
+        if discarded > 0 {
+            transaction
+                .execute(
+                    "INSERT INTO webmon.dead_letter_discards (topic, letters, reason) VALUES ($1, $2, $3)",
+                    &[&topic, &(discarded as i64), &reason],
+                )
+                .map_err(failed("cannot record a discard"))?;
+        }
+        transaction.commit().map_err(failed("cannot commit"))?;
+        done.discarded += discarded;
+        done.left += letters.len() as u64 - discarded;
+        if !progress(done.discarded + done.left) {
+            return Ok(done);
+        }
+        last = letters.into_iter().next_back();
+    }
+}
+
+/// Hands the dead letters of `topic` that fit `filter` to `each`, a page at a time, by partition and offset.
+///
+/// # Errors
+/// [`StoreError::Database`], and what `each` returns.
+pub fn export_dead_letters<E: From<StoreError>>(
+    client: &mut Client,
+    topic: &str,
+    filter: &DeadLetterFilter,
+    each: &mut dyn FnMut(&DeadLetter) -> Result<(), E>,
+) -> Result<u64, E> {
+    let mut exported = 0;
+    let mut last: Option<DeadLetter> = None;
+    loop {
+        let letters = page(client, topic, filter, last.as_ref(), PAGE)?;
+        if letters.is_empty() {
+            return Ok(exported);
+        }
+        for letter in &letters {
+            each(letter)?;
+            exported += 1;
         }
         last = letters.into_iter().next_back();
     }

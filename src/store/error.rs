@@ -24,6 +24,9 @@ pub enum StoreError {
         /// What is wrong with it; never the URL itself.
         problem: String,
     },
+    /// What is asked for cannot be.
+    #[error("{0}")]
+    Invalid(String),
     /// The schema is not the one this program was built for.
     #[error("{0}")]
     Schema(String),

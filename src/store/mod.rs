@@ -27,7 +27,8 @@ use std::sync::{Mutex, PoisonError};
 
 pub use self::connect::Connector;
 pub use self::dead_letters::{
-    DeadLetter, DeadLetterFilter, Retried, count_dead_letters, dead_letters, retry_dead_letters,
+    DeadLetter, DeadLetterFilter, Discarded, MAX_REASON, Retried, count_dead_letters, dead_letters,
+    discard_dead_letters, export_dead_letters, retry_dead_letters,
 };
 pub(crate) use self::error::Remedy;
 pub use self::error::StoreError;

@@ -71,6 +71,8 @@ pub struct PartitionLedger {
     pub expired: i64,
     /// Dead letters.
     pub dead: i64,
+    /// Dead letters that somebody discarded since.
+    pub discarded: i64,
     /// Ranges of offsets `[from, to)` that nothing accounts for.
     pub holes: Vec<(i64, i64)>,
 }
@@ -185,6 +187,7 @@ fn read_ledger(
             gaps: row.get("gaps"),
             expired: row.get("expired"),
             dead: row.get("dead"),
+            discarded: row.get("discarded"),
             holes: holes_from.into_iter().zip(holes_to).collect(),
         }
     };

@@ -1,0 +1,14 @@
+-- Kinds of jobs that keep failing: the newest one that ended was discarded, or one waits after several failures.
+-- Parameters: $1 failures at least of one that waits
+-- Rows returned: one a kind: the kind, its last error, how often it was tried, and when it failed
+SELECT DISTINCT ON (j.kind) j.kind, j.last_error, j.attempt, coalesce(j.finalized_at, j.attempted_at) AS failed_at
+FROM webmon.jobs j
+WHERE (j.state = 'discarded'
+       AND NOT EXISTS (
+           SELECT
+           FROM webmon.jobs c
+           WHERE c.kind = j.kind
+             AND c.state = 'completed'
+             AND c.finalized_at > j.finalized_at))
+   OR (j.state = 'retryable' AND j.attempt >= $1)
+ORDER BY j.kind, failed_at DESC

@@ -120,10 +120,13 @@ fn a_status_check_fails_when_somebody_should_look() {
     assert!(errors.contains("no writer has come upon the topic"), "{errors}");
 
     let mut client = database.client();
-    let stored =
-        "INSERT INTO webmon.partition_offsets (topic, partition, next_offset, owner, leased_at, lease_until)
-                  VALUES ('log', 0, 5, 'a writer', now(), now() + interval '1 hour')";
-    client.batch_execute(stored).unwrap();
+    client
+        .execute(
+            "INSERT INTO webmon.partition_offsets (topic, partition, next_offset, owner, leased_at, lease_until)
+             VALUES ($1, 0, 5, 'a writer', now(), now() + interval '1 hour')",
+            &[&topic],
+        )
+        .unwrap();
     let (code, _, errors) = check();
     assert_eq!(code, Some(0), "{errors}");
     let (code, _, errors) = run(&["status", "--check", "--max-lag", "10"]);

@@ -170,3 +170,37 @@ fn a_status_check_fails_when_somebody_should_look() {
         assert_eq!(code, Some(0), "{errors}");
     }
 }
+
+#[test]
+fn a_partition_with_too_many_dead_letters_pauses_until_they_are_discarded() {
+    let Some(database) = database() else { return };
+    let log = Log::new(2);
+    for _ in 0..30 {
+        log.append(0, b"poison".to_vec());
+    }
+    log.append(0, value(result("shop", 0, Outcome::Success)));
+    log.append(1, value(result("shop", 1, Outcome::Success)));
+    let config = config(&database, "store.batch_records = 4\nstore.max_dead_letters = 10");
+    log.store(&config).unwrap();
+    let mut client = database.client();
+    let status = store::partition_status(&mut client, "log").unwrap();
+    assert_eq!((status[0].next_offset, status[1].next_offset), (Some(12), Some(1)));
+    let paused = status[0].paused.as_deref().unwrap();
+    assert_eq!(
+        paused,
+        "it has 12 dead letters, and store.max_dead_letters is 10: retry or discard them, then resume"
+    );
+
+    // The first record fetched is the last one stored, to be compared.
+    for next_offset in [23, 31] {
+        let (code, _, errors) = run(&database, &["dead-letters", "discard", "--all", "--because", "a test"]);
+        assert_eq!(code, Some(0), "{errors}");
+        store::resume(&mut client, "log", None).unwrap();
+        log.store(&config).unwrap();
+        assert_eq!(store::partition_status(&mut client, "log").unwrap()[0].next_offset, Some(next_offset));
+    }
+    let found = verified(&database);
+    assert!(found.proven, "{found:#?}");
+    assert_eq!((found.results, found.dead_letters), (2, 7));
+    assert_eq!(found.partitions[0].discarded, 23);
+}

@@ -190,6 +190,8 @@ pub struct Store {
     pub batch_bytes: usize,
     /// How far `scheduled_at` may lie ahead of the database's clock. 1 min to 30 days, default 1 h.
     pub max_ahead: Duration,
+    /// Dead letters of one partition that are kept, beyond which it pauses. 1 to 1,000,000,000, default 100,000.
+    pub max_dead_letters: i64,
     /// How long what is stored is kept.
     pub retention: Retention,
     /// When a site counts as down.
@@ -653,6 +655,7 @@ fn store(table: &Table) -> Store {
         batch_records: table.integer("batch_records", 1, 100_000u32).map_or(5_000, |n| n as usize),
         batch_bytes: table.size("batch_bytes", 64 << 10, 256 << 20).map_or(8 << 20, |n| n as usize),
         max_ahead: table.duration("max_ahead", MINUTE, DAY * 30).unwrap_or(HOUR),
+        max_dead_letters: table.integer("max_dead_letters", 1, 1_000_000_000u32).map_or(100_000, i64::from),
         retention: table.table("retention").map_or(RETENTION, |table| retention(&table)),
         incidents: table.table("incidents").map_or(INCIDENTS, |table| incidents(&table)),
     };

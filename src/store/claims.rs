@@ -174,6 +174,16 @@ impl Claims {
             .map_err(StoreError::database("cannot begin a partition"))
     }
 
+    /// How many dead letters the ledger counts of a partition.
+    pub fn dead_letters(&self, client: &mut Client, partition: i32) -> Result<i64, StoreError> {
+        let sql = "SELECT coalesce(sum(dead), 0)::bigint FROM webmon.ingest_batches \
+                   WHERE topic = $1 AND partition = $2";
+        client
+            .query_one(sql, &[&self.topic, &partition])
+            .map(|row| row.get(0))
+            .map_err(StoreError::database("cannot count dead letters"))
+    }
+
     /// Records that Kafka no longer holds `[lost_from, held_from)` and goes on after it. Returns the claim's new
     /// epoch, or none when the claim was lost.
     pub fn skip_lost(

@@ -330,9 +330,25 @@ impl Session<'_> {
                     held.claim.next_offset = Some(batch.to);
                 }
                 self.totals += counts;
+                if counts.dead > 0 {
+                    self.bound_dead_letters(claim)?;
+                }
             }
         }
         Ok(())
+    }
+
+    /// Pauses a partition that has more dead letters than are kept: a stream of nothing else must not fill the disk.
+    fn bound_dead_letters(&mut self, claim: Claim) -> Result<(), StoreError> {
+        let dead = self.claims.dead_letters(&mut self.client, claim.partition)?;
+        let most = self.writer.store.max_dead_letters;
+        if dead < most {
+            return Ok(());
+        }
+        let reason = format!(
+            "it has {dead} dead letters, and store.max_dead_letters is {most}: retry or discard them, then resume"
+        );
+        self.pause(claim, &reason)
     }
 
     fn try_store(&mut self, claim: Claim, batch: &mut Batch) -> Result<Committed, StoreError> {

@@ -40,6 +40,10 @@ impl LogArgs {
             .level(self.log_level)
             // It logs its own states.
             .level_for("tokio_cron_scheduler", self.log_level.min(LevelFilter::Warn))
+            // They log requests with their headers, which may hold credentials.
+            .level_for("ureq", self.log_level.min(LevelFilter::Info))
+            .level_for("ureq_proto", self.log_level.min(LevelFilter::Info))
+            .level_for("rustls", self.log_level.min(LevelFilter::Info))
             // The driver logs every statement with its parameters, and the server's notices, one level too loud.
             .level_for("tokio_postgres", self.log_level.min(LevelFilter::Info))
             .level_for("postgres", self.log_level.min(LevelFilter::Warn))

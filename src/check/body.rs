@@ -2,14 +2,16 @@
 
 use std::borrow::Cow;
 use std::io::{self, BufRead, BufReader, Read};
+use std::time::Instant;
 
+use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, StandardAlloc};
 use encoding_rs::{Encoding, UTF_8};
 use flate2::bufread::MultiGzDecoder;
 use ureq::http::HeaderMap;
 use ureq::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 
 use super::fault::Fault;
-use super::hop::Phase;
+use super::hop::{Phase, remaining};
 use crate::result::ErrorType;
 
 /// The codings asked for in `Accept-Encoding`.
@@ -52,26 +54,29 @@ impl Coding {
     }
 }
 
-/// Reads up to `limit` decoded bytes of `body` into `content` and keeps the first `keep` of them. On an error
-/// `content` tells how far it came.
+/// Reads up to `limit` decoded bytes of `body` into `content`, until `deadline`, and keeps the first `keep` of them. On
+/// an error `content` tells how far it came.
 pub(super) fn read(
     body: impl Read,
     headers: &HeaderMap,
+    deadline: Instant,
     limit: usize,
     keep: usize,
     content: &mut Content,
 ) -> Result<(), Fault> {
     let source = Source { body, announced: headers.contains_key(CONTENT_LENGTH) };
     let done = match Coding::of(headers) {
-        Coding::Identity | Coding::Unknown => drain(source, limit, keep, content),
+        Coding::Identity | Coding::Unknown => drain(source, deadline, limit, keep, content),
         coding => {
             let mut source = BufReader::with_capacity(8 * 1024, source);
             match source.fill_buf() {
                 Err(error) => Err(error),
                 // Some servers name a coding also where there is nothing to code.
                 Ok([]) => Ok(()),
-                Ok(_) if coding == Coding::Gzip => drain(MultiGzDecoder::new(source), limit, keep, content),
-                Ok(_) => drain(brotli_decompressor::Decompressor::new(source, 4096), limit, keep, content),
+                Ok(_) if coding == Coding::Gzip => {
+                    drain(MultiGzDecoder::new(source), deadline, limit, keep, content)
+                }
+                Ok(_) => drain(Brotli::new(source), deadline, limit, keep, content),
             }
         }
     };
@@ -81,9 +86,19 @@ pub(super) fn read(
     })
 }
 
-fn drain(mut body: impl Read, limit: usize, keep: usize, content: &mut Content) -> io::Result<()> {
+fn drain(
+    mut body: impl Read,
+    deadline: Instant,
+    limit: usize,
+    keep: usize,
+    content: &mut Content,
+) -> io::Result<()> {
     let mut buffer = [0; 8 * 1024];
     loop {
+        // What decodes for long waits for nothing: no wait of the socket's would end it.
+        if remaining(deadline).is_none() {
+            return Err(io::Error::other(Fault::timeout(Phase::Body)));
+        }
         // One byte beyond the limit tells a body that is longer from one that is just as long.
         let wanted = (limit - content.bytes).saturating_add(1).min(buffer.len());
         let mut amount = match body.read(&mut buffer[..wanted]) {
@@ -102,6 +117,55 @@ fn drain(mut body: impl Read, limit: usize, keep: usize, content: &mut Content) 
         if content.truncated {
             return Ok(());
         }
+    }
+}
+
+/// Decodes brotli (RFC 7932) as it is meant for HTTP: with windows of at most 16 MiB. The "large window" extension, of
+/// which a few bytes make a decoder allocate a gigabyte, is refused as malformed.
+struct Brotli<R> {
+    source: R,
+    state: Box<BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>>,
+    ended: bool,
+}
+
+impl<R: BufRead> Brotli<R> {
+    fn new(source: R) -> Brotli<R> {
+        let alloc = StandardAlloc::default;
+        Brotli { source, state: Box::new(BrotliState::new_strict(alloc(), alloc(), alloc())), ended: false }
+    }
+}
+
+impl<R: BufRead> Read for Brotli<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while !self.ended && !buffer.is_empty() {
+            let input = self.source.fill_buf()?;
+            let (mut left, mut taken) = (input.len(), 0);
+            let (mut room, mut written, mut total) = (buffer.len(), 0, 0);
+            let result = BrotliDecompressStream(
+                &mut left,
+                &mut taken,
+                input,
+                &mut room,
+                &mut written,
+                buffer,
+                &mut total,
+                &mut self.state,
+            );
+            let is_over = input.is_empty();
+            self.source.consume(taken);
+            match result {
+                BrotliResult::ResultFailure => return Err(io::ErrorKind::InvalidData.into()),
+                BrotliResult::ResultSuccess => self.ended = true,
+                BrotliResult::NeedsMoreInput if is_over && written == 0 => {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                BrotliResult::NeedsMoreInput | BrotliResult::NeedsMoreOutput => {}
+            }
+            if written > 0 {
+                return Ok(written);
+            }
+        }
+        Ok(0)
     }
 }
 
@@ -144,6 +208,7 @@ fn charset(content_type: &[u8]) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::time::Duration;
 
     use super::*;
 
@@ -159,7 +224,8 @@ mod tests {
 
     fn read_all(body: &[u8], pairs: &[(&'static str, &str)], limit: usize) -> (Content, Result<(), Fault>) {
         let mut content = Content::default();
-        let done = read(body, &headers(pairs), limit, usize::MAX, &mut content);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let done = read(body, &headers(pairs), deadline, limit, usize::MAX, &mut content);
         (content, done)
     }
 
@@ -191,6 +257,34 @@ mod tests {
             done.unwrap();
             assert_eq!((content.bytes, content.truncated), (0, false));
         }
+    }
+
+    #[test]
+    fn brotli_is_decoded_within_the_window_that_http_allows() {
+        let hello = [
+            0x1b, 0x10, 0x00, 0xf8, 0x8d, 0x94, 0x6e, 0xde, 0x44, 0x55, 0x86, 0x96, 0x6c, 0x20, 0x6f, 0x01,
+            0x4f, 0x1c, 0x60, 0x1c,
+        ];
+        let (content, done) = read_all(&hello, &[("content-encoding", "br")], 100);
+        done.unwrap();
+        assert_eq!(content.kept, b"hello hello hello");
+        let (_, done) = read_all(&hello[..hello.len() - 4], &[("content-encoding", "br")], 100);
+        assert_eq!(done.unwrap_err().detail, "bad_encoding");
+        // 8 MiB of zeros in a window of a gigabyte, which a decoder would have to allocate.
+        let large =
+            [0x11, 0x5e, 0xfe, 0xff, 0xff, 0x01, 0x90, 0x00, 0x88, 0xc7, 0x02, 0x21, 0xf7, 0xfe, 0x0f];
+        let (content, done) = read_all(&large, &[("content-encoding", "br")], 100);
+        assert_eq!((done.unwrap_err().detail, content.bytes), ("bad_encoding", 0));
+    }
+
+    #[test]
+    fn decoding_ends_at_the_deadline() {
+        let bomb = gzip(&vec![0; 1 << 20]);
+        let mut content = Content::default();
+        let headers = headers(&[("content-encoding", "gzip")]);
+        let over = Instant::now();
+        let fault = read(&bomb[..], &headers, over, usize::MAX, 0, &mut content).unwrap_err();
+        assert_eq!((fault.error_type, content.bytes), (ErrorType::Timeout, 0));
     }
 
     #[test]

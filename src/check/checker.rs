@@ -191,6 +191,11 @@ impl Checker {
         self.note_hop(result);
         let text = received.content.as_ref().map(|content| body::text(&content.kept, &received.headers));
         match done {
+            // It came, and too late: no wait ended it, as the work on it took too long.
+            Ok(_) if total > site.timeout => {
+                let fault = Fault::timeout(Phase::Body);
+                result.set_error(fault.error_type, Some(fault.detail), Some(&fault.message));
+            }
             Ok(status) => {
                 let judged = Judged {
                     status,
@@ -285,7 +290,8 @@ impl Checker {
             (false, true) => MAX_SAMPLE_BODY,
             (false, false) => 0,
         };
-        body::read(body.into_reader(), headers, site.max_body, keep, content)?;
+        let deadline = self.hop.lock().deadline;
+        body::read(body.into_reader(), headers, deadline, site.max_body, keep, content)?;
         if patterns && content.bytes > 0 && Coding::of(headers) == Coding::Unknown {
             let message =
                 format!("the body has a content coding other than those asked for ({ACCEPT_ENCODING})");

@@ -1,15 +1,18 @@
 //! Names to addresses: the trait, the resolver of the system's configuration, and the rules on addresses.
 
 use std::fmt;
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, mpsc};
-use std::time::{Duration, Instant};
+use std::io::{self, Read};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant, SystemTime};
 
-use hickory_resolver::config::LookupIpStrategy;
+use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::rr::RecordType;
+use hickory_resolver::system_conf::parse_resolv_conf;
 use hickory_resolver::{ResolverBuilder, TokioResolver};
 use ipnet::IpNet;
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -23,6 +26,12 @@ use crate::result::ErrorType;
 
 /// The most addresses of a name that are tried.
 pub(super) const MAX_ADDRESSES: usize = 8;
+/// How long the other family's addresses are waited for once one family's have come (RFC 8305, section 3).
+const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
+/// How often the system's files are looked at.
+const LOOK_APART: Duration = Duration::from_secs(1);
+/// The largest configuration file that is read, in bytes.
+const MAX_FILE: u64 = 1 << 20;
 
 /// Turns a name into addresses. Shared by all threads.
 ///
@@ -79,6 +88,9 @@ pub enum ResolveError {
     /// The name servers could not be reached.
     #[error("no name server could be reached")]
     Io(#[source] io::Error),
+    /// The resolver itself failed, which says nothing about the name.
+    #[error("the look-up panicked; see the log")]
+    Panicked,
     /// Anything else.
     #[error("the look-up failed: {0}")]
     Other(String),
@@ -98,6 +110,7 @@ impl ResolveError {
                 Some(word) => return Fault::new(ErrorType::Saturated, word, format!("{self}: {error}")),
                 None => "no_name_server",
             },
+            ResolveError::Panicked => return Fault::new(ErrorType::Cancelled, "panic", self.to_string()),
             ResolveError::Other(_) => "other",
         };
         Fault::new(ErrorType::Dns, detail, self.to_string())
@@ -111,12 +124,33 @@ impl ResolveError {
 /// come before IPv6 ones. `localhost` and names below it are the loopback addresses and `.invalid` names do
 /// not exist, both without asking (RFC 6761, sections 6.3 and 6.4).
 ///
-/// Both files are read once, when it is made.
+/// A name with a dot is looked up as it stands: no search list is put behind it, or a name that is dead could be found as
+/// another one. The addresses of both families are asked for at once, and what has come is used 50 ms later.
+///
+/// Both files are looked at once a second, and read again when they have changed. One that cannot be read then leaves
+/// everything as it is.
 pub struct SystemResolver {
-    resolver: TokioResolver,
+    current: Mutex<Current>,
+    /// `/etc/resolv.conf` and `/etc/hosts`; none where the configuration is given.
+    files: Option<[PathBuf; 2]>,
     lookups: Handle,
     /// What drives the look-ups; taken when it is dropped.
     runtime: Option<Runtime>,
+}
+
+/// The resolver of the files as they were when last looked at.
+struct Current {
+    resolver: TokioResolver,
+    read: [Stamp; 2],
+    looked_at: Instant,
+}
+
+/// What tells that a file has changed: its time and size; none when it is not there.
+type Stamp = Option<(SystemTime, u64)>;
+
+fn stamp(path: &Path) -> Stamp {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.modified().ok()?, metadata.len()))
 }
 
 impl SystemResolver {
@@ -126,22 +160,70 @@ impl SystemResolver {
     /// [`SetupError::Resolver`] when the configuration cannot be read, [`SetupError::Thread`] when no thread
     /// can be started.
     pub fn new() -> Result<SystemResolver, SetupError> {
-        SystemResolver::built(TokioResolver::builder_tokio().map_err(setup_error)?)
+        SystemResolver::of_files(["/etc/resolv.conf", "/etc/hosts"].map(PathBuf::from))
     }
 
-    fn built(mut builder: ResolverBuilder<TokioRuntimeProvider>) -> Result<SystemResolver, SetupError> {
-        let options = builder.options_mut();
-        options.cache_size = 0;
-        options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+    fn of_files(files: [PathBuf; 2]) -> Result<SystemResolver, SetupError> {
+        let read = files.each_ref().map(|file| stamp(file));
+        SystemResolver::built(builder(&files[0])?, Some(files), read)
+    }
+
+    fn built(
+        builder: ResolverBuilder<TokioRuntimeProvider>,
+        files: Option<[PathBuf; 2]>,
+        read: [Stamp; 2],
+    ) -> Result<SystemResolver, SetupError> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("check-dns")
             .enable_all()
             .build()
             .map_err(SetupError::Thread)?;
-        let resolver = builder.build().map_err(setup_error)?;
-        Ok(SystemResolver { resolver, lookups: runtime.handle().clone(), runtime: Some(runtime) })
+        let current = Current { resolver: build(builder)?, read, looked_at: Instant::now() };
+        Ok(SystemResolver {
+            current: Mutex::new(current),
+            files,
+            lookups: runtime.handle().clone(),
+            runtime: Some(runtime),
+        })
     }
+
+    /// The resolver of the files as they are now.
+    fn resolver(&self) -> TokioResolver {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(files) = &self.files
+            && current.looked_at.elapsed() >= LOOK_APART
+        {
+            current.looked_at = Instant::now();
+            let found = files.each_ref().map(|file| stamp(file));
+            if found != current.read {
+                current.read = found;
+                match builder(&files[0]).and_then(build) {
+                    Ok(resolver) => {
+                        log::info!("the system's resolver configuration has changed");
+                        current.resolver = resolver;
+                    }
+                    Err(error) => {
+                        log::warn!(error = error.to_string(); "going on with the former resolver configuration");
+                    }
+                }
+            }
+        }
+        current.resolver.clone()
+    }
+}
+
+fn builder(resolv_conf: &Path) -> Result<ResolverBuilder<TokioRuntimeProvider>, SetupError> {
+    let mut bytes = Vec::new();
+    let read = std::fs::File::open(resolv_conf).and_then(|file| file.take(MAX_FILE).read_to_end(&mut bytes));
+    read.map_err(|error| SetupError::Resolver(format!("{}: {error}", resolv_conf.display())))?;
+    let (config, options) = parse_resolv_conf(bytes).map_err(setup_error)?;
+    Ok(TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()).with_options(options))
+}
+
+fn build(mut builder: ResolverBuilder<TokioRuntimeProvider>) -> Result<TokioResolver, SetupError> {
+    builder.options_mut().cache_size = 0;
+    builder.build().map_err(setup_error)
 }
 
 impl Drop for SystemResolver {
@@ -168,18 +250,56 @@ impl Resolve for SystemResolver {
         }
         // The look-up runs on the runtime's thread: its futures are too large for the small stack of a check's.
         let (sender, receiver) = mpsc::sync_channel(1);
-        let (resolver, host) = (self.resolver.clone(), host.to_owned());
+        let resolver = self.resolver();
+        let mut host = host.to_owned();
+        if host.contains('.') && !host.ends_with('.') {
+            host.push('.');
+        }
         self.lookups.spawn(async move {
-            let found = match tokio::time::timeout(timeout, resolver.lookup_ip(host)).await {
-                Ok(Ok(found)) => Ok(found.iter().collect()),
-                Ok(Err(error)) => Err(resolve_error(error)),
-                Err(_) => Err(ResolveError::Timeout),
-            };
+            let found = tokio::time::timeout(timeout, look_up(&resolver, &host)).await;
             // Nobody listens any more when the check's time was over first.
-            let _ = sender.send(found);
+            let _ = sender.send(found.unwrap_or(Err(ResolveError::Timeout)));
         });
-        receiver.recv_timeout(timeout).unwrap_or(Err(ResolveError::Timeout))
+        match receiver.recv_timeout(timeout) {
+            Ok(found) => found,
+            Err(mpsc::RecvTimeoutError::Timeout) => Err(ResolveError::Timeout),
+            Err(mpsc::RecvTimeoutError::Disconnected) => Err(ResolveError::Panicked),
+        }
     }
+}
+
+/// Asks for the addresses of both families at once. A family that does not answer holds up the other one's addresses
+/// for [`RESOLUTION_DELAY`] only. IPv4 comes first.
+async fn look_up(resolver: &TokioResolver, host: &str) -> Result<Vec<IpAddr>, ResolveError> {
+    let ipv4 = resolver.lookup(host, RecordType::A);
+    let ipv6 = resolver.lookup(host, RecordType::AAAA);
+    tokio::pin!(ipv4, ipv6);
+    let (mut found4, mut found6) = (None, None);
+    while found4.is_none() || found6.is_none() {
+        let something = matches!(found4.as_ref().or(found6.as_ref()), Some(Ok(_)));
+        tokio::select! {
+            answer = &mut ipv4, if found4.is_none() => found4 = Some(addresses(answer)),
+            answer = &mut ipv6, if found6.is_none() => found6 = Some(addresses(answer)),
+            () = tokio::time::sleep(RESOLUTION_DELAY), if something => break,
+        }
+    }
+    match (found4, found6) {
+        (Some(Ok(mut found)), Some(Ok(more))) => {
+            found.extend(more);
+            Ok(found)
+        }
+        (Some(Ok(found)), _) | (_, Some(Ok(found))) => Ok(found),
+        // A name that exists has no address of one family or the other: what is wrong with the other one says more.
+        (Some(Err(ResolveError::NoAddress)), Some(Err(error))) | (Some(Err(error)), _) => Err(error),
+        (None, _) => Err(ResolveError::Timeout),
+    }
+}
+
+/// The addresses of an answer; without any it is [`ResolveError::NoAddress`].
+fn addresses(answer: Result<Lookup, NetError>) -> Result<Vec<IpAddr>, ResolveError> {
+    let found: Vec<IpAddr> =
+        answer.map_err(resolve_error)?.answers().iter().filter_map(|record| record.data.ip_addr()).collect();
+    if found.is_empty() { Err(ResolveError::NoAddress) } else { Ok(found) }
 }
 
 impl fmt::Debug for SystemResolver {
@@ -191,7 +311,11 @@ impl fmt::Debug for SystemResolver {
 fn resolve_error(error: NetError) -> ResolveError {
     match error {
         NetError::Timeout => ResolveError::Timeout,
-        NetError::NoConnections => ResolveError::Io(io::ErrorKind::NotConnected.into()),
+        // It does not say why: a socket of our own may.
+        NetError::NoConnections => ResolveError::Io(match UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)) {
+            Err(error) if own_trouble(&error).is_some() => error,
+            _ => io::ErrorKind::NotConnected.into(),
+        }),
         NetError::Io(error) => ResolveError::Io(match error.raw_os_error() {
             Some(errno) => io::Error::from_raw_os_error(errno),
             None => error.kind().into(),
@@ -269,10 +393,35 @@ impl fmt::Debug for HopResolver {
     }
 }
 
-/// Whether a rule forbids `address`. An IPv4 address in IPv6 clothes (`::ffff:10.0.0.1`) is still that address.
+/// Whether a rule forbids `address`, in whatever form it comes.
 fn denied(rules: &[IpNet], address: IpAddr) -> bool {
-    let plain = address.to_canonical();
-    rules.iter().any(|rule| rule.contains(&address) || rule.contains(&plain))
+    let forms = [Some(address), embedded(address), embedded(address).and_then(reached), reached(address)];
+    rules.iter().any(|rule| forms.iter().flatten().any(|form| rule.contains(form)))
+}
+
+/// The IPv4 address that a connection to an IPv6 address comes to, where it is one in other clothes: mapped
+/// (`::ffff:10.0.0.1`), compatible (`::10.0.0.1`), NAT64 (RFC 6052, `64:ff9b::/96`; RFC 8215, `64:ff9b:1::/48` as /96)
+/// and 6to4 (RFC 3056, `2002::/16`).
+fn embedded(address: IpAddr) -> Option<IpAddr> {
+    let IpAddr::V6(address) = address else { return None };
+    let [a, b, c, d, e, f, g, h] = address.segments();
+    let of = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)).into();
+    match [a, b, c, d, e, f] {
+        [0, 0, 0, 0, 0, 0xffff | 0] if (g, h) != (0, 0) && (g, h) != (0, 1) => Some(of(g, h)),
+        [0, 0, 0, 0, 0, 0xffff] => Some(of(g, h)),
+        [0x64, 0xff9b, 0, 0, 0, 0] | [0x64, 0xff9b, 1, ..] => Some(of(g, h)),
+        [0x2002, high, low, ..] => Some(of(high, low)),
+        _ => None,
+    }
+}
+
+/// The loopback address that a connection to "no address" (`0.0.0.0/8`, `::`) reaches on Linux.
+fn reached(address: IpAddr) -> Option<IpAddr> {
+    match address {
+        IpAddr::V4(address) if address.octets()[0] == 0 => Some(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Some(Ipv6Addr::LOCALHOST.into()),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -307,7 +456,10 @@ mod tests {
 
     /// A name server on loopback that answers by the name's first label. Returns its port.
     fn name_server() -> u16 {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        serve_names(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap())
+    }
+
+    fn serve_names(socket: UdpSocket) -> u16 {
         let port = socket.local_addr().unwrap().port();
         thread::spawn(move || {
             let mut query = [0; 512];
@@ -321,6 +473,10 @@ mod tests {
                     b"two" | b"none" => (0, 0),
                     b"missing" => (3, 0),
                     b"broken" => (2, 0),
+                    // Dead, but for a wildcard below the search domain.
+                    b"dead" if query[12..name_end].windows(5).any(|label| label == b"\x04corp") => (0, 1),
+                    b"dead" => (3, 0),
+                    b"half" if is_a => (0, 1),
                     b"refusing" => (5, 0),
                     _ => continue,
                 };
@@ -336,13 +492,64 @@ mod tests {
         port
     }
 
+    fn resolver_of(config: ResolverConfig) -> SystemResolver {
+        let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+        SystemResolver::built(builder, None, [None; 2]).unwrap()
+    }
+
+    #[test]
+    fn a_dead_name_is_not_found_below_a_search_domain() {
+        let mut server = NameServerConfig::udp(Ipv4Addr::LOCALHOST.into());
+        server.connections[0].port = name_server();
+        let search = vec!["corp.test.".parse().unwrap()];
+        let resolver = resolver_of(ResolverConfig::from_parts(None, search, vec![server]));
+        let found = resolver.resolve("dead.example", Duration::from_secs(5));
+        assert!(matches!(found, Err(ResolveError::NxDomain)), "{found:?}");
+        // A bare name is what the search list is for.
+        assert_eq!(
+            resolver.resolve("dead", Duration::from_secs(5)).unwrap(),
+            [[127, 0, 0, 1]].map(IpAddr::from)
+        );
+    }
+
+    #[test]
+    fn an_answer_that_never_comes_for_ipv6_does_not_hold_up_the_one_for_ipv4() {
+        let mut server = NameServerConfig::udp(Ipv4Addr::LOCALHOST.into());
+        server.connections[0].port = name_server();
+        let resolver = resolver_of(ResolverConfig::from_parts(None, Vec::new(), vec![server]));
+        // Shorter than the name server's own time-out of 5 s.
+        let found = resolver.resolve("half.example", Duration::from_secs(4));
+        assert_eq!(found.unwrap(), [[127, 0, 0, 1]].map(IpAddr::from));
+    }
+
+    #[test]
+    fn a_changed_resolv_conf_is_taken_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = ["resolv.conf", "hosts"].map(|name| directory.path().join(name));
+        let [first, second] = [[127, 86, 0, 1], [127, 86, 0, 2]].map(Ipv4Addr::from);
+        // Name servers of that file are at port 53, which only root may open.
+        let Ok(socket) = UdpSocket::bind((second, 53)) else { return };
+        serve_names(socket);
+        std::fs::write(&files[0], format!("nameserver {first}\n")).unwrap();
+        let resolver = SystemResolver::of_files(files.clone()).unwrap();
+        let resolve = || resolver.resolve("two.example", Duration::from_secs(2));
+        assert!(resolve().is_err());
+
+        let look_again = || resolver.current.lock().unwrap().looked_at -= LOOK_APART;
+        std::fs::write(&files[0], format!("nameserver {second}\n# another\n")).unwrap();
+        look_again();
+        assert_eq!(resolve().unwrap().len(), 2);
+        // Without the file the former one stays in force.
+        std::fs::remove_file(&files[0]).unwrap();
+        look_again();
+        assert_eq!(resolve().unwrap().len(), 2);
+    }
+
     #[test]
     fn a_name_servers_answers_keep_their_meaning() {
         let mut server = NameServerConfig::udp(Ipv4Addr::LOCALHOST.into());
         server.connections[0].port = name_server();
-        let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
-        let provider = TokioRuntimeProvider::default();
-        let resolver = SystemResolver::built(TokioResolver::builder_with_config(config, provider)).unwrap();
+        let resolver = resolver_of(ResolverConfig::from_parts(None, Vec::new(), vec![server]));
         let resolve = |host| resolver.resolve(host, Duration::from_secs(5));
 
         let two: Vec<IpAddr> = vec![[127, 0, 0, 1].into(), [127, 0, 0, 2].into()];
@@ -366,8 +573,20 @@ mod tests {
             ("11.1.2.3", false),
             ("fd00::1", true),
             ("2001:db8::1", false),
+            ("::10.1.2.3", true),
+            ("64:ff9b::10.1.2.3", true),
+            ("64:ff9b::11.1.2.3", false),
+            ("64:ff9b:1::10.1.2.3", true),
+            ("2002:a01:203::1", true),
+            ("2002:b01:203::1", false),
         ] {
             assert_eq!(denied(&rules, address.parse().unwrap()), expected, "{address}");
+        }
+        let loopback: [IpNet; 2] = ["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()];
+        for address in
+            ["0.0.0.0", "0.1.2.3", "::", "::1", "::ffff:0.0.0.0", "::ffff:127.0.0.1", "2002:7f00:1::"]
+        {
+            assert!(denied(&loopback, address.parse().unwrap()), "{address}");
         }
     }
 

@@ -175,7 +175,7 @@ fn what_the_file_says_is_what_is_done() {
         shutdown_grace = "0s"
         outbox = 1_000
         ca = "ca/extra.pem"
-        deny_addresses = ["10.0.0.0/8", "fd00::/8"]
+        deny_addresses = ["10.0.0.0/8", "fd00::/8", "private"]
         user_agent = "probe"
         [site_defaults]
         schedule = "0 */5 * * * *"
@@ -208,7 +208,7 @@ fn what_the_file_says_is_what_is_done() {
     .unwrap();
     assert_eq!(config.kafka.brokers, ["a:1", "[::1]:2"]);
     assert_eq!((config.check.threads, config.check.queue, config.check.outbox), (20_000, 1, 1_000));
-    assert_eq!(config.check.deny_addresses.len(), 2);
+    assert_eq!(config.check.deny_addresses.len(), 2 + 22);
     let [one, two] = &config.sites[..] else { panic!("{:?}", config.sites) };
     assert_eq!((one.key.as_str(), one.schedule.expression()), ("inherits", "0 */5 * * * *"));
     assert_eq!((one.labels["team"].as_str(), one.expect.status.len()), ("web", 1));

@@ -5,12 +5,13 @@
 mod sites;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use sites::{ClosedPort, Server, response};
-use webmon::check::{PoolOptions, Settings};
+use webmon::check::{PoolOptions, Resolve, ResolveError, Settings};
 use webmon::maintenance::Maintenance;
 use webmon::monitor::{
     Account, Limits, MemoryWatermarks, Monitor, MonitorOptions, SinkFn, Step, Watermark, Watermarks,
@@ -791,6 +792,51 @@ fn a_failure_stands_while_one_sentinel_answers_and_many_failures_ask_it_seldom()
     );
     // A round a second, and one more at the stop.
     assert!(alive.accepted() as f64 <= seconds + 2.0, "{} rounds in {seconds} s", alive.accepted());
+}
+
+/// Knows `sentinel.test` and nothing else; whoever asks for another name hears nothing.
+struct DeafNameServer {
+    knows_the_sentinel: bool,
+}
+
+impl Resolve for DeafNameServer {
+    fn resolve(&self, host: &str, _: Duration) -> Result<Vec<IpAddr>, ResolveError> {
+        match host {
+            "sentinel.test" if self.knows_the_sentinel => Ok(vec![[127, 0, 0, 1].into()]),
+            "gone.test" => Err(ResolveError::NxDomain),
+            _ => Err(ResolveError::Timeout),
+        }
+    }
+}
+
+#[test]
+fn a_dead_name_server_is_blamed_on_no_site_unless_a_sentinel_was_resolved_by_name() {
+    let (alive, dead) = (Server::answering(response("200 OK", &[], b"")), ClosedPort::new());
+    let by_name = format!("tcp://sentinel.test:{}", dead.address.port()).parse().unwrap();
+    let sites = [
+        Arc::new(site_at("unheard", "http://shop.test/", "* * * * * *")),
+        Arc::new(site_at("gone", "http://gone.test/", "* * * * * *")),
+    ];
+    for (sentinels, knows_the_sentinel, unheard) in [
+        (vec![http(alive.address), tcp(dead.address)], false, Outcome::Missed),
+        (vec![http(alive.address), by_name], true, Outcome::Failure),
+    ] {
+        let arrived = Arrived::default();
+        let settings = Settings::with_resolver(Arc::new(DeafNameServer { knows_the_sentinel }));
+        let marks = Arc::new(MemoryWatermarks::default());
+        let monitor =
+            Monitor::start(sites.to_vec(), Vec::new(), &settings, options(sentinels), arrived.sink(), marks)
+                .unwrap();
+        arrived.wait_for(4);
+        monitor.stop(Duration::from_secs(5));
+        let results = arrived.results();
+        for result in results.iter().filter(|result| result.error_type != Some(ErrorType::Cancelled)) {
+            // That a name does not exist is an answer.
+            let expected = if result.site == "gone" { Outcome::Failure } else { unheard };
+            assert_eq!(result.outcome, expected, "{result:?}");
+        }
+        assert!(["gone", "unheard"].iter().all(|key| results.iter().any(|result| result.site == *key)));
+    }
 }
 
 #[test]

@@ -595,7 +595,7 @@ fn check(table: &Table) -> Check {
         ca: table.file("ca"),
         deny_addresses: table
             .list("deny_addresses", 0, 256)
-            .map(|items| items.iter().filter_map(|item| item.parse(network)).collect())
+            .map(|items| items.iter().filter_map(|item| item.parse(networks)).flatten().collect())
             .unwrap_or_default(),
         user_agent: table
             .get("user_agent")
@@ -639,8 +639,46 @@ fn spool(table: &Table) -> Option<SpoolSettings> {
     Some(SpoolSettings { dir: dir?, max_size })
 }
 
-fn network(text: &str) -> Result<ipnet::IpNet, String> {
-    text.parse().map_err(|_| format!("{text:?} is not a network: expected one such as \"10.0.0.0/8\""))
+/// What is not public (IANA's special-purpose registries for IPv4 and IPv6, RFC 6890).
+const PRIVATE: [&str; 22] = [
+    // This host, and no host.
+    "127.0.0.0/8",
+    "0.0.0.0/8",
+    "::1/128",
+    "::/128",
+    // Private, unique local; the second is where some clouds keep their metadata.
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "fc00::/7",
+    // Link-local, where the other clouds keep theirs.
+    "169.254.0.0/16",
+    "fe80::/10",
+    // Carrier-grade NAT.
+    "100.64.0.0/10",
+    // Multicast, reserved, broadcast.
+    "224.0.0.0/4",
+    "240.0.0.0/4",
+    "ff00::/8",
+    // Protocol assignments, documentation, benchmarks.
+    "192.0.0.0/24",
+    "192.0.2.0/24",
+    "198.51.100.0/24",
+    "203.0.113.0/24",
+    "198.18.0.0/15",
+    "2001:db8::/32",
+    "2001:2::/48",
+    "3fff::/20",
+];
+
+fn networks(text: &str) -> Result<Vec<ipnet::IpNet>, String> {
+    if text == "private" {
+        return Ok(PRIVATE.iter().filter_map(|network| network.parse().ok()).collect());
+    }
+    let network = text.parse().map_err(|_| {
+        format!("{text:?} is not a network: expected one such as \"10.0.0.0/8\", or \"private\"")
+    })?;
+    Ok(vec![network])
 }
 
 fn host_name() -> String {

@@ -48,6 +48,13 @@ pub trait Sink: Send + Sync {
     fn enqueue(&self, record: Record) {
         self.append(record);
     }
+
+    /// As [`Sink::append`] for each of them, durable together.
+    fn append_all(&self, records: Vec<Record>) {
+        for record in records {
+            self.append(record);
+        }
+    }
 }
 
 impl<O: Outbox + ?Sized> Sink for Arc<O> {
@@ -57,6 +64,10 @@ impl<O: Outbox + ?Sized> Sink for Arc<O> {
 
     fn enqueue(&self, record: Record) {
         Outbox::enqueue(self.as_ref(), record);
+    }
+
+    fn append_all(&self, records: Vec<Record>) {
+        Outbox::append_all(self.as_ref(), records);
     }
 }
 
@@ -158,7 +169,7 @@ impl Monitor {
         } else {
             let deliver = {
                 let desk = Arc::clone(&desk);
-                Arc::new(move |result| desk.keep(result))
+                Arc::new(move |results| desk.keep(results))
             };
             Some(Arc::new(Jury::start(sentinels, settings, pool.origin.clone(), deliver)?))
         };
@@ -166,7 +177,7 @@ impl Monitor {
             let (desk, jury) = (Arc::clone(&desk), jury.clone());
             Arc::new(move |result: CheckResult| match &jury {
                 Some(jury) if sentinels::is_doubtful(&result) => jury.submit(result),
-                _ => desk.keep(result),
+                _ => desk.keep(vec![result]),
             })
         };
         let pool = Arc::new(Pool::start(settings, pool, keep)?);
@@ -261,17 +272,22 @@ struct Desk {
 }
 
 impl Desk {
-    /// Appends the result of a check, and only then settles its instant.
-    fn keep(&self, result: CheckResult) {
-        let (site, at) = (result.site.clone(), result.scheduled_at);
-        let seen = result.outcome != Outcome::Missed;
-        let record = Record::Result(Box::new(result));
-        if seen {
-            self.sink.append(record)
-        } else {
-            self.sink.enqueue(record)
+    /// Appends the results of checks, durable together, and only then settles their instants.
+    fn keep(&self, results: Vec<CheckResult>) {
+        let instants: Vec<(String, Timestamp)> =
+            results.iter().map(|result| (result.site.clone(), result.scheduled_at)).collect();
+        let (seen, missed): (Vec<_>, Vec<_>) =
+            results.into_iter().partition(|result| result.outcome != Outcome::Missed);
+        for result in missed {
+            self.sink.enqueue(Record::Result(Box::new(result)));
         }
-        self.settle(&mut self.account.lock(), &site, at);
+        if !seen.is_empty() {
+            self.sink.append_all(seen.into_iter().map(|result| Record::Result(Box::new(result))).collect());
+        }
+        let mut account = self.account.lock();
+        for (site, at) in instants {
+            self.settle(&mut account, &site, at);
+        }
     }
 
     /// Watermarks are noted under the account's lock, so that none overtakes a later one.

@@ -2,7 +2,7 @@
 //! its site.
 
 use std::net::{SocketAddr, TcpStream};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use crate::schedule::Schedule;
 use crate::shutdown::Shutdown;
 use crate::site::{Method, Origin, Sentinel, Site, StatusRange};
 
-/// The longest that asking all sentinels takes; each has its share.
+/// The longest that asking the sentinels takes.
 const ROUND: Duration = Duration::from_secs(4);
 /// The shortest time from one round to the next: the sentinels are somebody else's.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -31,8 +31,8 @@ fn found_no_answer(error_type: ErrorType) -> bool {
     matches!(error_type, ErrorType::Dns | ErrorType::Connect | ErrorType::Timeout)
 }
 
-/// Where results go on to once they are judged.
-type Deliver = Arc<dyn Fn(CheckResult) + Send + Sync>;
+/// Where results go on to once they are judged, those of one round together.
+type Deliver = Arc<dyn Fn(Vec<CheckResult>) + Send + Sync>;
 
 /// One thread that asks the sentinels, for all doubtful results that wait at once.
 ///
@@ -63,12 +63,10 @@ impl Jury {
             stop: Shutdown::new(),
             deliver,
         });
-        let share = ROUND / u32::try_from(sentinels.len().max(1)).unwrap_or(u32::MAX);
         let asker = Asker {
             checker: Checker::new(settings)?,
             resolve: Arc::clone(&settings.resolver),
             origin,
-            share,
             sentinels,
         };
         let thread = std::thread::Builder::new()
@@ -112,9 +110,9 @@ impl Drop for Jury {
 }
 
 impl Shared {
-    fn run(&self, mut asker: Asker) {
+    fn run(&self, asker: Asker) {
         let mut last_round: Option<Instant> = None;
-        let mut was_up = true;
+        let mut before = Verdict { network: true, names: true };
         loop {
             let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
             let waiting = self
@@ -132,18 +130,20 @@ impl Shared {
             let batch = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
             self.changed.notify_all();
             last_round = Some(Instant::now());
-            let up = asker.any_answers();
-            if up != was_up {
-                was_up = up;
-                if up {
+            let verdict = asker.ask();
+            if verdict.network != before.network {
+                if verdict.network {
                     log::info!("a sentinel answers again");
                 } else {
                     log::warn!(checks = batch.len(); "no sentinel answers: checks without an answer are missed, not failed");
                 }
             }
-            for result in batch {
-                (self.deliver)(if up { result } else { network_down(result) });
+            if verdict.network && !verdict.names && batch.iter().any(heard_no_name_server) && before.names {
+                log::warn!(checks = batch.len(); "no sentinel's name is resolved: checks without an answer of a name server are missed, not failed");
             }
+            before = verdict;
+            let judge = |result| if verdict.blames(&result) { result } else { network_down(result) };
+            (self.deliver)(batch.into_iter().map(judge).collect());
         }
     }
 }
@@ -162,58 +162,117 @@ fn network_down(mut result: CheckResult) -> CheckResult {
     result
 }
 
+/// What a round has shown.
+#[derive(Clone, Copy, Debug, Default)]
+struct Verdict {
+    /// A sentinel answered: there is a network.
+    network: bool,
+    /// A sentinel's name was resolved: there is a name server.
+    names: bool,
+}
+
+impl Verdict {
+    /// Whether what `result` says is the site's doing, and not the checker's own trouble.
+    fn blames(self, result: &CheckResult) -> bool {
+        self.network && (self.names || !heard_no_name_server(result))
+    }
+}
+
+/// Whether no name server gave an answer: what a dead one brings about for every site, while addresses answer.
+fn heard_no_name_server(result: &CheckResult) -> bool {
+    let detail = result.error_detail.as_deref().unwrap_or_default();
+    match result.error_type {
+        Some(ErrorType::Dns) => !matches!(detail, "nxdomain" | "no_address" | "bad_name"),
+        Some(ErrorType::Timeout) => detail == "dns",
+        _ => false,
+    }
+}
+
 struct Asker {
     checker: Checker,
     resolve: Arc<dyn Resolve>,
     origin: Origin,
-    share: Duration,
-    /// The one that answered last comes first.
     sentinels: Vec<Sentinel>,
 }
 
 impl Asker {
-    fn any_answers(&mut self) -> bool {
-        for i in 0..self.sentinels.len() {
-            if self.answers(&self.sentinels[i].clone()) {
-                self.sentinels.swap(0, i);
-                return true;
+    /// Asks all sentinels at once, until one has answered and one was resolved by name, or all are through.
+    fn ask(&self) -> Verdict {
+        let (sender, answers) = mpsc::channel();
+        let mut asked = 0;
+        for sentinel in &self.sentinels {
+            let (sender, sentinel, origin) = (sender.clone(), sentinel.clone(), self.origin.clone());
+            let (checker, resolve) = (self.checker.clone(), Arc::clone(&self.resolve));
+            let ask = move || {
+                // Nobody listens any more when the others had said enough.
+                let _ = sender.send(answer(checker, &*resolve, &origin, &sentinel));
+            };
+            match std::thread::Builder::new().name("sentinel".to_owned()).spawn(ask) {
+                Ok(_) => asked += 1,
+                Err(error) => {
+                    log::warn!(error = error.to_string(); "cannot start a thread to ask a sentinel")
+                }
             }
         }
-        false
+        drop(sender);
+        let mut verdict = Verdict::default();
+        let deadline = Instant::now() + ROUND;
+        while asked > 0 && !(verdict.network && verdict.names) {
+            // One that panicked never answers; its sender is gone.
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok(answer) = answers.recv_timeout(left) else { break };
+            asked -= 1;
+            verdict.network |= answer.network;
+            verdict.names |= answer.names;
+        }
+        verdict
     }
+}
 
-    fn answers(&mut self, sentinel: &Sentinel) -> bool {
-        match sentinel {
-            Sentinel::Http(url) => {
-                // When it would be due matters to nobody.
-                let Ok(schedule) = Schedule::new("@hourly", "UTC") else { return false };
-                let mut site = Site::new("sentinel", url.clone(), schedule);
-                site.method = Method::Head;
-                site.timeout = self.share;
-                site.max_redirects = 0;
-                site.expect.status = vec![StatusRange { from: 100, to: 999 }];
-                let now = Timestamp::now();
-                let result = self.checker.check(&site, &self.origin, now, None, &Shutdown::new());
+/// What asking one sentinel shows, within [`ROUND`].
+fn answer(mut checker: Checker, resolve: &dyn Resolve, origin: &Origin, sentinel: &Sentinel) -> Verdict {
+    match sentinel {
+        Sentinel::Http(url) => {
+            // When it would be due matters to nobody.
+            let Ok(schedule) = Schedule::new("@hourly", "UTC") else { return Verdict::default() };
+            let mut site = Site::new("sentinel", url.clone(), schedule);
+            site.method = Method::Head;
+            site.timeout = ROUND;
+            site.max_redirects = 0;
+            site.expect.status = vec![StatusRange { from: 100, to: 999 }];
+            let result = checker.check(&site, origin, Timestamp::now(), None, &Shutdown::new());
+            let named = url.host_str().is_some_and(is_looked_up) && url.domain().is_some();
+            Verdict {
                 // Whoever answers nonsense answers.
-                match result.outcome {
+                network: match result.outcome {
                     Outcome::Success => true,
                     Outcome::Failure => !result.error_type.is_some_and(found_no_answer),
                     Outcome::Missed => false,
-                }
-            }
-            Sentinel::Tcp(host, port) => {
-                let deadline = Instant::now() + self.share;
-                let addresses = match host {
-                    Host::Domain(name) => self.resolve.resolve(name, self.share).unwrap_or_default(),
-                    Host::Ipv4(address) => vec![(*address).into()],
-                    Host::Ipv6(address) => vec![(*address).into()],
-                };
-                addresses.into_iter().any(|address| {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    !left.is_zero()
-                        && TcpStream::connect_timeout(&SocketAddr::new(address, *port), left).is_ok()
-                })
+                },
+                names: named && result.outcome != Outcome::Missed && !heard_no_name_server(&result),
             }
         }
+        Sentinel::Tcp(host, port) => {
+            let deadline = Instant::now() + ROUND;
+            let (addresses, names) = match host {
+                Host::Domain(name) => match resolve.resolve(name, ROUND) {
+                    Ok(addresses) => (addresses, is_looked_up(name)),
+                    Err(_) => (Vec::new(), false),
+                },
+                Host::Ipv4(address) => (vec![(*address).into()], false),
+                Host::Ipv6(address) => (vec![(*address).into()], false),
+            };
+            let connects = |address| {
+                let left = deadline.saturating_duration_since(Instant::now());
+                !left.is_zero() && TcpStream::connect_timeout(&SocketAddr::new(address, *port), left).is_ok()
+            };
+            Verdict { network: addresses.into_iter().any(connects), names }
+        }
     }
+}
+
+/// Whether a name server is asked for `name`: not for the names of this host itself.
+fn is_looked_up(name: &str) -> bool {
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    name != "localhost" && !name.ends_with(".localhost")
 }

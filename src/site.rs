@@ -27,7 +27,7 @@ pub const MAX_SENTINELS: usize = 8;
 /// site.retries = 1;
 /// site.expect = Expect {
 ///     status: vec!["2xx".parse()?, "304".parse()?],
-///     body: Some(Regex::new("in stock")?),
+///     body: Some(Regex::new("in stock")?.into()),
 ///     certificate: Some(Duration::from_secs(14 * 86_400)),
 ///     ..Expect::default()
 /// };
@@ -203,11 +203,11 @@ pub struct Expect {
     /// The status codes accepted; with none, no response is a success.
     pub status: Vec<StatusRange>,
     /// A pattern that the decoded body must contain.
-    pub body: Option<Regex>,
+    pub body: Option<Arc<Regex>>,
     /// A pattern that the decoded body must not contain.
-    pub not_body: Option<Regex>,
+    pub not_body: Option<Arc<Regex>>,
     /// Headers that must be there with a value that matches, by lower-case name.
-    pub headers: Vec<(String, Regex)>,
+    pub headers: Vec<(String, Arc<Regex>)>,
     /// The longest total time that still counts as success; 1 ms to 10 min.
     pub max_time: Option<Duration>,
     /// How long the certificate must still be valid, at least; up to 3,650 days. Over plain HTTP it always fails.

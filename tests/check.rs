@@ -105,8 +105,8 @@ fn assert_error(result: &CheckResult, error_type: ErrorType, detail: &str) {
     );
 }
 
-fn regex(pattern: &str) -> Regex {
-    Regex::new(pattern).unwrap()
+fn regex(pattern: &str) -> Arc<Regex> {
+    Arc::new(Regex::new(pattern).unwrap())
 }
 
 // ---- What is recorded of an answer.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -766,4 +767,20 @@ fn odd_environment() -> impl Strategy<Value = Vec<(String, String)>> {
         }),
     ];
     prop::collection::vec((name, prop_oneof!["\\PC{0,12}", odd_value()]), 0..4)
+}
+
+#[test]
+fn a_pattern_is_compiled_once_for_all_sites_and_reloads() {
+    let mut toml = "kafka.brokers = [\"a:1\"]\n[site_defaults]\nschedule = \"@hourly\"\n".to_owned();
+    toml.push_str("expect = { body = 'shared by all', header = { server = 'shared by all' } }\n");
+    for i in 0..3 {
+        toml.push_str(&format!("[[site]]\nname = \"s{i}\"\nurl = \"https://s{i}.example/\"\n"));
+    }
+    let (first, reloaded) =
+        (Config::from_toml(&toml, Role::Check).unwrap(), Config::from_toml(&toml, Role::Check).unwrap());
+    let pattern = first.sites[0].expect.body.as_ref().unwrap();
+    for site in first.sites.iter().chain(&reloaded.sites) {
+        assert!(Arc::ptr_eq(pattern, site.expect.body.as_ref().unwrap()), "{}", site.key);
+        assert!(Arc::ptr_eq(pattern, &site.expect.headers[0].1), "{}", site.key);
+    }
 }

@@ -114,6 +114,8 @@ pub(super) fn judge(expect: &Expect, judged: &Judged<'_>, now: Timestamp) -> Ver
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use regex::Regex;
 
     use super::*;
@@ -133,8 +135,8 @@ mod tests {
         "2026-03-01T00:00:00Z".parse().unwrap()
     }
 
-    fn regex(pattern: &str) -> Regex {
-        Regex::new(pattern).unwrap()
+    fn regex(pattern: &str) -> Arc<Regex> {
+        Arc::new(Regex::new(pattern).unwrap())
     }
 
     const DAY: Duration = Duration::from_secs(86_400);

@@ -1,7 +1,7 @@
 //! `[[site]]`: each site's table, what it leaves out taken from `[site_defaults]`.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use figment::value::Value;
@@ -281,22 +281,30 @@ fn expect(table: &Table) -> Expect {
     expect
 }
 
-fn expected_header(name: &str, entry: &Entry) -> Option<(String, Regex)> {
+fn expected_header(name: &str, entry: &Entry) -> Option<(String, Arc<Regex>)> {
     if !is_header_name(name) {
         return entry.refuse(NOT_A_HEADER);
     }
     Some((name.to_ascii_lowercase(), pattern(entry)?))
 }
 
-fn pattern(entry: &Entry) -> Option<Regex> {
+fn pattern(entry: &Entry) -> Option<Arc<Regex>> {
     match compile(&entry.text(MAX_PATTERN)?) {
         Ok(regex) => Some(regex),
         Err(problem) => entry.refuse(problem),
     }
 }
 
-fn compile(text: &str) -> Result<Regex, String> {
-    RegexBuilder::new(text).size_limit(MAX_PATTERN_SIZE).build().map_err(|error| match error {
+/// The pattern, compiled once for all sites that have it, and for those of a reload: an automaton takes some ten
+/// kilobytes, and as much again for each thread that uses it.
+fn compile(text: &str) -> Result<Arc<Regex>, String> {
+    static COMPILED: Mutex<BTreeMap<String, Weak<Regex>>> = Mutex::new(BTreeMap::new());
+    let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(regex) = compiled.get(text).and_then(Weak::upgrade) {
+        return Ok(regex);
+    }
+    let built = RegexBuilder::new(text).size_limit(MAX_PATTERN_SIZE).build();
+    let regex = built.map(Arc::new).map_err(|error| match error {
         regex::Error::CompiledTooBig(limit) => {
             format!("{} compiles to more than {limit} bytes", quoted(text))
         }
@@ -306,5 +314,11 @@ fn compile(text: &str) -> Result<Regex, String> {
             let reason = shown.lines().last().unwrap_or_default().trim_start_matches("error: ");
             format!("{} is not a regular expression: {reason}", quoted(text))
         }
-    })
+    })?;
+    // What no site has any more goes, now and then: looking through all for each new one would be quadratic.
+    if compiled.len().is_power_of_two() {
+        compiled.retain(|_, regex| regex.strong_count() > 0);
+    }
+    compiled.insert(text.to_owned(), Arc::downgrade(&regex));
+    Ok(regex)
 }

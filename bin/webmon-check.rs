@@ -129,6 +129,7 @@ fn serve(path: &Path, config: &Config) -> anyhow::Result<()> {
     let shutdown = Shutdown::new();
     support::stop_on_signals(&shutdown)?;
     let reload_asked = support::flag_on_hangup()?;
+    raise_open_files(config.check.threads)?;
     let mut file = Watch::new(path);
 
     let (outbox, watermarks, drain): (Arc<dyn Outbox>, Arc<dyn Watermarks>, Duration) = match &config
@@ -206,6 +207,26 @@ fn serve(path: &Path, config: &Config) -> anyhow::Result<()> {
         bail!("kafka did not take {waiting} results before the end: they are lost");
     }
     log::info!(dropped, waiting; "stopped");
+    Ok(())
+}
+
+/// Raises the limit on open files to what threads need at worst, and refuses more threads than fit: a check that gets no
+/// descriptor is missed.
+fn raise_open_files(threads: usize) -> anyhow::Result<()> {
+    /// A connection, or two look-ups at two name servers.
+    const PER_CHECK: u64 = 4;
+    /// Kafka's connections, the spool, the sentinels, logs.
+    const OTHERS: u64 = 128;
+    let needed = threads as u64 * PER_CHECK + OTHERS;
+    let raised =
+        rlimit::increase_nofile_limit(needed.max(1_024)).context("cannot raise the limit on open files")?;
+    if raised < needed {
+        bail!(
+            "check.threads {threads} need up to {needed} open files, and the limit is {raised}: raise it (ulimit -Hn, or \
+             LimitNOFILE= of systemd), or take at most {} threads",
+            raised.saturating_sub(OTHERS) / PER_CHECK
+        );
+    }
     Ok(())
 }
 
@@ -329,13 +350,19 @@ fn validate(path: &Path, config: &Config) -> anyhow::Result<()> {
     // What only setting up shows, such as a CA file without certificates.
     Checker::new(&settings(&config.check)?)?;
     warn_of_load(config);
+    if config.check.spool.is_none() {
+        println!(
+            "check.spool is off: results that wait for Kafka are lost when the program ends, and nothing tells of the \
+             time that it was down"
+        );
+    }
     println!("{}: {} sites", path.display(), config.sites.len());
     Ok(())
 }
 
 fn spool(config: &Config, command: &SpoolCommand) -> anyhow::Result<()> {
     let Some(spool) = &config.check.spool else {
-        bail!("the configuration has no check.spool: results wait in memory");
+        bail!("check.spool is off: results wait in memory");
     };
     let inspector = Inspector::new(&spool.dir)?;
     match command {

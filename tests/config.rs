@@ -435,7 +435,6 @@ fn what_the_example_comments_out_is_valid_and_the_default() {
         "postgres.certificate",
         "postgres.key",
         "check.checker",
-        "check.spool",
         "check.ca",
         "check.user_agent",
         "site.id",

@@ -1641,13 +1641,13 @@ fn the_spool_commands_show_what_waits_also_beside_a_checker() {
         "{error}"
     );
 
-    let (code, _, error) = program(CHECK, &toml(""), &["spool", "status"]).finish();
+    let (code, _, error) = program(CHECK, &toml("check.spool = false"), &["spool", "status"]).finish();
     assert_eq!(code, Some(1));
-    assert_eq!(error, "webmon-check: the configuration has no check.spool: results wait in memory\n");
+    assert_eq!(error, "webmon-check: check.spool is off: results wait in memory\n");
     let (code, _, error) =
         program(CHECK, &toml("check.spool = { max_size = \"1KiB\" }"), &["validate"]).finish();
     assert_eq!(code, Some(2));
-    assert!(error.contains("check.spool.dir is missing: expected a directory such as \"spool\""), "{error}");
+    assert!(error.contains("check.spool.max_size \"1KiB\" is out of range: expected 1MiB to 16TiB"), "{error}");
     assert!(
         error.contains("check.spool.max_size \"1KiB\" is out of range: expected 1MiB to 16TiB"),
         "{error}"

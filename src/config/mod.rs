@@ -156,7 +156,8 @@ pub struct Check {
     /// What else should answer: when none of these does, checks without an answer are `missed`, `network_down`.
     /// None by default, else 2 to 8.
     pub sentinels: Vec<Sentinel>,
-    /// Where results wait on disk, so that they survive a restart; without it they wait in memory.
+    /// Where results wait on disk, so that they survive a restart; without it they wait in memory. By default a directory
+    /// `webmon-spool` in `$STATE_DIRECTORY`, else beside the configuration file.
     pub spool: Option<SpoolSettings>,
     /// A file of further CA certificates (PEM) to trust beside the public ones.
     pub ca: Option<PathBuf>,
@@ -341,9 +342,14 @@ impl Config {
             let line = 1 + good.iter().filter(|byte| **byte == b'\n').count();
             ConfigError::Syntax { path: shown.clone(), problem: format!("line {line} is not UTF-8") }
         })?;
+        let variables: Vec<(String, String)> = variables.into_iter().collect();
+        // Where systemd says that state goes; of several the first.
+        let state = variables.iter().find(|(name, value)| name == "STATE_DIRECTORY" && !value.is_empty());
+        let state = state.and_then(|(_, value)| value.split(':').next()).map(PathBuf::from);
+        let state = state.or_else(|| path.parent().map(Path::to_owned)).unwrap_or_default();
         let environment = Environment::new(variables);
         let figment = Figment::new().merge(TomlFile { path, text: &text }).merge(&environment);
-        Config::resolve(&figment, &environment, shown, role)
+        Config::resolve(&figment, &environment, shown, &state, role)
     }
 
     /// As [`Config::load`], from TOML in memory and without an environment.
@@ -370,13 +376,14 @@ impl Config {
     /// As [`Config::load`].
     pub fn from_toml(toml: &str, role: Role) -> Result<Config, ConfigError> {
         let figment = Figment::new().merge(Toml::string(toml));
-        Config::resolve(&figment, &Environment::default(), "config".to_owned(), role)
+        Config::resolve(&figment, &Environment::default(), "config".to_owned(), Path::new(""), role)
     }
 
     fn resolve(
         figment: &Figment,
         environment: &Environment,
         origin: String,
+        state: &Path,
         role: Role,
     ) -> Result<Config, ConfigError> {
         let data: Map<Profile, Dict> = figment.data().map_err(|error| ConfigError::Syntax {
@@ -392,7 +399,7 @@ impl Config {
         let config = Config {
             kafka: kafka(&section("kafka")),
             postgres: postgres(&section("postgres"), role),
-            check: check(&section("check")),
+            check: check(&section("check"), state),
             store: store(&section("store")),
             jobs: jobs(&section("jobs")),
             sites: sites::sites(&root, &section("site_defaults"), role),
@@ -580,7 +587,7 @@ fn postgres(table: &Table, role: Role) -> Postgres {
     Postgres { url: Secret::new(url.unwrap_or_default()), password, ca, certificate, key }
 }
 
-fn check(table: &Table) -> Check {
+fn check(table: &Table, state: &Path) -> Check {
     let check = Check {
         location: table.text("location", MAX_TEXT).unwrap_or_else(|| "default".to_owned()),
         checker: table.text("checker", MAX_TEXT).unwrap_or_else(host_name),
@@ -591,7 +598,7 @@ fn check(table: &Table) -> Check {
         outbox: table.integer("outbox", 1_000, 10_000_000u32).map_or(100_000, |n| n as usize),
         backfill: table.duration("backfill", Duration::ZERO, HOUR * 24 * 7).unwrap_or(HOUR),
         sentinels: sentinels(table),
-        spool: table.table("spool").and_then(|table| spool(&table)),
+        spool: spool(table, state),
         ca: table.file("ca"),
         deny_addresses: table
             .list("deny_addresses", 0, 256)
@@ -629,14 +636,19 @@ fn sentinels(table: &Table) -> Vec<Sentinel> {
     items.iter().filter_map(|item| item.parse(str::parse)).collect()
 }
 
-fn spool(table: &Table) -> Option<SpoolSettings> {
-    let dir = table.file("dir");
-    if dir.is_none() && !table.raw().contains_key("dir") {
-        table.missing("dir", "a directory such as \"spool\"");
+/// On unless it is `false`: that a result seen is a result kept must not depend on a line that one has to know.
+fn spool(check: &Table, state: &Path) -> Option<SpoolSettings> {
+    if check.is_off("spool") {
+        return None;
     }
-    let max_size = table.size("max_size", 1 << 20, 16 << 40).unwrap_or(4 << 30);
-    table.refuse_unknown();
-    Some(SpoolSettings { dir: dir?, max_size })
+    let mut spool = SpoolSettings { dir: state.join("webmon-spool"), max_size: 4 << 30 };
+    if check.raw().contains_key("spool") {
+        let table = check.table("spool")?;
+        spool.dir = table.file("dir").unwrap_or(spool.dir);
+        spool.max_size = table.size("max_size", 1 << 20, 16 << 40).unwrap_or(spool.max_size);
+        table.refuse_unknown();
+    }
+    Some(spool)
 }
 
 /// What is not public (IANA's special-purpose registries for IPv4 and IPv6, RFC 6890).

@@ -166,6 +166,15 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// Whether `false` stands where otherwise there is a table.
+    pub fn is_off(&self, key: &'static str) -> bool {
+        self.get(key).is_some_and(|entry| match entry.value {
+            Value::Bool(_, value) => !value,
+            Value::String(_, text) => entry.is_environment() && text == "false",
+            _ => false,
+        })
+    }
+
     pub fn integer<T>(&self, key: &'static str, min: T, max: T) -> Option<T>
     where
         T: TryFrom<i128> + Into<i128> + Copy + Display,

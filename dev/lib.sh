@@ -13,14 +13,17 @@
 ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 DEV_DIR=$ROOT/.dev
 ENV_FILE=$DEV_DIR/env
-KAFKA_DIR=$DEV_DIR/kafka
-POSTGRES_DIR=$DEV_DIR/postgres
 CERTS_DIR=$ROOT/.dev/certs
 JAVA=
 PG_BIN=
+MAJORS=()
 LOCK_FD=
 USE_FD=
 STEP=
+
+# PostgreSQL beside Debian's, from Maven Central; MAJOR is the service postgresMAJOR.
+POSTGRES_VERSIONS=([14]=14.19.0 [16]=16.10.0 [17]=17.6.0 [18]=18.0.0)
+POSTGRES_MAJORS=("${!POSTGRES_VERSIONS[@]}")
 
 # The oldest Java that a Kafka 4 broker runs on.
 JAVA_MIN=17
@@ -194,6 +197,12 @@ forbid_system_cluster() {
     printf '\n# Set by %s: the project runs a cluster of its own.\ncreate_main_cluster = false\n' "${0##*/}" >>"$conf"
 }
 
+# postgres_majors VERSION|all: sets MAJORS to it or them; 1 when there's no such.
+postgres_majors() {
+    MAJORS=("$1")
+    if [[ $1 == all ]]; then MAJORS=("${POSTGRES_MAJORS[@]}"); else [[ " ${POSTGRES_MAJORS[*]} " == *" $1 "* ]]; fi
+}
+
 # need_java: sets JAVA to a java of version JAVA_MIN or newer.
 need_java() {
     find_java && return 0
@@ -227,9 +236,17 @@ need_openssl() {
 
 need_maven() {
     have mvn && return 0
-    apt_install "fetching Kafka's jars" maven
+    apt_install "fetching Kafka's jars or PostgreSQL" maven
     have mvn || die "no mvn on the PATH, even after installing maven"
 }
+
+# need_kill: as a program, not only the shell's own.
+need_kill() {
+    type -P kill >/dev/null || apt_install "tests that send signals" procps
+}
+
+# want PROGRAM PACKAGE WHY: what isn't there, and can't be installed, is done without.
+want() { have "$1" || ! is_root || apt_install "$3" "$2"; }
 
 # ------------------------------------------------------------------- ports
 
@@ -389,11 +406,11 @@ use_services() {
 }
 
 release_services() {
-    local name names=()
+    local file names=()
     [[ -n $USE_FD ]] || return 0
     if flock -n -x "$USE_FD"; then
-        for name in kafka kafka39 postgres; do
-            [[ ! -e $DEV_DIR/$name/temporary ]] || names+=("$name")
+        for file in "$DEV_DIR"/*/temporary; do
+            [[ ! -e $file ]] || names+=("$(basename "$(dirname "$file")")")
         done
         # In a session of its own: an impatient Ctrl-C shall not stop it halfway.
         [[ ${#names[@]} -eq 0 ]] || without_lock setsid "$ROOT/dev/services" down "${names[@]}"
@@ -401,6 +418,13 @@ release_services() {
     exec {USE_FD}>&-
     USE_FD=
 }
+
+# service_address NAME: as dev/services has written it down.
+service_address() (
+    # shellcheck disable=SC1090  # it's written by dev/services
+    . "$ENV_FILE"
+    printf '%s' "${!1}"
+)
 
 # given_address DIR VALUE: prints VALUE when it names a service other than our
 # own, whose state is in DIR.  A shell that has read .dev/env hands our own
@@ -452,20 +476,24 @@ postgres_pid() {
 # With names that exist, or the server logs a refusal each time.
 postgres_answers() { "$PG_BIN/pg_isready" -q -U webmon -d postgres -h 127.0.0.1 -p "$1" -t 3; }
 
-# start_postgres DIR PORT [CERTS]: makes the cluster if there's none, starts it on
+# start_postgres DIR PORT [CERTS [BIN]]: makes the cluster if there's none, starts it on
 # 127.0.0.1:PORT, waits until it answers.  Its superuser is `webmon`.  With the
-# certificates of CERTS it takes TLS as well.
+# certificates of CERTS it takes TLS as well.  The server is that in BIN, or Debian's
+# of the cluster's version.
 start_postgres() {
-    local dir=$1 port=$2 certs=${3-}
+    local dir=$1 port=$2 certs=${3-} bin=${4-}
     need_postgres
     make_cluster_dir "$dir"
-    init_cluster "$dir" || return 1
-    use_cluster_version "$dir" || return 1
+    init_cluster "$dir" "${bin:-$PG_BIN}" || return 1
+    if [[ -z $bin ]]; then
+        use_cluster_version "$dir" || return 1
+        bin=$PG_BIN
+    fi
     clear_killed_cluster "$dir" || return 1
     keep_one_old_log "$dir/postgres.log"
     [[ -z $certs ]] || copy_tls_files "$dir" "$certs" || return 1
-    { cluster_settings "$dir" "$port"; [[ -z $certs ]] || tls_settings "$dir"; } | write_cluster_file "$dir/data/webmon.conf"
-    if ! as_db_user "$PG_BIN/pg_ctl" start -w -t 60 -D "$dir/data" -l "$dir/postgres.log" </dev/null >/dev/null 2>&1 ||
+    postgres_config "$dir" "$port" "$certs" | write_cluster_file "$dir/data/webmon.conf"
+    if ! as_db_user "$bin/pg_ctl" start -w -t 60 -D "$dir/data" -l "$dir/postgres.log" </dev/null >/dev/null 2>&1 ||
         ! wait_until 30 postgres_answers "$port"; then
         show_log "$dir/postgres.log"
         stop_postgres "$dir"
@@ -483,14 +511,14 @@ make_cluster_dir() {
     fi
 }
 
-# initdb works in another directory first: interrupted, it leaves nothing that
-# could be taken for a cluster.
+# init_cluster DIR BIN: initdb works in another directory first: interrupted, it
+# leaves nothing that could be taken for a cluster.
 init_cluster() {
-    local dir=$1 log
+    local dir=$1 bin=$2 log
     [[ ! -e $dir/data/PG_VERSION ]] || return 0
     log=$(mktemp)
     rm -rf -- "$dir/data" "$dir/data.new"
-    if ! as_db_user "$PG_BIN/initdb" -D "$dir/data.new" -U webmon --auth=trust \
+    if ! as_db_user "$bin/initdb" -D "$dir/data.new" -U webmon --auth=trust \
         --encoding=UTF8 --locale=C.UTF-8 </dev/null >"$log" 2>&1; then
         show_log "$log"
         rm -f -- "$log"
@@ -546,6 +574,9 @@ cluster_pids() {
 
 no_cluster_pids() { [[ -z $(cluster_pids "$1") ]]; }
 
+# postgres_config DIR PORT [CERTS]
+postgres_config() { cluster_settings "$1" "$2"; [[ -z ${3-} ]] || tls_settings "$1"; }
+
 # fsync stays on: not losing what was acknowledged is what the project is about.
 cluster_settings() {
     cat <<END
@@ -555,6 +586,7 @@ unix_socket_directories = '${1//\'/\'\'}'
 unix_socket_permissions = 0700
 max_connections = 200
 max_wal_size = 2GB
+wal_level = logical
 fsync = on
 log_line_prefix = '%m [%p] %d %a '
 END

@@ -58,16 +58,33 @@ END
 $$;
 
 -- What was made by whoever migrates is handed to webmon_owner, so that functions that run with their owner's rights
--- have no more than these.
+-- have no more than these. For that whoever migrates must be able to act as webmon_owner. From PostgreSQL 16 on, a user
+-- with CREATEROLE is only an administrator of the roles that it creates, and has to make itself a full member.
 DO $$
 DECLARE
+    modern constant boolean := current_setting('server_version_num')::integer >= 160000;
+    grant_statement constant text := format(
+        'GRANT webmon_owner TO %I', current_user) || CASE WHEN modern THEN ' WITH INHERIT TRUE, SET TRUE' ELSE '' END;
     object record;
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'webmon_owner') THEN
         RETURN;
     END IF;
-    IF NOT pg_has_role(current_user, 'webmon_owner', 'MEMBER') THEN
-        EXECUTE format('GRANT webmon_owner TO %I', current_user);
+    IF NOT pg_has_role(current_user, 'webmon_owner', CASE WHEN modern THEN 'SET' ELSE 'MEMBER' END)
+        OR modern AND NOT pg_has_role(current_user, 'webmon_owner', 'USAGE') THEN
+        BEGIN
+            EXECUTE grant_statement;
+        EXCEPTION
+            WHEN insufficient_privilege THEN
+                IF pg_has_role(current_user, 'webmon_owner', 'MEMBER')
+                    OR (SELECT rolcreaterole FROM pg_catalog.pg_roles WHERE rolname = current_user) THEN
+                    RAISE insufficient_privilege USING MESSAGE = format(
+                        'user "%s" may not act as webmon_owner, who must own the schema: have an administrator run "%s", '
+                        'then migrate again', current_user, grant_statement);
+                END IF;
+                RAISE NOTICE 'what was migrated stays with %: %', current_user, SQLERRM;
+                RETURN;
+        END;
     END IF;
     IF (SELECT nspowner FROM pg_catalog.pg_namespace WHERE nspname = 'webmon') <> 'webmon_owner'::regrole THEN
         ALTER SCHEMA webmon OWNER TO webmon_owner;
@@ -92,8 +109,5 @@ BEGIN
     LOOP
         EXECUTE object.statement;
     END LOOP;
-EXCEPTION
-    WHEN insufficient_privilege THEN
-        RAISE NOTICE 'what was migrated stays with %: %', current_user, SQLERRM;
 END
 $$;

@@ -12,6 +12,7 @@ use postgres::Client;
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Cases, TestRunner};
 use serde_json::json;
+use support::instance::Instance;
 use support::log::Log;
 use support::{Database, database, instant, result, value, wait_until};
 use webmon::config::{Config, Incidents, Retention};
@@ -1190,17 +1191,69 @@ fn a_reader_reads_everything_and_changes_nothing() {
     assert_refused(&mut client, "CREATE TABLE webmon.mine (n integer)");
 }
 
+/// How much of the schema does not belong to webmon_owner.
+const NOT_THE_OWNERS: &str = "
+    SELECT count(*)
+    FROM (SELECT relowner AS owner FROM pg_class WHERE relnamespace = 'webmon'::regnamespace
+          UNION ALL SELECT proowner FROM pg_proc WHERE pronamespace = 'webmon'::regnamespace
+          UNION ALL SELECT nspowner FROM pg_namespace WHERE nspname = 'webmon') AS o
+    WHERE owner <> 'webmon_owner'::regrole";
+
 #[test]
 fn everything_belongs_to_the_owner_whoever_migrates() {
     let (Some(database), Some(login)) = (database(), Login::new("webmon_owner")) else { return };
-    let sql = "SELECT count(*) FROM (SELECT relowner AS owner FROM pg_class WHERE relnamespace = 'webmon'::regnamespace \
-               UNION ALL SELECT proowner FROM pg_proc WHERE pronamespace = 'webmon'::regnamespace) AS o \
-               WHERE owner <> 'webmon_owner'::regrole";
-    assert_eq!(database.number(sql), 0);
+    assert_eq!(database.number(NOT_THE_OWNERS), 0);
     // A member of it, and of nothing else, migrates again.
     let mut client = Client::connect(&login.url(&database), postgres::NoTls).unwrap();
     assert_eq!(store::migrate(&mut client).unwrap(), Vec::<&str>::new());
-    assert_eq!(database.number(sql), 0);
+    assert_eq!(database.number(NOT_THE_OWNERS), 0);
+}
+
+/// Creates a user who may log in, create roles, and use `database`: what a managed service calls an administrator.
+fn role_creator(database: &Database, name: &str) -> String {
+    let mut client = database.client();
+    client.batch_execute(&format!("CREATE ROLE {name} LOGIN CREATEROLE")).unwrap();
+    client
+        .batch_execute(&format!(
+            "DO $$ BEGIN EXECUTE format('GRANT CREATE ON DATABASE %I TO {name}', current_database()); END $$"
+        ))
+        .unwrap();
+    database.url.replacen("webmon@", &format!("{name}@"), 1)
+}
+
+#[test]
+fn a_user_who_may_create_roles_hands_all_to_the_owner_or_is_told_how() {
+    // A server on which the roles are missing.
+    let Some(server) = Instance::postgres() else { return };
+    let database = Database::on(&server.address);
+    let url = role_creator(&database, "first");
+    let mut client = Client::connect(&url, postgres::NoTls).unwrap();
+    store::migrate(&mut client).unwrap();
+    assert_eq!(database.number(NOT_THE_OWNERS), 0);
+    assert_eq!(store::migrate(&mut client).unwrap(), Vec::<&str>::new());
+    let log = Log::new(1);
+    log.append(0, value(result("shop", 0, Outcome::Success)));
+    log.store(&support::config("127.0.0.1:1", "log", &url, "")).unwrap();
+    assert_eq!(database.number("SELECT count(*) FROM webmon.check_results"), 1);
+    assert_eq!(database.number(NOT_THE_OWNERS), 0, "the day's partition too");
+
+    // Another one in another database finds the roles, made by somebody else.
+    let other = Database::on(&server.address);
+    let url = role_creator(&other, "second");
+    let mut client = Client::connect(&url, postgres::NoTls).unwrap();
+    if database.number("SELECT current_setting('server_version_num')::bigint / 10000") >= 16 {
+        let error = store::migrate(&mut client).unwrap_err().to_string();
+        let remedy = "GRANT webmon_owner TO second WITH INHERIT TRUE, SET TRUE";
+        assert!(error.contains(&format!("have an administrator run \"{remedy}\"")), "{error}");
+        assert_eq!(other.json("SELECT to_regnamespace('webmon') AS s"), [json!({"s": null})]);
+        // A member who may not act as the owner is told the same.
+        other.client().batch_execute("GRANT webmon_owner TO second WITH INHERIT TRUE, SET FALSE").unwrap();
+        let error = store::migrate(&mut client).unwrap_err().to_string();
+        assert!(error.contains(remedy), "{error}");
+        other.client().batch_execute(remedy).unwrap();
+    }
+    store::migrate(&mut client).unwrap();
+    assert_eq!(other.number(NOT_THE_OWNERS), 0);
 }
 
 #[test]

@@ -244,6 +244,7 @@ CREATE TABLE webmon.offset_gaps (
 COMMENT ON TABLE webmon.offset_gaps IS 'Offsets that Kafka no longer held when they were to be stored: their records are lost.';
 
 CREATE TABLE webmon.dead_letters (
+    letter_id bigint GENERATED ALWAYS AS IDENTITY,
     topic text NOT NULL,
     partition integer NOT NULL,
     record_offset bigint NOT NULL,
@@ -256,7 +257,9 @@ CREATE TABLE webmon.dead_letters (
     digest uuid NOT NULL GENERATED ALWAYS AS (
         md5(md5(coalesce(key, '')) || md5(coalesce(value, '')))::uuid
     ) STORED,
-    CONSTRAINT dead_letters_pkey PRIMARY KEY (topic, partition, record_offset, digest)
+    -- Not the digest: from PostgreSQL 18 on, a generated column in it would bar a published table from every deletion.
+    CONSTRAINT dead_letters_pkey PRIMARY KEY (letter_id),
+    CONSTRAINT dead_letters_topic_partition_record_offset_digest_key UNIQUE (topic, partition, record_offset, digest)
 );
 COMMENT ON TABLE webmon.dead_letters IS 'Records that are not results, as they came, and why.';
 

@@ -393,14 +393,21 @@ CREATE TABLE webmon.retention (
     one boolean NOT NULL DEFAULT true,
     floor_at timestamptz NOT NULL DEFAULT '-infinity',
     purged_at timestamptz NOT NULL DEFAULT '-infinity',
+    hours_purged_at timestamptz NOT NULL DEFAULT '-infinity',
     results_dropped bigint NOT NULL DEFAULT 0,
+    results_kept interval,
     CONSTRAINT retention_pkey PRIMARY KEY (one),
     CONSTRAINT retention_one_check CHECK (one),
-    CONSTRAINT retention_purged_at_check CHECK (purged_at <= floor_at)
+    CONSTRAINT retention_results_kept_check CHECK (results_kept > interval '0'),
+    CONSTRAINT retention_floor_at_check CHECK (floor_at < 'infinity'),
+    CONSTRAINT retention_purged_at_check CHECK (purged_at <= floor_at),
+    CONSTRAINT retention_hours_purged_at_check CHECK (hours_purged_at <= purged_at)
 );
 COMMENT ON TABLE webmon.retention IS 'One row: how far back results go.';
 COMMENT ON COLUMN webmon.retention.floor_at IS 'A result of an earlier instant is not stored any more, but counted as expired.';
 COMMENT ON COLUMN webmon.retention.purged_at IS 'Results of earlier instants may be gone: their hours stay as they were derived.';
+COMMENT ON COLUMN webmon.retention.hours_purged_at IS 'Earlier hours may be gone: their days and incidents stay as they were derived.';
+COMMENT ON COLUMN webmon.retention.results_kept IS 'The policy: how long results are kept at least; null before the floor was raised first. Only an operator shortens it.';
 COMMENT ON COLUMN webmon.retention.results_dropped IS 'Rows that were in the partitions dropped so far: the ledger still counts them.';
 INSERT INTO webmon.retention DEFAULT VALUES;
 

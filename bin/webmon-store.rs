@@ -18,7 +18,9 @@ use webmon::config::{Config, Role, parse_duration};
 use webmon::jobs::{Worker, WorkerOptions, builtin};
 use webmon::kafka::{self, KafkaError, NewTopic};
 use webmon::shutdown::Shutdown;
-use webmon::store::{self, Connector, DeadLetterFilter, LatestResult, PartitionStatus, Verification};
+use webmon::store::{
+    self, Connector, DeadLetterFilter, LatestResult, PartitionLedger, PartitionStatus, Verification,
+};
 
 /// Stores the results of website checks from Kafka in PostgreSQL, each exactly once
 #[derive(Parser)]
@@ -394,7 +396,8 @@ fn replay(
 
 fn verify(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
     let bar = support::progress::bar(0, "days read");
-    let found = store::verify(&mut connect(config)?, None, &mut |done, days| {
+    let connector = Connector::new(&config.postgres, "webmon-store")?;
+    let found = store::verify(&connector, None, &mut |done, days| {
         bar.set_length(days as u64);
         bar.set_position(done as u64);
     })?;
@@ -443,6 +446,12 @@ fn print_verification(found: &Verification) {
         ]);
     }
     println!("{ledger}");
+    let sum = |figure: fn(&PartitionLedger) -> i64| found.partitions.iter().map(figure).sum::<i64>();
+    println!(
+        "offsets       {} without a record, {} records counted twice",
+        sum(|ledger| ledger.without_record),
+        sum(|ledger| ledger.overcounted)
+    );
     println!("results       {} stored, {} in the ledger", found.results, found.results_expected);
     println!("dead letters  {} stored, {} in the ledger", found.dead_letters, found.dead_letters_expected);
     println!(

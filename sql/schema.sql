@@ -143,13 +143,16 @@ COMMENT ON TABLE webmon.check_results IS 'One row for every instant of a site, s
 CREATE FUNCTION webmon.result_partitions() RETURNS TABLE (partition regclass, from_at timestamptz, to_at timestamptz)
     LANGUAGE sql STABLE
 BEGIN ATOMIC
-    SELECT c.oid::regclass, (b.bounds)[1]::timestamptz, (b.bounds)[2]::timestamptz
+    SELECT c.oid::regclass, b.from_at, b.to_at
     FROM pg_catalog.pg_inherits i
     JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
-    CROSS JOIN LATERAL regexp_match(pg_get_expr(c.relpartbound, 0), 'FROM \(''(.+)''\) TO \(''(.+)''\)') AS b (bounds)
+    -- FOR VALUES FROM ('...') TO ('...'); others, such as a default partition, have no such bounds.
+    CROSS JOIN LATERAL string_to_array(pg_get_expr(c.relpartbound, 0), '''') AS words
+    CROSS JOIN LATERAL (VALUES (words[2]::timestamptz, words[4]::timestamptz)) AS b (from_at, to_at)
     WHERE i.inhparent = 'webmon.check_results'::regclass
       AND NOT i.inhdetachpending
-      AND b.bounds IS NOT NULL;
+      AND b.from_at IS NOT NULL
+      AND b.to_at IS NOT NULL;
 END;
 COMMENT ON FUNCTION webmon.result_partitions IS 'The partitions of check_results, each with the instants [from_at, to_at) that it holds.';
 

@@ -25,7 +25,10 @@ WITH ranges AS (
            sum(duplicate)::bigint AS duplicate,
            sum(gaps)::bigint AS gaps,
            sum(expired)::bigint AS expired,
-           sum(dead)::bigint AS dead
+           sum(dead)::bigint AS dead,
+           -- Ranges adjoin within a row, so none has more records than offsets.
+           sum(greatest(to_offset - from_offset - records, 0))::bigint AS without_record,
+           sum(greatest(records - (to_offset - from_offset), 0))::bigint AS overcounted
     FROM webmon.ingest_batches
     GROUP BY topic, partition
 ), holes AS (
@@ -48,6 +51,8 @@ SELECT o.topic,
        coalesce(n.gaps, 0) AS gaps,
        coalesce(n.expired, 0) AS expired,
        coalesce(n.dead, 0) AS dead,
+       coalesce(n.without_record, 0) AS without_record,
+       coalesce(n.overcounted, 0) AS overcounted,
        ARRAY(SELECT lower(hole) FROM unnest(h.holes) AS hole ORDER BY hole) AS hole_from,
        ARRAY(SELECT upper(hole) FROM unnest(h.holes) AS hole ORDER BY hole) AS hole_to
 FROM webmon.partition_offsets o

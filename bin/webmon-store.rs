@@ -1,6 +1,7 @@
 //! `webmon-store`: from Kafka to PostgreSQL, exactly once. Arguments and wiring only.
 
 mod jobs;
+mod retention;
 mod support;
 
 use std::collections::BTreeSet;
@@ -122,6 +123,9 @@ enum Command {
     /// Look at the job queue, and change what is in it
     #[command(subcommand)]
     Jobs(jobs::JobsCommand),
+    /// Show what retention would let go of, and overrule what it refuses
+    #[command(subcommand)]
+    Retention(retention::RetentionCommand),
     /// Check the configuration, and print what is wrong with it
     Validate,
 }
@@ -257,6 +261,7 @@ fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Command::Verify { json } => return verify(&config, *json),
         Command::DeadLetters(command) => dead_letters(&config, command)?,
         Command::Jobs(command) => return jobs::run(&config, command),
+        Command::Retention(command) => return retention::run(&config, command),
         Command::Validate => println!("{}: {} sites", args.config.display(), config.sites.len()),
     }
     Ok(ExitCode::SUCCESS)

@@ -1428,6 +1428,14 @@ fn a_writer_cannot_raise_the_floor_by_itself() {
     // An operator's commands are the owner's.
     let error = store::apply_retention(&mut client, &ONE_DAY, LONG).unwrap_err();
     assert!(error.to_string().contains("permission denied for function set_retention_floor"), "{error}");
+    #[cfg(feature = "cli")]
+    {
+        let toml = support::config_toml("127.0.0.1:1", "log", &login.url(&database), "");
+        let arguments = ["retention", "apply"];
+        let (code, _, log) = support::program(env!("CARGO_BIN_EXE_webmon-store"), &toml, &arguments).finish();
+        assert_eq!(code, Some(1));
+        assert!(log.starts_with("webmon-store: this takes the rights of webmon_owner: "), "{log}");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod dead_letters;
 mod jobs;
+mod retention;
 mod status;
 mod support;
 
@@ -20,7 +21,7 @@ use webmon::config::{Config, Role, parse_duration};
 use webmon::jobs::{Worker, WorkerOptions, builtin};
 use webmon::kafka::{self, KafkaError, NewTopic};
 use webmon::shutdown::Shutdown;
-use webmon::store::{self, Connector, LatestResult, Verification};
+use webmon::store::{self, Connector, LatestResult, PartitionLedger, Verification};
 
 /// Stores the results of website checks from Kafka in PostgreSQL, each exactly once
 #[derive(Parser)]
@@ -118,6 +119,9 @@ enum Command {
     /// Look at the job queue, and change what is in it
     #[command(subcommand)]
     Jobs(jobs::JobsCommand),
+    /// Show what retention would let go of, and overrule what it refuses
+    #[command(subcommand)]
+    Retention(retention::RetentionCommand),
     /// Check the configuration, and print what is wrong with it
     Validate,
 }
@@ -192,6 +196,7 @@ fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Command::Verify { json } => return verify(&config, *json),
         Command::DeadLetters(command) => dead_letters::run(&config, command)?,
         Command::Jobs(command) => return jobs::run(&config, command),
+        Command::Retention(command) => return retention::run(&config, command),
         Command::Validate => println!("{}: {} sites", args.config.display(), config.sites.len()),
     }
     Ok(ExitCode::SUCCESS)
@@ -331,7 +336,8 @@ fn replay(
 
 fn verify(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
     let bar = support::progress::bar(0, "days read");
-    let found = store::verify(&mut connect(config)?, None, &mut |done, days| {
+    let connector = Connector::new(&config.postgres, "webmon-store")?;
+    let found = store::verify(&connector, None, &mut |done, days| {
         bar.set_length(days as u64);
         bar.set_position(done as u64);
     })?;
@@ -382,6 +388,12 @@ fn print_verification(found: &Verification) {
         ]);
     }
     println!("{ledger}");
+    let sum = |figure: fn(&PartitionLedger) -> i64| found.partitions.iter().map(figure).sum::<i64>();
+    println!(
+        "offsets       {} without a record, {} records counted twice",
+        sum(|ledger| ledger.without_record),
+        sum(|ledger| ledger.overcounted)
+    );
     println!("results       {} stored, {} in the ledger", found.results, found.results_expected);
     println!("dead letters  {} stored, {} in the ledger", found.dead_letters, found.dead_letters_expected);
     println!(

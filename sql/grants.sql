@@ -23,7 +23,9 @@ BEGIN
     END LOOP;
 
     -- Whoever is not the owner may call what runs with the owner's rights only by a grant.
-    REVOKE ALL ON FUNCTION webmon.ensure_result_partition(date), webmon.drop_result_partition(date) FROM PUBLIC;
+    REVOKE ALL ON FUNCTION webmon.ensure_result_partition(date), webmon.drop_result_partition(date),
+        webmon.raise_retention_floor(interval), webmon.set_retention_floor(timestamptz, interval),
+        webmon.purge_results(timestamptz), webmon.purge_hours(timestamptz) FROM PUBLIC;
 
     IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'webmon_reader') THEN
         GRANT USAGE ON SCHEMA webmon TO webmon_reader;
@@ -31,7 +33,8 @@ BEGIN
     IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'webmon_writer') THEN
         GRANT USAGE ON SCHEMA webmon TO webmon_writer;
         GRANT USAGE ON ALL SEQUENCES IN SCHEMA webmon TO webmon_writer;
-        GRANT EXECUTE ON FUNCTION webmon.ensure_result_partition(date), webmon.drop_result_partition(date)
+        GRANT EXECUTE ON FUNCTION webmon.ensure_result_partition(date), webmon.drop_result_partition(date),
+            webmon.raise_retention_floor(interval), webmon.purge_results(timestamptz), webmon.purge_hours(timestamptz)
             TO webmon_writer;
     END IF;
     FOR relation IN
@@ -50,7 +53,9 @@ BEGIN
             -- What is stored stays: results go with their day only, the rest never.
             WHEN relation.relname IN ('check_results', 'gaps', 'sites', 'site_versions', 'locations', 'checkers',
                                       'offset_gaps') THEN 'SELECT, INSERT, UPDATE'
-            WHEN relation.relname IN ('retention', 'incident_thresholds') THEN 'SELECT, UPDATE'
+            WHEN relation.relname = 'incident_thresholds' THEN 'SELECT, UPDATE'
+            -- To lock the row takes the right to update a column: this one can be nothing but true.
+            WHEN relation.relname = 'retention' THEN 'SELECT, UPDATE (one)'
             ELSE 'SELECT, INSERT, UPDATE, DELETE' END;
         EXECUTE format('GRANT %s ON webmon.%I TO webmon_writer', writes, relation.relname);
     END LOOP;

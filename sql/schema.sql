@@ -138,30 +138,64 @@ CREATE TABLE webmon.check_results (
 CREATE INDEX check_results_scheduled_at_idx ON webmon.check_results USING brin (scheduled_at) WITH (autosummarize = on);
 COMMENT ON TABLE webmon.check_results IS 'One row for every instant of a site, seen from a location. Read it through the view webmon.checks.';
 
--- Makes the partition of one UTC day, unless it is there. LIKE and ATTACH take no lock that would keep results
+-- What is attached, whatever it is called: a table of such a name may have been detached to be kept. Its bounds are read
+-- without looking at the table itself, so that none is locked.
+CREATE FUNCTION webmon.result_partitions() RETURNS TABLE (partition regclass, from_at timestamptz, to_at timestamptz)
+    LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT c.oid::regclass, b.from_at, b.to_at
+    FROM pg_catalog.pg_inherits i
+    JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
+    -- FOR VALUES FROM ('...') TO ('...'); others, such as a default partition, have no such bounds.
+    CROSS JOIN LATERAL string_to_array(pg_get_expr(c.relpartbound, 0), '''') AS words
+    CROSS JOIN LATERAL (VALUES (words[2]::timestamptz, words[4]::timestamptz)) AS b (from_at, to_at)
+    WHERE i.inhparent = 'webmon.check_results'::regclass
+      AND NOT i.inhdetachpending
+      AND b.from_at IS NOT NULL
+      AND b.to_at IS NOT NULL;
+END;
+COMMENT ON FUNCTION webmon.result_partitions IS 'The partitions of check_results, each with the instants [from_at, to_at) that it holds.';
+
+-- Makes the partition of one UTC day, unless there is one. LIKE and ATTACH take no lock that would keep results
 -- from being stored meanwhile, as CREATE TABLE ... PARTITION OF would. The writer may call it without owning
 -- the table.
 CREATE FUNCTION webmon.ensure_result_partition(day date) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    partition text := format('check_results_%s', to_char(day, 'YYYYMMDD'));
-    from_at timestamptz := day::timestamp AT TIME ZONE 'UTC';
-    to_at timestamptz := (day + 1)::timestamp AT TIME ZONE 'UTC';
+    name text := format('check_results_%s', to_char(day, 'YYYYMMDD'));
+    free_name text := name;
+    number integer := 1;
+    begin_at timestamptz := day::timestamp AT TIME ZONE 'UTC';
+    end_at timestamptz := (day + 1)::timestamp AT TIME ZONE 'UTC';
 BEGIN
-    IF to_regclass(format('webmon.%I', partition)) IS NOT NULL
-       OR to_at <= (SELECT floor_at FROM webmon.retention) THEN
+    -- Nearly always it is there, under the usual name.
+    IF EXISTS (
+           SELECT
+           FROM pg_inherits
+           WHERE inhrelid = to_regclass(format('webmon.%I', name))
+             AND inhparent = 'webmon.check_results'::regclass
+             AND NOT inhdetachpending)
+       OR end_at <= (SELECT floor_at FROM webmon.retention) THEN
         RETURN false;
     END IF;
     -- One at a time: two writers may want the same day.
     PERFORM pg_advisory_xact_lock(hashtextextended('webmon.check_results', 0));
-    -- Not by to_regclass: it may remember that the name was not there.
-    IF EXISTS (SELECT FROM pg_class WHERE relnamespace = 'webmon'::regnamespace AND relname = partition) THEN
+    IF EXISTS (
+           SELECT
+           FROM webmon.result_partitions() p
+           WHERE p.from_at < end_at
+             AND p.to_at > begin_at) THEN
         RETURN false;
     END IF;
-    EXECUTE format('CREATE TABLE webmon.%I (LIKE webmon.check_results INCLUDING CONSTRAINTS)', partition);
+    -- The day's table may have been detached to be kept. Not by to_regclass: it may remember that the name was not there.
+    WHILE EXISTS (SELECT FROM pg_class WHERE relnamespace = 'webmon'::regnamespace AND relname = free_name) LOOP
+        number := number + 1;
+        free_name := format('%s_%s', name, number);
+    END LOOP;
+    EXECUTE format('CREATE TABLE webmon.%I (LIKE webmon.check_results INCLUDING CONSTRAINTS)', free_name);
     EXECUTE format('ALTER TABLE webmon.check_results ATTACH PARTITION webmon.%I FOR VALUES FROM (%L) TO (%L)',
-                   partition, from_at, to_at);
+                   free_name, begin_at, end_at);
     RETURN true;
 END
 $$;
@@ -404,34 +438,66 @@ CREATE TABLE webmon.retention (
     one boolean NOT NULL DEFAULT true,
     floor_at timestamptz NOT NULL DEFAULT '-infinity',
     purged_at timestamptz NOT NULL DEFAULT '-infinity',
+    hours_purged_at timestamptz NOT NULL DEFAULT '-infinity',
     results_dropped bigint NOT NULL DEFAULT 0,
+    results_kept interval,
     CONSTRAINT retention_pkey PRIMARY KEY (one),
     CONSTRAINT retention_one_check CHECK (one),
-    CONSTRAINT retention_purged_at_check CHECK (purged_at <= floor_at)
+    CONSTRAINT retention_results_kept_check CHECK (results_kept > interval '0'),
+    CONSTRAINT retention_floor_at_check CHECK (floor_at < 'infinity'),
+    CONSTRAINT retention_purged_at_check CHECK (purged_at <= floor_at),
+    CONSTRAINT retention_hours_purged_at_check CHECK (hours_purged_at <= purged_at)
 );
 COMMENT ON TABLE webmon.retention IS 'One row: how far back results go.';
 COMMENT ON COLUMN webmon.retention.floor_at IS 'A result of an earlier instant is not stored any more, but counted as expired.';
 COMMENT ON COLUMN webmon.retention.purged_at IS 'Results of earlier instants may be gone: their hours stay as they were derived.';
+COMMENT ON COLUMN webmon.retention.hours_purged_at IS 'Earlier hours may be gone: their days and incidents stay as they were derived.';
+COMMENT ON COLUMN webmon.retention.results_kept IS 'The policy: how long results are kept at least; null before the floor was raised first. Only an operator shortens it.';
 COMMENT ON COLUMN webmon.retention.results_dropped IS 'Rows that were in the partitions dropped so far: the ledger still counts them.';
 INSERT INTO webmon.retention DEFAULT VALUES;
 
--- Drops the partition of one UTC day, if results of that day may be gone and it is there. It locks all of
--- check_results for a moment: where that is not to be had within half a second (somebody is reading), it fails with
--- lock_not_available, and is to be called again later. The writer may call it without owning the table.
+-- Drops the partition that begins on a UTC day, if all its results may be gone and it is there. Table locks come last:
+-- whoever derives an hour holds the row of retention first too. All of check_results is locked for a moment; as whoever
+-- stores results would queue behind a wait for that lock, it waits for a tenth of a second only, ten times. Where
+-- somebody reads for longer it fails with lock_not_available, and is to be called again later. The writer may call it
+-- without owning the table.
 CREATE FUNCTION webmon.drop_result_partition(day date) RETURNS boolean
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '500ms'
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '10s'
 AS $$
 DECLARE
-    partition text := format('webmon.check_results_%s', to_char(day, 'YYYYMMDD'));
+    purged timestamptz;
+    old regclass;
     dropped bigint;
+    tries integer := 1;
 BEGIN
-    IF to_regclass(partition) IS NULL
-       OR (day + 1)::timestamp AT TIME ZONE 'UTC' > (SELECT purged_at FROM webmon.retention) THEN
+    SELECT purged_at INTO purged FROM webmon.retention FOR UPDATE;
+    SELECT p.partition
+    INTO old
+    FROM webmon.result_partitions() p
+    WHERE p.from_at >= day::timestamp AT TIME ZONE 'UTC'
+      AND p.from_at < (day + 1)::timestamp AT TIME ZONE 'UTC'
+      AND p.to_at <= purged
+    ORDER BY p.from_at
+    LIMIT 1;
+    IF old IS NULL THEN
         RETURN false;
     END IF;
-    -- Nothing is stored in it any more: the floor is above it. The lock comes last, as nobody may read meanwhile.
-    EXECUTE format('SELECT count(*) FROM %s', partition) INTO dropped;
-    EXECUTE format('DROP TABLE IF EXISTS %s', partition);
+    -- Nothing is stored in it any more: the floor is above it.
+    EXECUTE format('SELECT count(*) FROM %s', old) INTO dropped;
+    PERFORM set_config('lock_timeout', '100ms', true);
+    LOOP
+        BEGIN
+            EXECUTE format('DROP TABLE %s', old);
+            EXIT;
+        EXCEPTION
+            WHEN lock_not_available THEN
+                IF tries = 10 THEN
+                    RAISE;
+                END IF;
+        END;
+        tries := tries + 1;
+        PERFORM pg_sleep(0.1);
+    END LOOP;
     UPDATE webmon.retention SET results_dropped = results_dropped + dropped;
     RETURN true;
 END
@@ -565,6 +631,104 @@ CREATE TABLE webmon.site_days (
 ) WITH (autovacuum_vacuum_scale_factor = 0.02);
 CREATE INDEX site_days_day_idx ON webmon.site_days (day);
 COMMENT ON TABLE webmon.site_days IS 'What the instants of a UTC day came to: the sums of its hours.';
+
+-- How far back history goes. The floor of results is raised by the owner's functions only: results below it go for good.
+
+CREATE FUNCTION webmon.floor_for(keep interval) RETURNS timestamptz
+    LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT date_trunc('day', max(least(clock_timestamp(), last_hour + interval '1 hour'))
+                             - make_interval(secs => extract(epoch FROM keep)::float8), 'UTC')
+    FROM webmon.site_locations;
+END;
+COMMENT ON FUNCTION webmon.floor_for IS 'The UTC day from which on something is kept that is kept for so long, by the server''s clock or by the newest result rolled up, whichever is earlier: a wrong clock alone lets nothing go. Null before the first result.';
+
+CREATE FUNCTION webmon.plan_retention(keep interval, OUT floor_at timestamptz, OUT days bigint, OUT objection text)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    so_far webmon.retention;
+BEGIN
+    SELECT * INTO so_far FROM webmon.retention;
+    floor_at := greatest(so_far.floor_at, webmon.floor_for(keep));
+    SELECT count(*)
+    INTO days
+    FROM webmon.result_partitions() p
+    WHERE p.to_at > so_far.floor_at
+      AND p.to_at <= plan_retention.floor_at;
+    objection := CASE
+        WHEN keep < interval '1 day' THEN 'results would be kept for less than a day'
+        WHEN keep < so_far.results_kept THEN format(
+            'results would be kept for %s, and were kept for %s so far', justify_hours(keep), justify_hours(so_far.results_kept))
+        WHEN days > 7 THEN format('%s days of results would go at once', days) END;
+END
+$$;
+COMMENT ON FUNCTION webmon.plan_retention IS 'What raise_retention_floor would do: the floor after it, how many partitions of results come below it, and why it would refuse; null when it would not.';
+
+-- What a writer may do: raise the floor as time goes by. The first call sets the policy.
+CREATE FUNCTION webmon.raise_retention_floor(keep interval) RETURNS timestamptz
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '60s'
+AS $$
+DECLARE
+    plan record;
+BEGIN
+    PERFORM FROM webmon.retention FOR UPDATE;
+    SELECT * INTO plan FROM webmon.plan_retention(keep);
+    IF plan.objection IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'WM001', MESSAGE = plan.objection;
+    END IF;
+    UPDATE webmon.retention r
+    SET floor_at = plan.floor_at,
+        results_kept = keep
+    WHERE r.floor_at < plan.floor_at
+       OR r.results_kept IS DISTINCT FROM keep;
+    RETURN plan.floor_at;
+END
+$$;
+COMMENT ON FUNCTION webmon.raise_retention_floor IS 'Raises the floor to floor_for(keep), and returns it. Refuses (SQLSTATE WM001) to keep results for less time than so far, and to let more than 7 days of them go at once.';
+
+-- What an operator may do, with the owner's rights.
+CREATE FUNCTION webmon.set_retention_floor(new_floor timestamptz, keep interval) RETURNS timestamptz
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '60s'
+AS $$
+DECLARE
+    day timestamptz := date_trunc('day', new_floor, 'UTC');
+    purged timestamptz;
+BEGIN
+    SELECT purged_at INTO purged FROM webmon.retention FOR UPDATE;
+    IF day < purged THEN
+        RAISE EXCEPTION USING ERRCODE = 'WM001', MESSAGE = format('results before %s are gone: the floor cannot be lower', purged);
+    END IF;
+    UPDATE webmon.retention
+    SET floor_at = coalesce(day, floor_at),
+        results_kept = coalesce(keep, results_kept);
+    RETURN day;
+END
+$$;
+COMMENT ON FUNCTION webmon.set_retention_floor IS 'Sets the floor, to the UTC day of new_floor, and the policy, whatever they were; null leaves either. Not below what is gone (SQLSTATE WM001).';
+
+-- Who derives an hour holds the row until that is done, and is waited for.
+CREATE FUNCTION webmon.purge_results(before timestamptz) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '60s'
+AS $$
+BEGIN
+    UPDATE webmon.retention r
+    SET purged_at = least(before, r.floor_at)
+    WHERE r.purged_at < least(before, r.floor_at);
+END
+$$;
+COMMENT ON FUNCTION webmon.purge_results IS 'Says that results of earlier instants may be gone, as far as they are below the floor.';
+
+CREATE FUNCTION webmon.purge_hours(before timestamptz) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '60s'
+AS $$
+BEGIN
+    UPDATE webmon.retention r
+    SET hours_purged_at = least(date_trunc('day', before, 'UTC'), r.purged_at)
+    WHERE r.hours_purged_at < least(date_trunc('day', before, 'UTC'), r.purged_at);
+END
+$$;
+COMMENT ON FUNCTION webmon.purge_hours IS 'Says that hours of earlier UTC days may be gone, as far as their results may be.';
 
 -- Incidents.
 

@@ -64,7 +64,7 @@ impl Stage {
     }
 
     fn assert_exact(&self) {
-        let found = store::verify(&mut self.database.client(), None, &mut |_, _| {}).unwrap();
+        let found = store::verify(&self.database.connector(), None, &mut |_, _| {}).unwrap();
         assert_eq!((found.results, found.results_expected), (RECORDS, RECORDS));
         let ledger = &found.partitions[0];
         assert_eq!((ledger.to_offset, ledger.records, ledger.duplicate), (Some(RECORDS), RECORDS, 0));

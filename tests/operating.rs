@@ -14,7 +14,7 @@ fn config(database: &Database, more: &str) -> Config {
 }
 
 fn verified(database: &Database) -> Verification {
-    store::verify(&mut database.client(), None, &mut |_, _| {}).unwrap()
+    store::verify(&database.connector(), None, &mut |_, _| {}).unwrap()
 }
 
 fn run(database: &Database, arguments: &[&str]) -> (Option<i32>, String, String) {

@@ -1647,7 +1647,10 @@ fn the_spool_commands_show_what_waits_also_beside_a_checker() {
     let (code, _, error) =
         program(CHECK, &toml("check.spool = { max_size = \"1KiB\" }"), &["validate"]).finish();
     assert_eq!(code, Some(2));
-    assert!(error.contains("check.spool.max_size \"1KiB\" is out of range: expected 1MiB to 16TiB"), "{error}");
+    assert!(
+        error.contains("check.spool.max_size \"1KiB\" is out of range: expected 1MiB to 16TiB"),
+        "{error}"
+    );
     assert!(
         error.contains("check.spool.max_size \"1KiB\" is out of range: expected 1MiB to 16TiB"),
         "{error}"

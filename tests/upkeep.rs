@@ -237,6 +237,61 @@ fn what_is_stored_is_rolled_up_and_let_go_by_jobs() {
 }
 
 #[test]
+fn what_retention_refuses_is_planned_applied_and_lowered_by_an_operator() {
+    let Some(database) = database() else { return };
+    let log = Log::new(1);
+    for day in -4..1 {
+        log.append(0, value(result("shop", day * 86_400, Outcome::Success)));
+    }
+    log.store(&support::config("127.0.0.1:1", "log", &database.url, "")).unwrap();
+    let command = |kept: &str, arguments: &[&str]| {
+        let config = format!("{}store.retention.results = \"{kept}\"\n", config_toml(&database));
+        support::program(env!("CARGO_BIN_EXE_webmon-store"), &config, arguments).finish()
+    };
+    let results = || database.number("SELECT count(*) FROM webmon.check_results");
+    for kind in ["roll_up", "retention"] {
+        assert_eq!(command("90d", &["jobs", "run", kind]).0, Some(0));
+    }
+    // A typo: the job fails, and says what to do.
+    let (code, output, _) = command("1d", &["jobs", "run", "retention", "--json"]);
+    let failed: Value = serde_json::from_str(&output).unwrap();
+    assert_eq!((code, failed["state"].as_str(), results()), (Some(1), Some("retryable"), 5));
+    let why = "results would be kept for 1 day, and were kept for 90 days so far";
+    let error = format!(
+        "{why}: look at \"webmon-store retention plan\"; \"webmon-store retention apply\" does it all the same"
+    );
+    assert_eq!(failed["last_error"], error.as_str());
+
+    let (code, output, errors) = command("1d", &["retention", "plan", "--json"]);
+    assert_eq!(code, Some(0), "{errors}");
+    let plan: Value = serde_json::from_str(&output).unwrap();
+    let day = |day: i64| support::instant(day * 86_400).strftime("%F").to_string();
+    assert_eq!((&plan["objection"], &plan["next_floor"]), (&json!(why), &json!(day(-1))));
+    assert_eq!((&plan["results_kept_days"], &plan["policy_days"]), (&json!(1.0), &json!(90.0)));
+    assert_eq!(
+        (&plan["partitions"], &plan["results"], &plan["purged"]),
+        (&json!(3), &json!(3), &plan["floor"])
+    );
+    assert!(plan["bytes"].as_i64().unwrap() > 0);
+    let (_, output, _) = command("1d", &["retention", "plan"]);
+    let told = format!("the job \"retention\" REFUSES: {why}; \"webmon-store retention apply\" does it\n");
+    assert!(output.ends_with(&told), "{output}");
+    assert_eq!(results(), 5);
+
+    let (code, output, errors) = command("1d", &["retention", "apply"]);
+    assert_eq!(code, Some(0), "{errors}");
+    assert_eq!(output, "let go of 3 days of results, 0 rows of hours and 0 rows of days\n");
+    assert_eq!(results(), 2);
+    assert_eq!(command("1d", &["jobs", "run", "retention"]).0, Some(0));
+
+    let (code, _, errors) = command("1d", &["retention", "lower", "--to", &day(-3)]);
+    assert_eq!(code, Some(1));
+    assert!(errors.starts_with("webmon-store: results before ") && errors.contains(" are gone"), "{errors}");
+    let (code, output, errors) = command("1d", &["retention", "lower"]);
+    assert_eq!((code, output), (Some(0), format!("results from {} on are stored\n", day(-1))), "{errors}");
+}
+
+#[test]
 fn pruning_forgets_dead_writers_and_merges_an_old_ledger() {
     let Some(database) = database() else { return };
     let mut client = database.client();

@@ -2,19 +2,21 @@
 
 mod support;
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use support::log::Log;
-use support::{Database, database, instant, result, value};
-use webmon::config::Config;
+use support::{Database, database, instant, result, value, wait_until};
+use webmon::config::{Config, Retention};
 use webmon::result::{CheckResult, Gap, GapReason, GapRecord, Outcome, Record, RecordVersion};
-use webmon::store::{self, DeadLetterFilter, StoreError, Verification};
+use webmon::store::{self, DeadLetterFilter, RollUpLimits, StoreError, Verification};
 
 fn config(database: &Database, more: &str) -> Config {
     support::config("127.0.0.1:1", "log", &database.url, more)
 }
 
 fn verified(database: &Database) -> Verification {
-    store::verify(&mut database.client(), None, &mut |_, _| {}).unwrap()
+    store::verify(&database.connector(), None, &mut |_, _| {}).unwrap()
 }
 
 /// A chain of `count` results of a minute each, from `first` on; the last one announces another.
@@ -286,6 +288,158 @@ fn a_compacted_ledger_proves_the_same() {
     assert_eq!(after.partitions, before.partitions);
 }
 
+fn roll_up(database: &Database) {
+    store::roll_up(&mut database.client(), &RollUpLimits::default()).unwrap();
+}
+
+/// Stores a result every six hours, from so many days ago until now.
+fn store_days(database: &Database, log: &Log, days: i64) {
+    for i in -days * 4..1 {
+        let mut r = result("shop", i * 21_600, Outcome::Success);
+        r.next_at = Some(instant((i + 1) * 21_600));
+        log.append(0, value(r));
+    }
+    log.store(&config(database, "")).unwrap();
+}
+
+const ONE_DAY: Retention = Retention { results: Duration::from_secs(86_400), hours: None, days: None };
+
+#[test]
+fn verify_is_complete_after_retention() {
+    let (Some(database), log) = (database(), Log::new(1)) else { return };
+    store_days(&database, &log, 4);
+    // Three days ago, and yesterday, a gap ends with an instant that has a result.
+    log.append(0, gap("shop", -3 * 1_440 - 10, Some(-3 * 1_440), 10));
+    log.append(0, gap("shop", -1_440 - 10, Some(-1_440), 10));
+    log.store(&config(&database, "")).unwrap();
+    let before = verified(&database);
+    assert!(before.proven, "{before:#?}");
+    assert_eq!((before.results, before.links), (17, 19));
+    roll_up(&database);
+    store::retain(&mut database.client(), &ONE_DAY, Duration::from_secs(60)).unwrap();
+    let found = verified(&database);
+    assert!(found.proven, "{found:#?}");
+    assert_eq!((found.results, found.links, found.open), (5, 6, 1));
+    // What is there must be whole.
+    let lost = format!("DELETE FROM webmon.check_results WHERE scheduled_at = '{}'", instant(-86_400));
+    database.client().batch_execute(&lost).unwrap();
+    assert_eq!(verified(&database).broken, 1);
+}
+
+#[test]
+fn results_that_are_dropped_while_others_are_verified_are_not_missed() {
+    let (Some(database), log) = (database(), Log::new(1)) else { return };
+    store_days(&database, &log, 4);
+    roll_up(&database);
+    let mut dropped = 0;
+    let mut retain = |done: usize, days: usize| {
+        // The newest, and one that is about to go, are read.
+        if done + 2 == days {
+            let client = &mut database.client();
+            dropped = store::retain(client, &ONE_DAY, Duration::from_secs(60)).unwrap().partitions;
+        }
+    };
+    let found = store::verify(&database.connector(), None, &mut retain).unwrap();
+    assert_eq!(dropped, 3);
+    assert!(found.proven, "{found:#?}");
+    assert_eq!((found.results, found.results_expected), (9, 9));
+}
+
+#[test]
+fn an_instant_that_is_days_ahead_is_looked_up_there() {
+    let (Some(database), log) = (database(), Log::new(1)) else { return };
+    let link = |from: i64, to: i64| {
+        let mut r = result("shop", from * 86_400, Outcome::Success);
+        r.next_at = Some(instant(to * 86_400));
+        value(r)
+    };
+    // By a gap that ends on a day without any result, too.
+    log.append(0, link(-20, -15));
+    log.append(0, link(-15, -12));
+    log.append(0, gap("shop", -12 * 1_440, Some(-10 * 1_440), 2));
+    log.append(0, gap("shop", -10 * 1_440, Some(-5 * 1_440), 5));
+    log.append(0, link(-5, 0));
+    log.store(&config(&database, "")).unwrap();
+    let found = verified(&database);
+    assert!(found.proven, "{found:#?}");
+    assert_eq!((found.links, found.open), (5, 1));
+    for (table, column, day) in [("check_results", "scheduled_at", -15), ("gaps", "from_at", -10)] {
+        let lost = format!("DELETE FROM webmon.{table} WHERE {column} = '{}'", instant(day * 86_400));
+        assert_eq!(database.client().execute(&lost, &[]).unwrap(), 1);
+    }
+    let due: Vec<_> = verified(&database).broken_links.iter().map(|link| link.due_at).collect();
+    assert_eq!(due, [instant(-10 * 86_400), instant(-15 * 86_400)]);
+}
+
+#[test]
+fn offsets_without_a_record_are_told_and_records_counted_twice_disprove() {
+    let (Some(database), log) = (database(), Log::new(1)) else { return };
+    let config = config(&database, "store.batch_records = 10");
+    for r in chain("shop", 0, 30) {
+        log.append(0, value(r));
+    }
+    log.store(&config).unwrap();
+    store::replay(&mut database.client(), "log", 0, 10).unwrap();
+    log.store(&config).unwrap();
+    let figures = |found: &Verification| {
+        (found.proven, found.partitions[0].without_record, found.partitions[0].overcounted)
+    };
+    assert_eq!(figures(&verified(&database)), (true, 0, 0));
+    // As if five offsets of a compacted topic had held nothing.
+    let fewer = "UPDATE webmon.ingest_batches SET records = records - 5, duplicate = duplicate - 5 \
+                 WHERE epoch = (SELECT max(epoch) FROM webmon.ingest_batches)";
+    database.client().batch_execute(fewer).unwrap();
+    assert_eq!(figures(&verified(&database)), (true, 5, 0));
+    let toml = support::config_toml("127.0.0.1:1", "log", &database.url, "");
+    let (code, stdout, _) = support::program(env!("CARGO_BIN_EXE_webmon-store"), &toml, &["verify"]).finish();
+    assert_eq!(code, Some(0));
+    assert!(stdout.contains("offsets       5 without a record, 0 records counted twice\n"), "{stdout}");
+    let more = fewer.replace(" - 5", " + 7");
+    database.client().batch_execute(&more).unwrap();
+    assert_eq!(figures(&verified(&database)), (false, 0, 2));
+}
+
+#[test]
+fn verify_locks_the_partitions_of_a_day_or_two_at_once() {
+    let (Some(database), log) = (database(), Log::new(1)) else { return };
+    let days = support::scale(150, 4_000);
+    log.append(0, value(result("shop", 0, Outcome::Success)));
+    log.store(&config(&database, "")).unwrap();
+    // A few a transaction: to make them takes locks, too.
+    let make = format!(
+        "DO $$ DECLARE day date; name text; BEGIN
+             FOR n IN 1..{days} LOOP
+                 day := (now() AT TIME ZONE 'UTC')::date - n;
+                 name := format('check_results_%s', to_char(day, 'YYYYMMDD'));
+                 EXECUTE format('CREATE TABLE webmon.%I PARTITION OF webmon.check_results FOR VALUES FROM (%L) TO (%L)',
+                                name, day::timestamp AT TIME ZONE 'UTC', (day + 1)::timestamp AT TIME ZONE 'UTC');
+                 IF n % 50 = 0 THEN COMMIT; END IF;
+             END LOOP;
+         END $$"
+    );
+    database.client().batch_execute(&make).unwrap();
+    let oldest = instant(-days * 86_400).strftime("webmon.check_results_%Y%m%d").to_string();
+    let mut client = database.client();
+    let mut blocking = client.transaction().unwrap();
+    blocking.batch_execute(&format!("LOCK TABLE ONLY {oldest} IN ACCESS EXCLUSIVE MODE")).unwrap();
+    std::thread::scope(|scope| {
+        let verifying = scope.spawn(|| verified(&database));
+        // At the oldest day, the last one, it has been through all the others.
+        let waiting = format!(
+            "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+             WHERE NOT granted AND datname = current_database() AND relation = '{oldest}'::regclass"
+        );
+        wait_until("it waits for the oldest day", || database.number(&waiting) == 1);
+        let locks = database.number(
+            "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+             WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        );
+        blocking.commit().unwrap();
+        assert!(verifying.join().unwrap().proven);
+        assert!(locks < 60, "{locks} locks");
+    });
+}
+
 #[test]
 fn results_that_retention_has_dropped_leave_the_proof_whole() {
     let Some(database) = database() else { return };
@@ -300,6 +454,7 @@ fn results_that_retention_has_dropped_leave_the_proof_whole() {
     let keep_all = support::config("127.0.0.1:1", "log", &database.url, "");
     log.store(&keep_all).unwrap();
     assert_eq!(verified(&database).results, 17);
+    roll_up(&database);
     let minute = std::time::Duration::from_secs(60);
     let retained = store::retain(&mut database.client(), &config.store.retention, minute).unwrap();
     assert!(retained.partitions >= 2 && !retained.again, "{retained:?}");

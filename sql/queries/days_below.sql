@@ -1,11 +1,6 @@
--- The days below the floor that have a partition of results.
--- Parameters: $1 floor
--- Rows returned: the days, the oldest first
-SELECT day
-FROM (
-    SELECT to_date(substring(relname FROM '^check_results_([0-9]{8})$'), 'YYYYMMDD') AS day
-    FROM pg_catalog.pg_class
-    WHERE relnamespace = 'webmon'::regnamespace
-      AND relkind = 'r') AS days
-WHERE (day + 1)::timestamp AT TIME ZONE 'UTC' <= $1::timestamptz
-ORDER BY day
+-- The partitions of results that are below what may be gone.
+-- Rows returned: the UTC day on which each begins, the oldest first
+SELECT (p.from_at AT TIME ZONE 'UTC')::date AS day
+FROM webmon.result_partitions() p
+WHERE p.to_at <= (SELECT purged_at FROM webmon.retention)
+ORDER BY p.from_at

@@ -1,10 +1,10 @@
--- Deletes hours, and the failure runs in them, that are older than they are kept; not those of a site that was down
--- then and is, or was until some time that is kept: its incident is derived from them.
--- Parameters: $1 seconds that they are kept, $2 rows at most
+-- Deletes hours, and the failure runs in them, that may be gone; not those of a site that was down then and is, or was
+-- until some time that is kept: its incident is derived from them.
+-- Parameters: $1 rows at most
 -- Locks: the rows deleted, until the transaction ends
 -- Rows changed: the hours deleted
 WITH cut AS (
-    SELECT least(purged_at, date_trunc('day', clock_timestamp() - $1::bigint * interval '1 second', 'UTC')) AS at
+    SELECT hours_purged_at AS at
     FROM webmon.retention
 ), old AS (
     SELECT h.site_id, h.location_id, h.hour
@@ -16,7 +16,7 @@ WITH cut AS (
           WHERE i.site_id = h.site_id
             AND i.from_at < h.hour + interval '1 hour'
             AND (i.to_at IS NULL OR i.to_at >= (SELECT at FROM cut)))
-    LIMIT $2
+    LIMIT $1
 ), runs AS (
     DELETE FROM webmon.failure_runs f
     USING old

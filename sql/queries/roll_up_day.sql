@@ -1,6 +1,6 @@
 -- Derives the rows of site_days of one UTC day anew, whole, from its hours.
 -- Parameters: $1 day
--- Locks: the rows written, until the transaction ends; the day itself is locked before
+-- Locks: the rows written, until the transaction ends; the day itself, and that its hours are there, are locked before
 -- Rows changed: the rows written
 WITH hours AS MATERIALIZED (
     SELECT *

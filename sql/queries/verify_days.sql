@@ -1,7 +1,17 @@
--- The UTC days that results are stored of.
--- Rows returned: one a day's partition, in order: the day's begin
-SELECT to_date(right(c.relname, 8), 'YYYYMMDD')::timestamp AT TIME ZONE 'UTC' AS day
-FROM pg_inherits i
-JOIN pg_class c ON c.oid = i.inhrelid
-WHERE i.inhparent = 'webmon.check_results'::regclass
-ORDER BY day
+-- The UTC days to verify: those that results are stored of, and those on which gaps end that are not below the floor.
+-- Parameters: $1 floor (null: none)
+-- Rows returned: one a day, the newest first: its begin, and whether results of it may be stored
+SELECT day, bool_or(stored) AS stored
+FROM (
+    SELECT day, true AS stored
+    FROM webmon.result_partitions() AS p
+    CROSS JOIN LATERAL generate_series(
+        date_trunc('day', p.from_at, 'UTC'), p.to_at - interval '1 microsecond', interval '24 hours') AS day
+    UNION ALL
+    SELECT DISTINCT date_trunc('day', to_at, 'UTC'), false
+    FROM webmon.gaps
+    WHERE to_at IS NOT NULL
+      AND ($1::timestamptz IS NULL OR to_at >= $1)
+) AS days
+GROUP BY day
+ORDER BY day DESC

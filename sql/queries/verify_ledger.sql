@@ -26,7 +26,10 @@ WITH ranges AS (
            sum(gaps)::bigint AS gaps,
            sum(expired)::bigint AS expired,
            sum(dead)::bigint AS dead,
-           sum(discarded)::bigint AS discarded
+           sum(discarded)::bigint AS discarded,
+           -- Ranges adjoin within a row, so none has more records than offsets.
+           sum(greatest(to_offset - from_offset - records, 0))::bigint AS without_record,
+           sum(greatest(records - (to_offset - from_offset), 0))::bigint AS overcounted
     FROM webmon.ingest_batches
     GROUP BY topic, partition
 ), holes AS (
@@ -50,6 +53,8 @@ SELECT o.topic,
        coalesce(n.expired, 0) AS expired,
        coalesce(n.dead, 0) AS dead,
        coalesce(n.discarded, 0) AS discarded,
+       coalesce(n.without_record, 0) AS without_record,
+       coalesce(n.overcounted, 0) AS overcounted,
        ARRAY(SELECT lower(hole) FROM unnest(h.holes) AS hole ORDER BY hole) AS hole_from,
        ARRAY(SELECT upper(hole) FROM unnest(h.holes) AS hole ORDER BY hole) AS hole_to
 FROM webmon.partition_offsets o

@@ -1,8 +1,9 @@
--- Follows the chain from the results of some days: each announces the next instant, which must be a result or lie in a
--- gap. Where neither is there and nothing later is, the chain ends.
--- Parameters: $1 begin, $2 end (not included)
--- Rows returned: one a missing instant: site, location, the instant that announced it, the instant itself, and whether
---                anything later is there; and before these one of nulls with the counts of rows and of links
+-- Follows the chain from the results of a day: each announces the next instant, which must be a result or lie in a gap.
+-- Its bounds are constants to the planner, so that only the partitions of two days are looked at, and locked.
+-- Parameters: $1 begin, $2 end (not included), $3 end of the next day
+-- Rows returned: first one a place (site and location) with its newest instant and the counts of its rows and links, its
+--                names null; then one a missing instant: the place, its names, the instant that announced it, and the
+--                instant itself. One at or after $3 is only missing unless a later day has it.
 WITH announced AS MATERIALIZED (
     SELECT site_id,
            location_id,
@@ -20,7 +21,7 @@ WITH announced AS MATERIALIZED (
           SELECT
           FROM webmon.check_results r
           WHERE r.scheduled_at >= $1
-            AND r.scheduled_at < $2::timestamptz + interval '1 day'
+            AND r.scheduled_at < $3
             AND r.site_id = a.site_id
             AND r.location_id = a.location_id
             AND r.scheduled_at = a.due_at)
@@ -28,45 +29,25 @@ WITH announced AS MATERIALIZED (
     SELECT n.*
     FROM not_near n
     WHERE NOT EXISTS (
-              SELECT
-              FROM webmon.check_results r
-              WHERE r.site_id = n.site_id
-                AND r.location_id = n.location_id
-                AND r.scheduled_at = n.due_at)
-      AND NOT EXISTS (
-              SELECT
-              FROM webmon.gaps g
-              WHERE g.site_id = n.site_id
-                AND g.location_id = n.location_id
-                AND (n.due_at = g.from_at OR (n.due_at > g.from_at AND n.due_at < g.to_at)))
+        SELECT
+        FROM webmon.gaps g
+        WHERE g.site_id = n.site_id
+          AND g.location_id = n.location_id
+          AND (n.due_at = g.from_at OR (n.due_at > g.from_at AND n.due_at < g.to_at)))
 )
-SELECT NULL AS site,
+SELECT site_id,
+       location_id,
+       NULL AS site,
        NULL AS location,
-       NULL::timestamptz AS announced_at,
+       max(announced_at) AS announced_at,
        NULL::timestamptz AS due_at,
-       NULL::boolean AS broken,
        count(*) AS rows,
        count(due_at) AS links
 FROM announced
+GROUP BY site_id, location_id
 UNION ALL
-SELECT s.key,
-       l.name,
-       m.announced_at,
-       m.due_at,
-       EXISTS (
-           SELECT
-           FROM webmon.check_results r
-           WHERE r.site_id = m.site_id
-             AND r.location_id = m.location_id
-             AND r.scheduled_at > m.due_at)
-       OR EXISTS (
-           SELECT
-           FROM webmon.gaps g
-           WHERE g.site_id = m.site_id
-             AND g.location_id = m.location_id
-             AND g.from_at > m.due_at),
-       0,
-       0
+SELECT site_id, location_id, s.key, l.name, m.announced_at, m.due_at, 0, 0
 FROM missing m
 JOIN webmon.sites s USING (site_id)
 JOIN webmon.locations l USING (location_id)
+ORDER BY site NULLS FIRST, location, due_at

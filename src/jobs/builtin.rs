@@ -12,7 +12,8 @@ use super::{Job, JobError, Kind, QueueError};
 use crate::config::{Config, Jobs, Retention, Store};
 use crate::schedule::Schedule;
 use crate::store::{
-    DeadLetterFilter, Retained, RollUpLimits, RolledUp, compact_ledger, retain, retry_dead_letters, roll_up,
+    DeadLetterFilter, Retained, RollUpLimits, RolledUp, StoreError, compact_ledger, retain,
+    retry_dead_letters, roll_up,
 };
 
 /// Their names.
@@ -84,14 +85,22 @@ fn roll_up_all(job: &Job, client: &mut Client) -> Result<(), JobError> {
 }
 
 fn let_go(client: &mut Client, retention: &Retention) -> Result<(), JobError> {
-    let Retained { partitions, hours, days, again } = retain(client, retention, PATIENCE)?;
+    let retained = retain(client, retention, PATIENCE);
+    let Retained { partitions, hours, days, again } = match retained {
+        Err(StoreError::RetentionRefused(why)) => {
+            return Err(JobError::new(format!(
+                "{why}: look at \"webmon-store retention plan\"; \"webmon-store retention apply\" does it all the same"
+            )));
+        }
+        retained => retained?,
+    };
     if partitions + hours + days > 0 {
         log::info!(partitions, hours, days; "let go of what is older than it is to be kept");
     }
     match again {
-        true => {
-            Err(JobError::new("somebody was in the way: a transaction that writes or reads results for long"))
-        }
+        true => Err(JobError::new(
+            "somebody was in the way: a transaction that writes, reads or derives for long",
+        )),
         false => Ok(()),
     }
 }

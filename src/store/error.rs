@@ -51,6 +51,9 @@ pub enum StoreError {
         /// The next one to store.
         next_offset: i64,
     },
+    /// Retention would let go of what it should not, or the floor cannot be where it is to be.
+    #[error("{0}")]
+    RetentionRefused(String),
     /// More than half of a partition's records are of a newer version: the checkers were upgraded first.
     #[error("partition {partition} holds records of an unknown version: upgrade webmon-store")]
     UnknownVersions {

@@ -36,7 +36,9 @@ pub use self::incidents::set_incident_thresholds;
 pub use self::migrate::{check_schema, migrate};
 pub use self::replay::replay;
 pub use self::report::{LatestResult, PartitionStatus, latest_results, partition_status, resume};
-pub use self::retention::{Retained, retain};
+pub use self::retention::{
+    Retained, RetentionPlan, apply_retention, lower_retention, plan_retention, retain,
+};
 pub use self::rollup::{RollUpLimits, RolledUp, roll_up};
 pub use self::verify::{Link, MAX_NAMED, PartitionLedger, Verification, compact_ledger, verify};
 pub use self::writer::ConsumerFactory;

@@ -67,7 +67,7 @@ pub fn roll_up(client: &mut Client, limits: &RollUpLimits) -> Result<RolledUp, S
         done.hours += u64::from(roll_up_hour(client, hour)?);
     }
     done.sites = incidents::derive(client, limits.sites)?;
-    let days = dirty_days(client, limits.days)?;
+    let days = dirty_days(client, limits.days, None)?;
     done.more |= done.sites >= u64::from(limits.sites) || days.len() >= limits.days as usize;
     for day in days {
         done.days += u64::from(roll_up_day(client, day)?);
@@ -88,6 +88,19 @@ pub(super) fn roll_up_before(client: &mut Client, floor: Timestamp) -> Result<()
     }
 }
 
+/// Derives every day before that of `before` that is marked.
+pub(super) fn roll_up_days_before(client: &mut Client, before: Timestamp) -> Result<(), StoreError> {
+    loop {
+        let days = dirty_days(client, RollUpLimits::default().days, Some(before))?;
+        if days.is_empty() {
+            return Ok(());
+        }
+        for day in days {
+            roll_up_day(client, day)?;
+        }
+    }
+}
+
 /// Hours that are marked, the newest first, and were not rolled up within `pause`.
 fn dirty_hours(
     client: &mut Client,
@@ -104,11 +117,13 @@ fn dirty_hours(
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-fn dirty_days(client: &mut Client, limit: u32) -> Result<Vec<Date>, StoreError> {
+fn dirty_days(client: &mut Client, limit: u32, before: Option<Timestamp>) -> Result<Vec<Date>, StoreError> {
     let rows = client
         .query(
-            "SELECT DISTINCT day FROM webmon.rollup_dirty_days ORDER BY day DESC LIMIT $1",
-            &[&i64::from(limit)],
+            "SELECT DISTINCT day FROM webmon.rollup_dirty_days \
+             WHERE $2::timestamptz IS NULL OR day < ($2 AT TIME ZONE 'UTC')::date \
+             ORDER BY day DESC LIMIT $1",
+            &[&i64::from(limit), &before],
         )
         .map_err(StoreError::database("cannot look for changed days"))?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
@@ -145,7 +160,15 @@ fn roll_up_day(client: &mut Client, day: Date) -> Result<bool, StoreError> {
     in_transaction(client, "cannot roll up a day", |transaction| {
         transaction
             .execute("SELECT pg_advisory_xact_lock($1, $2::date - '1970-01-01'::date)", &[&DAY_LOCK, &day])?;
-        if transaction.execute("DELETE FROM webmon.rollup_dirty_days WHERE day = $1", &[&day])? == 0 {
+        // Held until the end, so that the hours are there until then.
+        let purged: bool = transaction
+            .query_one(
+                "SELECT $1::date::timestamp AT TIME ZONE 'UTC' < hours_purged_at FROM webmon.retention FOR SHARE",
+                &[&day],
+            )?
+            .get(0);
+        let marks = transaction.execute("DELETE FROM webmon.rollup_dirty_days WHERE day = $1", &[&day])?;
+        if marks == 0 || purged {
             return Ok(false);
         }
         transaction.execute(include_str!("../../sql/queries/roll_up_day.sql"), &[&day])?;

@@ -1,6 +1,7 @@
 //! Proves that the history is complete: every offset is accounted for, the counts are those of the rows, and each
 //! result's `next_at` leads to the next one.
 
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,7 +10,7 @@ use postgres::types::ToSql;
 use postgres::{Client, GenericClient, IsolationLevel, Transaction};
 use serde::Serialize;
 
-use super::StoreError;
+use super::{Connector, StoreError};
 
 /// Broken links that a [`Verification`] names; all are counted.
 pub const MAX_NAMED: usize = 1_000;
@@ -34,7 +35,7 @@ pub struct Verification {
     pub links: i64,
     /// Links that lead nowhere though there is something later: lost instants.
     pub broken: i64,
-    /// The first [`MAX_NAMED`] of these.
+    /// The newest [`MAX_NAMED`] of these.
     pub broken_links: Vec<Link>,
     /// Links that lead nowhere, with nothing later: the ends of the chains.
     pub open: i64,
@@ -73,6 +74,11 @@ pub struct PartitionLedger {
     pub dead: i64,
     /// Dead letters that somebody discarded since.
     pub discarded: i64,
+    /// Offsets among those stored that held no record. A log that is compacted, or written in transactions, has such ones,
+    /// and so they disprove nothing: a result that is lost for another reason is a broken link.
+    pub without_record: i64,
+    /// Records stored beyond one an offset: some were counted twice.
+    pub overcounted: i64,
     /// Ranges of offsets `[from, to)` that nothing accounts for.
     pub holes: Vec<(i64, i64)>,
 }
@@ -91,63 +97,88 @@ pub struct Link {
 }
 
 /// Verifies everything stored of `topic`, or of all topics; results and chains always of all, as they belong to no
-/// topic. It reads every row once, about a million a second, in one transaction that changes nothing and keeps nobody
-/// waiting; meanwhile vacuum cannot remove what is deleted. `progress` is told the days read and how many there are.
+/// topic. It reads every row once, about a million a second, day by day from the newest to the oldest, and changes nothing
+/// and keeps nobody waiting. Two connections are used: one holds the moment that is verified, and meanwhile vacuum cannot
+/// remove what is deleted; the other reads each day in a transaction of its own, so that few tables are locked at once.
+/// `progress` is told the days read and how many there are.
 ///
 /// # Errors
 /// [`StoreError::Database`].
 pub fn verify(
-    client: &mut Client,
+    connector: &Connector,
     topic: Option<&str>,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Verification, StoreError> {
     let failed = StoreError::database;
-    let mut transaction = client
-        .build_transaction()
-        .isolation_level(IsolationLevel::RepeatableRead)
-        .read_only(true)
-        .start()
-        .map_err(failed("cannot begin a transaction"))?;
-    let counts = transaction
+    let (mut holder, mut reader) = (connector.connect()?, connector.connect()?);
+    let mut moment = begin(&mut holder)?;
+    moment
+        .batch_execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+        .map_err(failed("cannot set up a transaction"))?;
+    let snapshot: String = moment
+        .query_one("SELECT pg_export_snapshot()", &[])
+        .map_err(failed("cannot export a snapshot"))?
+        .get(0);
+    let counts = moment
         .query_one(
-            "SELECT now(), (SELECT count(*) FROM webmon.dead_letters), \
-                    (SELECT coalesce(sum(inserted), 0)::bigint FROM webmon.ingest_batches) \
-                        - (SELECT results_dropped FROM webmon.retention), \
-                    (SELECT coalesce(sum(dead), 0)::bigint FROM webmon.ingest_batches)",
+            "SELECT now(), nullif(floor_at, '-infinity'), results_dropped, \
+                    (SELECT count(*) FROM webmon.dead_letters), \
+                    (SELECT coalesce(sum(inserted), 0)::bigint FROM webmon.ingest_batches), \
+                    (SELECT coalesce(sum(dead), 0)::bigint FROM webmon.ingest_batches) \
+             FROM webmon.retention",
             &[],
         )
         .map_err(failed("cannot read the ledger"))?;
-    let mut found = Verification {
-        proven: false,
-        partitions: read_ledger(&mut transaction, topic)?,
-        results: 0,
-        results_expected: counts.get(2),
-        dead_letters: counts.get(1),
-        dead_letters_expected: counts.get(3),
-        links: 0,
-        broken: 0,
-        broken_links: Vec::new(),
-        open: 0,
-        overdue: 0,
+    let dropped: i64 = counts.get(2);
+    let mut chains = Chains {
+        now: counts.get(0),
+        floor: counts.get(1),
+        newest: newest_gaps(&mut moment)?,
+        found: Verification {
+            proven: false,
+            partitions: read_ledger(&mut moment, topic)?,
+            results: 0,
+            results_expected: counts.get::<_, i64>(4) - dropped,
+            dead_letters: counts.get(3),
+            dead_letters_expected: counts.get(5),
+            links: 0,
+            broken: 0,
+            broken_links: Vec::new(),
+            open: 0,
+            overdue: 0,
+        },
     };
-    let now: Timestamp = counts.get(0);
-    let days: Vec<Timestamp> = transaction
-        .query(include_str!("../../sql/queries/verify_days.sql"), &[])
+    let days: BTreeMap<Timestamp, bool> = moment
+        .query(include_str!("../../sql/queries/verify_days.sql"), &[&chains.floor])
         .map_err(failed("cannot read the days"))?
         .iter()
-        .map(|row| row.get(0))
+        .map(|row| (row.get(0), row.get(1)))
         .collect();
-    for (done, day) in days.iter().enumerate() {
+    let (mut read_days, mut read_results) = (Vec::new(), Vec::new());
+    for (done, (&day, &stored)) in days.iter().rev().enumerate() {
         progress(done, days.len());
-        let sql = include_str!("../../sql/queries/verify_rows.sql");
-        found.results += follow(&mut transaction, sql, &[day, &(*day + DAY)], now, &mut found)?;
+        let mut transaction = begin(&mut reader)?;
+        transaction
+            .batch_execute(&format!(
+                "SET TRANSACTION SNAPSHOT '{snapshot}'; SET LOCAL plan_cache_mode = force_custom_plan"
+            ))
+            .map_err(failed("cannot go back to the moment that is verified"))?;
+        if stored {
+            read_days.push(day);
+            read_results.push(chains.follow_day(&mut transaction, day, &days)?);
+        }
+        let sql = include_str!("../../sql/queries/verify_gaps.sql");
+        chains.follow(&mut transaction, sql, &[&day, &after(day, 1)], Timestamp::MAX)?;
+        transaction.commit().map_err(failed("cannot end a transaction"))?;
     }
-    follow(&mut transaction, include_str!("../../sql/queries/verify_gaps.sql"), &[], now, &mut found)?;
+    let mut found = chains.found;
+    found.results = read_results.iter().sum();
+    found.results_expected -= dropped_unread(&mut reader, dropped, &read_days, &read_results)?;
     progress(days.len(), days.len());
     found.proven = found.broken == 0
         && found.results == found.results_expected
         && found.dead_letters == found.dead_letters_expected
-        && found.partitions.iter().all(|ledger| ledger.holes.is_empty());
+        && found.partitions.iter().all(|ledger| ledger.holes.is_empty() && ledger.overcounted == 0);
     Ok(found)
 }
 
@@ -188,49 +219,155 @@ fn read_ledger(
             expired: row.get("expired"),
             dead: row.get("dead"),
             discarded: row.get("discarded"),
+            without_record: row.get("without_record"),
+            overcounted: row.get("overcounted"),
             holes: holes_from.into_iter().zip(holes_to).collect(),
         }
     };
     Ok(rows.iter().map(ledger).collect())
 }
 
-/// Runs one of the two queries that follow links, and returns how many rows it read.
-fn follow(
-    transaction: &mut Transaction<'_>,
-    sql: &str,
-    parameters: &[&(dyn ToSql + Sync)],
-    now: Timestamp,
-    found: &mut Verification,
+fn begin(client: &mut Client) -> Result<Transaction<'_>, StoreError> {
+    client
+        .build_transaction()
+        .isolation_level(IsolationLevel::RepeatableRead)
+        .read_only(true)
+        .start()
+        .map_err(StoreError::database("cannot begin a transaction"))
+}
+
+/// The begin of the UTC day that many days later.
+fn after(day: Timestamp, days: i32) -> Timestamp {
+    day.checked_add(DAY * days).unwrap_or(Timestamp::MAX)
+}
+
+/// The begin of the newest gap of each site and location.
+fn newest_gaps(moment: &mut Transaction<'_>) -> Result<HashMap<Place, Timestamp>, StoreError> {
+    let sql = "SELECT site_id, location_id, max(from_at) FROM webmon.gaps GROUP BY site_id, location_id";
+    let rows = moment.query(sql, &[]).map_err(StoreError::database("cannot read the gaps"))?;
+    Ok(rows.iter().map(|row| ((row.get(0), row.get(1)), row.get(2))).collect())
+}
+
+/// How many results retention has dropped meanwhile, before they were read.
+fn dropped_unread(
+    client: &mut Client,
+    before: i64,
+    days: &[Timestamp],
+    results: &[i64],
 ) -> Result<i64, StoreError> {
-    let failed = StoreError::database;
-    let statement = transaction.prepare(sql).map_err(failed("cannot follow the chains"))?;
-    // Row by row: how many links are broken has no bound.
-    let mut rows = transaction
-        .query_raw(&statement, parameters.iter().copied())
-        .map_err(failed("cannot follow the chains"))?;
-    let mut read = 0;
-    while let Some(row) = rows.next().map_err(failed("cannot follow the chains"))? {
-        let Some(site) = row.get::<_, Option<String>>("site") else {
-            read += row.get::<_, i64>("rows");
-            found.links += row.get::<_, i64>("links");
-            continue;
-        };
-        let link = Link {
-            site,
-            location: row.get("location"),
-            announced_at: row.get("announced_at"),
-            due_at: row.get("due_at"),
-        };
-        if row.get("broken") {
-            found.broken += 1;
-            if found.broken_links.len() < MAX_NAMED {
-                found.broken_links.push(link);
+    let failed = || StoreError::database("cannot read what was dropped");
+    let row = client.query_one("SELECT results_dropped FROM webmon.retention", &[]).map_err(failed())?;
+    if row.get::<_, i64>(0) == before {
+        return Ok(0);
+    }
+    let row = client
+        .query_one(include_str!("../../sql/queries/verify_dropped.sql"), &[&days, &results])
+        .map_err(failed())?;
+    Ok(row.get::<_, i64>(0) - before - row.get::<_, i64>(1))
+}
+
+/// A site and a location, by their ids.
+type Place = (i32, i32);
+
+/// The chains, as they are followed from the newest day to the oldest.
+struct Chains {
+    now: Timestamp,
+    /// What is due before it may be gone, or was never stored.
+    floor: Option<Timestamp>,
+    /// The newest instant that was met of each: a result, or the begin of a gap.
+    newest: HashMap<Place, Timestamp>,
+    found: Verification,
+}
+
+impl Chains {
+    /// Follows the links of a day's results, and returns how many these are.
+    fn follow_day(
+        &mut self,
+        transaction: &mut Transaction<'_>,
+        day: Timestamp,
+        days: &BTreeMap<Timestamp, bool>,
+    ) -> Result<i64, StoreError> {
+        let (end, near) = (after(day, 1), after(day, 2));
+        let sql = include_str!("../../sql/queries/verify_rows.sql");
+        let (results, far) = self.follow(transaction, sql, &[&day, &end, &near], near)?;
+        let mut by_day: BTreeMap<Timestamp, Vec<(Place, Link)>> = BTreeMap::new();
+        for (place, link) in far {
+            let due_day = days.range(..=link.due_at).next_back().map_or(day, |(due_day, _)| *due_day);
+            by_day.entry(due_day).or_default().push((place, link));
+        }
+        for (due_day, links) in by_day {
+            let sites: Vec<i32> = links.iter().map(|((site, _), _)| *site).collect();
+            let locations: Vec<i32> = links.iter().map(|((_, location), _)| *location).collect();
+            let instants: Vec<Timestamp> = links.iter().map(|(_, link)| link.due_at).collect();
+            let there = transaction
+                .query(
+                    include_str!("../../sql/queries/verify_far.sql"),
+                    &[&due_day, &after(due_day, 1), &sites, &locations, &instants],
+                )
+                .map_err(StoreError::database("cannot follow the chains"))?;
+            let mut links: Vec<Option<(Place, Link)>> = links.into_iter().map(Some).collect();
+            for row in there {
+                links[row.get::<_, i64>(0) as usize - 1] = None;
+            }
+            for (place, link) in links.into_iter().flatten() {
+                self.missing(place, link);
+            }
+        }
+        Ok(results)
+    }
+
+    /// Runs one of the two queries that follow links. Returns how many rows it read, and the links that lead to `near` or
+    /// further.
+    fn follow(
+        &mut self,
+        transaction: &mut Transaction<'_>,
+        sql: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+        near: Timestamp,
+    ) -> Result<(i64, Vec<(Place, Link)>), StoreError> {
+        let failed = || StoreError::database("cannot follow the chains");
+        // Row by row: how many links are broken has no bound.
+        let mut rows = transaction.query_raw(sql, parameters.iter().copied()).map_err(failed())?;
+        let (mut read, mut far) = (0, Vec::new());
+        while let Some(row) = rows.next().map_err(failed())? {
+            let place = row.get::<_, Option<i32>>("site_id").zip(row.get("location_id"));
+            let announced_at: Option<Timestamp> = row.get("announced_at");
+            match (row.get::<_, Option<String>>("site"), place, announced_at) {
+                (Some(site), Some(place), Some(announced_at)) => {
+                    let (location, due_at) = (row.get("location"), row.get("due_at"));
+                    let link = Link { site, location, announced_at, due_at };
+                    match due_at < near {
+                        true => self.missing(place, link),
+                        false => far.push((place, link)),
+                    }
+                }
+                (_, place, newest) => {
+                    read += row.get::<_, i64>("rows");
+                    self.found.links += row.get::<_, i64>("links");
+                    if let (Some(place), Some(newest)) = (place, newest) {
+                        let known = self.newest.entry(place).or_insert(newest);
+                        *known = newest.max(*known);
+                    }
+                }
+            }
+        }
+        Ok((read, far))
+    }
+
+    /// Counts an instant that is not there: lost where anything later is, else the end of its chain.
+    fn missing(&mut self, place: Place, link: Link) {
+        if self.floor.is_some_and(|floor| link.due_at < floor) {
+            return;
+        }
+        if self.newest.get(&place).is_some_and(|newest| *newest > link.due_at) {
+            self.found.broken += 1;
+            if self.found.broken_links.len() < MAX_NAMED {
+                self.found.broken_links.push(link);
             }
         } else {
-            found.open += 1;
-            let age = now.duration_since(link.due_at);
-            found.overdue += i64::from(age > jiff::SignedDuration::from_mins(5));
+            self.found.open += 1;
+            let age = self.now.duration_since(link.due_at);
+            self.found.overdue += i64::from(age > jiff::SignedDuration::from_mins(5));
         }
     }
-    Ok(read)
 }

@@ -21,6 +21,7 @@ use postgres::{Client, NoTls};
 use webmon::config::{Config, Role};
 use webmon::kafka::{FetchLimits, Fetched};
 use webmon::result::{CheckResult, ErrorType, Outcome, Record, RecordVersion};
+use webmon::store::Connector;
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 
@@ -94,6 +95,10 @@ impl Database {
 
     pub fn client(&self) -> Client {
         Client::connect(&self.url, NoTls).unwrap()
+    }
+
+    pub fn connector(&self) -> Connector {
+        Connector::new(&config("127.0.0.1:1", "log", &self.url, "").postgres, "webmon-test").unwrap()
     }
 
     /// The single number that `sql` yields.

@@ -132,7 +132,7 @@ impl Pipeline {
         let unknown = rows.iter().find(|row| !sent.contains(&(row.get(0), row.get(1))));
         assert!(unknown.is_none(), "{unknown:?}");
 
-        let mut found = webmon::store::verify(&mut self.database.client(), None, &mut |_, _| {}).unwrap();
+        let mut found = webmon::store::verify(&self.database.connector(), None, &mut |_, _| {}).unwrap();
         found.broken_links.truncate(3);
         assert!(found.proven, "{found:?}");
     }

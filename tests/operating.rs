@@ -43,7 +43,9 @@ fn a_discarded_dead_letter_is_gone_and_the_ledger_says_so() {
         .batch_execute(
             "INSERT INTO webmon.dead_letters (topic, partition, record_offset, value, reason, detail)
              VALUES ('log', 1, 0, 'of the new topic', 'malformed', 'x');
-             UPDATE webmon.ingest_batches SET records = records + 1, dead = dead + 1 WHERE partition = 1",
+             INSERT INTO webmon.ingest_batches (topic, partition, epoch, minute, from_offset, to_offset, records, inserted,
+                                                superseded, duplicate, gaps, expired, dead)
+             VALUES ('log', 1, 2, now(), 0, 1, 1, 0, 0, 0, 0, 0, 1)",
         )
         .unwrap();
     assert!(verified(&database).proven);

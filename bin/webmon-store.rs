@@ -18,7 +18,9 @@ use webmon::config::{Config, Role, parse_duration};
 use webmon::jobs::{Worker, WorkerOptions, builtin};
 use webmon::kafka::{self, KafkaError, NewTopic};
 use webmon::shutdown::Shutdown;
-use webmon::store::{self, Connector, DeadLetterFilter, LatestResult, PartitionStatus, Verification};
+use webmon::store::{
+    self, Connector, DeadLetterFilter, LatestResult, PartitionStatus, SetAside, Verification,
+};
 
 /// Stores the results of website checks from Kafka in PostgreSQL, each exactly once
 #[derive(Parser)]
@@ -55,7 +57,7 @@ enum Command {
     /// Manage the topic of the results
     #[command(subcommand)]
     Topic(TopicCommand),
-    /// Show how far each partition is stored, and by whom
+    /// Show how far each partition is stored, and by whom, and what could not be derived
     Status {
         /// Print JSON
         #[arg(long)]
@@ -66,7 +68,7 @@ enum Command {
         /// Print JSON
         #[arg(long)]
         json: bool,
-        /// Count the results of this time until now
+        /// Count the results of this time until now, by whole hours
         #[arg(long, default_value = "24h", value_parser = duration, value_name = "DURATION")]
         since: Duration,
         /// Show the table again and again, this long apart
@@ -117,6 +119,9 @@ enum Command {
     /// Look at records that could not be stored as results, and try them again
     #[command(subcommand)]
     DeadLetters(DeadLettersCommand),
+    /// Look at the locations, and retire those from which nobody checks any more
+    #[command(subcommand)]
+    Locations(LocationsCommand),
     /// Look at the job queue, and change what is in it
     #[command(subcommand)]
     Jobs(jobs::JobsCommand),
@@ -179,6 +184,24 @@ impl DeadLetterArgs {
 }
 
 #[derive(Subcommand)]
+enum LocationsCommand {
+    /// List them, and what is down there
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// End the outages seen from a location; a later result from there takes that back
+    Retire {
+        /// The location's name
+        name: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Subcommand)]
 enum TopicCommand {
     /// Create the topic of the results
     Create {
@@ -232,11 +255,14 @@ fn run(args: &Args) -> anyhow::Result<ExitCode> {
             }
         }
         Command::Status { json } => {
-            let status = store::partition_status(&mut connect(&config)?, &config.kafka.topic)?;
-            let status = with_lag(&config, status);
+            let mut client = connect(&config)?;
+            let partitions = store::partition_status(&mut client, &config.kafka.topic)?;
+            let set_aside = store::set_aside(&mut client)?;
+            drop(client);
+            let status = Status { partitions: with_lag(&config, partitions), set_aside };
             match json {
                 true => print_json(&status)?,
-                false => println!("{}", status_table(&status)),
+                false => print_status(&status),
             }
         }
         Command::Sites { json, since, watch, require_all } => {
@@ -254,6 +280,7 @@ fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
         Command::Verify { json } => return verify(&config, *json),
         Command::DeadLetters(command) => dead_letters(&config, command)?,
+        Command::Locations(command) => locations(&config, command)?,
         Command::Jobs(command) => return jobs::run(&config, command),
         Command::Validate => println!("{}: {} sites", args.config.display(), config.sites.len()),
     }
@@ -536,6 +563,40 @@ fn dead_letters(config: &Config, command: &DeadLettersCommand) -> anyhow::Result
     Ok(())
 }
 
+fn locations(config: &Config, command: &LocationsCommand) -> anyhow::Result<()> {
+    let mut client = connect(config)?;
+    match command {
+        LocationsCommand::List { json } => {
+            let locations = store::locations(&mut client)?;
+            if *json {
+                return print_json(&locations);
+            }
+            let mut table = table(&["LOCATION", "SITES", "DOWN", "LAST HOUR (UTC)", "RETIRED SINCE (UTC)"]);
+            let time = |at: Option<Timestamp>| Cell::new(at.map_or_else(String::new, |at| at.to_string()));
+            for location in &locations {
+                table.add_row([
+                    Cell::new(&location.name),
+                    right(Some(location.sites.to_string())),
+                    right(Some(location.down.to_string())),
+                    time(location.last_hour),
+                    time(location.retired_at),
+                ]);
+            }
+            println!("{table}");
+        }
+        LocationsCommand::Retire { name, json } => {
+            let Some(sites) = store::retire_location(&mut client, name)? else {
+                anyhow::bail!("there is no location {name:?}");
+            };
+            match json {
+                true => print_json(&serde_json::json!({ "location": name, "sites": sites }))?,
+                false => println!("retired {sites} sites at location {name:?}"),
+            }
+        }
+    }
+    Ok(())
+}
+
 fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
     println!("{}", serde_json::to_string_pretty(value)?);
     Ok(())
@@ -575,6 +636,13 @@ fn sites_table(latest: &[LatestResult]) -> Table {
     table
 }
 
+/// What `status` shows.
+#[derive(Serialize)]
+struct Status {
+    partitions: Vec<Lagging>,
+    set_aside: Vec<SetAside>,
+}
+
 /// A partition's status, and how far it is behind Kafka.
 #[derive(Serialize)]
 struct Lagging {
@@ -605,6 +673,25 @@ fn with_lag(config: &Config, status: Vec<PartitionStatus>) -> Vec<Lagging> {
         Lagging { status, end_offset, lag }
     };
     status.into_iter().zip(ends).map(lagging).collect()
+}
+
+fn print_status(status: &Status) {
+    println!("{}", status_table(&status.partitions));
+    if status.set_aside.is_empty() {
+        return;
+    }
+    let mut aside = table(&["SET ASIDE", "WHICH", "FAILED (UTC)", "ATTEMPTS", "AGAIN (UTC)", "ERROR"]);
+    for SetAside { what, which, failed_at, again_at, attempts, error } in &status.set_aside {
+        aside.add_row([
+            Cell::new(what),
+            Cell::new(which),
+            Cell::new(failed_at.strftime("%F %T")),
+            right(Some(attempts.to_string())),
+            Cell::new(again_at.strftime("%F %T")),
+            Cell::new(error),
+        ]);
+    }
+    println!("\n{aside}");
 }
 
 fn status_table(status: &[Lagging]) -> Table {

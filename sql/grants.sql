@@ -50,7 +50,7 @@ BEGIN
             -- What is stored stays: results go with their day only, the rest never.
             WHEN relation.relname IN ('check_results', 'gaps', 'sites', 'site_versions', 'locations', 'checkers',
                                       'offset_gaps') THEN 'SELECT, INSERT, UPDATE'
-            WHEN relation.relname IN ('retention', 'incident_thresholds') THEN 'SELECT, UPDATE'
+            WHEN relation.relname = 'retention' THEN 'SELECT, UPDATE'
             ELSE 'SELECT, INSERT, UPDATE, DELETE' END;
         EXECUTE format('GRANT %s ON webmon.%I TO webmon_writer', writes, relation.relname);
     END LOOP;

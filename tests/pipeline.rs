@@ -379,7 +379,9 @@ fn a_replay_waits_until_writers_at_work_have_stored_the_partition_again() {
     pipeline.assert_exactly_once(500);
 
     let (code, status, _) = store_json(&pipeline, &["status", "--json"]);
-    assert_eq!((code, &status[0]["end_offset"], &status[0]["lag"]), (Some(0), &json!(500), &json!(0)));
+    let partition = &status["partitions"][0];
+    assert_eq!((code, &partition["end_offset"], &partition["lag"]), (Some(0), &json!(500), &json!(0)));
+    assert_eq!(status["set_aside"], json!([]));
 
     let again = ["replay", "--partition", "0", "--from-offset", "100", "--wait", "--json"];
     let (code, replayed, stderr) = store_json(&pipeline, &again);

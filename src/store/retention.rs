@@ -65,10 +65,10 @@ pub fn retain(
             done.again = true;
             return Ok(done);
         }
-        roll_up_before(client, floor)?;
+        let derived = roll_up_before(client, floor)?;
         // Waits for whoever is deriving an hour from results that are about to go.
         client
-            .execute("UPDATE webmon.retention SET purged_at = $1 WHERE purged_at < $1", &[&floor])
+            .execute("UPDATE webmon.retention SET purged_at = $1 WHERE purged_at < $1", &[&derived])
             .map_err(failed())?;
     }
     drop_partitions(client, floor, &mut done)?;

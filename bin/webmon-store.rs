@@ -2,6 +2,7 @@
 
 mod dead_letters;
 mod jobs;
+mod locations;
 mod retention;
 mod status;
 mod support;
@@ -65,7 +66,7 @@ enum Command {
         /// Print JSON
         #[arg(long)]
         json: bool,
-        /// Count the results of this time until now
+        /// Count the results of this time until now, by whole hours
         #[arg(long, default_value = "24h", value_parser = duration, value_name = "DURATION")]
         since: Duration,
         /// Show the table again and again, this long apart
@@ -116,6 +117,9 @@ enum Command {
     /// Look at records that could not be stored as results, and try them again
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLettersCommand),
+    /// Look at the locations, and retire those from which nobody checks any more
+    #[command(subcommand)]
+    Locations(locations::LocationsCommand),
     /// Look at the job queue, and change what is in it
     #[command(subcommand)]
     Jobs(jobs::JobsCommand),
@@ -195,6 +199,7 @@ fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
         Command::Verify { json } => return verify(&config, *json),
         Command::DeadLetters(command) => dead_letters::run(&config, command)?,
+        Command::Locations(command) => locations::run(&config, command)?,
         Command::Jobs(command) => return jobs::run(&config, command),
         Command::Retention(command) => return retention::run(&config, command),
         Command::Validate => println!("{}: {} sites", args.config.display(), config.sites.len()),

@@ -53,7 +53,6 @@ BEGIN
             -- What is stored stays: results go with their day only, the rest never.
             WHEN relation.relname IN ('check_results', 'gaps', 'sites', 'site_versions', 'locations', 'checkers',
                                       'offset_gaps') THEN 'SELECT, INSERT, UPDATE'
-            WHEN relation.relname = 'incident_thresholds' THEN 'SELECT, UPDATE'
             -- To lock the row takes the right to update a column: this one can be nothing but true.
             WHEN relation.relname = 'retention' THEN 'SELECT, UPDATE (one)'
             ELSE 'SELECT, INSERT, UPDATE, DELETE' END;

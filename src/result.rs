@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -27,10 +27,14 @@ pub const MAX_MESSAGE: usize = 1_024;
 pub const MAX_SAMPLE_BODY: usize = 4_096;
 /// The most sampled headers.
 pub const MAX_SAMPLE_HEADERS: usize = 32;
+/// The most failures on end, or locations, that an incident may need.
+pub const MAX_THRESHOLD: u16 = 100;
 /// The largest encoded record, in bytes; a larger Kafka value is not parsed. Every valid record is smaller, also
 /// one of control characters only, which JSON writes as six bytes each; and Kafka's own default limit is larger.
 pub const MAX_RECORD: usize = 512 * 1024;
 
+/// The longest time between an instant and the next one, in seconds: 68 years, as much as the database's columns hold.
+const MAX_DISTANCE: i64 = i32::MAX as i64;
 /// 0000-01-01T00:00:00Z in seconds from the Unix epoch.
 const YEAR_0: i64 = -62_167_219_200;
 
@@ -256,6 +260,14 @@ pub struct CheckResult {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = i32::MAX))]
     pub time_budget_ms: Option<u32>,
+    /// So many failures on end make the site down, seen from one location.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = MAX_THRESHOLD))]
+    pub incident_failures: Option<u16>,
+    /// From so many locations the site must be down to make an incident.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = MAX_THRESHOLD))]
+    pub incident_locations: Option<u16>,
     /// The request's method.
     #[schemars(regex(pattern = "^[!-~]{1,16}$"))]
     pub method: String,
@@ -408,11 +420,13 @@ pub struct GapRecord {
 pub struct Gap {
     /// The first instant without a row, in whole seconds.
     pub from: Timestamp,
-    /// The next instant planned after the gap, in whole seconds; null when the site was retired.
+    /// The next instant planned after the gap, in whole seconds, at most 68 years after `from`; null when the site was
+    /// retired.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Timestamp>,
-    /// How many instants are missing; at least 1.
-    #[schemars(range(min = 1, max = i64::MAX))]
+    /// How many instants are missing: at least 1, and no more than the stretch has seconds. Where it has no end, at most
+    /// 2,147,483,647.
+    #[schemars(range(min = 1, max = MAX_DISTANCE))]
     pub instants: u64,
     /// Why.
     pub reason: GapReason,
@@ -586,6 +600,8 @@ impl CheckResult {
             final_url: None,
             schedule: Some(truncated(&site.schedule.to_string(), MAX_TEXT)),
             time_budget_ms: u32::try_from((site.start_offset() + site.time_budget()).as_millis()).ok(),
+            incident_failures: Some(site.incident.failures),
+            incident_locations: Some(site.incident.locations),
             method: site.method.as_str().to_owned(),
             redirects: 0,
             scheduled_at,
@@ -657,6 +673,8 @@ impl CheckResult {
             text("schedule", schedule)?;
         }
         at_most_i32("time_budget_ms", self.time_budget_ms)?;
+        threshold("incident_failures", self.incident_failures)?;
+        threshold("incident_locations", self.incident_locations)?;
         if !(1..=16).contains(&self.method.len()) || !self.method.bytes().all(|b| b.is_ascii_graphic()) {
             return invalid("method", format!("{:?} is not a method", truncated(&self.method, 40)));
         }
@@ -666,7 +684,7 @@ impl CheckResult {
         if let Some(next_at) = self.next_at {
             instant("next_at", next_at)?;
             let distance = next_at.as_second() - self.scheduled_at.as_second();
-            if distance < 1 || distance > i64::from(i32::MAX) {
+            if !(1..=MAX_DISTANCE).contains(&distance) {
                 return invalid("next_at", format!("{next_at} is not 1 s to 68 years after scheduled_at"));
             }
         }
@@ -744,12 +762,29 @@ impl GapRecord {
             if to <= self.gap.from {
                 return invalid("gap.to", format!("{to} is not after gap.from"));
             }
+            if to.as_second() - self.gap.from.as_second() > MAX_DISTANCE {
+                return invalid("gap.to", format!("{to} is over 68 years after gap.from"));
+            }
         }
-        if self.gap.instants == 0 || i64::try_from(self.gap.instants).is_err() {
-            let problem = format!("{} is out of range: expected 1 to {}", self.gap.instants, i64::MAX);
+        let most = self.gap.max_instants();
+        if !(1..=most).contains(&self.gap.instants) {
+            let problem = format!("{} is out of range: expected 1 to {most}", self.gap.instants);
             return invalid("gap.instants", problem);
         }
         Ok(())
+    }
+}
+
+impl Gap {
+    /// The most instants that can be missing: an instant is a whole second.
+    pub fn max_instants(&self) -> u64 {
+        let seconds = self.to.map_or(MAX_DISTANCE, |to| to.as_second() - self.from.as_second());
+        seconds.clamp(0, MAX_DISTANCE) as u64
+    }
+
+    /// Where its instants end: at `to`, or, where the site was retired, after the one at `from`.
+    pub fn end(&self) -> Timestamp {
+        self.to.unwrap_or_else(|| self.from.checked_add(SignedDuration::from_secs(1)).unwrap_or(self.from))
     }
 }
 
@@ -808,6 +843,15 @@ fn at_most_i32(field: &'static str, value: Option<u32>) -> Result<(), DecodeErro
     match value {
         Some(value) if value > i32::MAX as u32 => {
             invalid(field, format!("{value} is out of range: expected 0 to {}", i32::MAX))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn threshold(field: &'static str, value: Option<u16>) -> Result<(), DecodeError> {
+    match value {
+        Some(value) if !(1..=MAX_THRESHOLD).contains(&value) => {
+            invalid(field, format!("{value} is out of range: expected 1 to {MAX_THRESHOLD}"))
         }
         _ => Ok(()),
     }

@@ -67,6 +67,8 @@ pub struct Site {
     pub max_body: usize,
     /// What counts as success.
     pub expect: Expect,
+    /// What makes an incident.
+    pub incident: Incident,
     /// Whether records keep the values of the URL's query.
     pub keep_query: bool,
     /// Whether a failing response is sampled (headers and the start of the body).
@@ -91,6 +93,7 @@ impl fmt::Debug for Site {
             .field("max_redirects", &self.max_redirects)
             .field("max_body", &self.max_body)
             .field("expect", &self.expect)
+            .field("incident", &self.incident)
             .field("keep_query", &self.keep_query)
             .field("sample", &self.sample)
             .finish()
@@ -115,6 +118,7 @@ impl Site {
             max_redirects: 5,
             max_body: 1 << 20,
             expect: Expect::default(),
+            incident: Incident::default(),
             keep_query: false,
             sample: false,
         }
@@ -224,6 +228,21 @@ impl Default for Expect {
             max_time: None,
             certificate: None,
         }
+    }
+}
+
+/// What makes an incident of a site's failures. Each record carries it; the site's newest decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Incident {
+    /// Failures on end that make the site down, seen from one location. 1 to 100, default 2.
+    pub failures: u16,
+    /// Locations from which it must be down. 1 to 100, default 1.
+    pub locations: u16,
+}
+
+impl Default for Incident {
+    fn default() -> Self {
+        Incident { failures: 2, locations: 1 }
     }
 }
 

@@ -272,8 +272,7 @@ fn bounds_hold_at_their_edges() {
         ("store.max_ahead", "1m", "59s", "30d", "30d1ms"),
         ("store.retention.hours", "90d", "23h", "36500d", "36500d1ms"),
         ("store.retention.days", "2y", "23h", "100y", "101y"),
-        ("store.incidents.failures", "1", "0", "100", "101"),
-        ("store.incidents.locations", "1", "0", "100", "101"),
+        ("store.retire_after", "1h", "59m", "3660d", "3660d1ms"),
         ("jobs.threads", "0", "-1", "64", "65"),
         ("jobs.lease", "500ms", "499ms", "5m", "5m1ms"),
         ("jobs.poll", "10ms", "9ms", "1m", "1m1ms"),
@@ -286,6 +285,8 @@ fn bounds_hold_at_their_edges() {
         ("site_defaults.retry_pause", "0s", "-1ms", "1m", "1m1ms"),
         ("site_defaults.max_redirects", "0", "-1", "20", "21"),
         ("site_defaults.max_body", "0", "-1", "64MiB", "67108865"),
+        ("site_defaults.incident.failures", "1", "0", "100", "101"),
+        ("site_defaults.incident.locations", "1", "0", "100", "101"),
         ("site_defaults.expect.max_time", "1ms", "0ms", "10m", "10m1ms"),
         ("site_defaults.expect.certificate", "0s", "-1ms", "3650d", "3650d1ms"),
     ] {

@@ -15,10 +15,11 @@ use serde_json::json;
 use support::instance::Instance;
 use support::log::Log;
 use support::{Database, database, instant, result, value, wait_until};
-use webmon::config::{Config, Incidents, Retention};
+use webmon::config::{Config, Retention};
 use webmon::jobs::{self, Worker, WorkerOptions, builtin};
 use webmon::result::{CheckResult, ErrorType, Gap, GapReason, GapRecord, Outcome, Record, RecordVersion};
 use webmon::shutdown::Shutdown;
+use webmon::site::Incident as Thresholds;
 use webmon::store::{self, RollUpLimits, RolledUp, StoreError};
 
 const HOUR: i64 = 3_600;
@@ -53,6 +54,9 @@ struct Raw {
     error_detail: Option<String>,
     total_us: Option<i32>,
 }
+
+/// Site, location, and since when nothing is waited for there.
+type Retired = (String, String, i64);
 
 struct RawGap {
     site: String,
@@ -95,6 +99,28 @@ fn raw(client: &mut Client) -> (Vec<Raw>, Vec<RawGap>) {
         instants: row.get(4),
     });
     (results.collect(), gaps.collect())
+}
+
+/// The places that are retired, each at the end of the last hour that it has a result of.
+fn retired(client: &mut Client, results: &[Raw]) -> Vec<Retired> {
+    let rows = client
+        .query(
+            "SELECT s.key, l.name, extract(epoch FROM p.retired_at)::bigint \
+             FROM webmon.site_locations p JOIN webmon.sites s USING (site_id) JOIN webmon.locations l USING (location_id) \
+             WHERE p.retired_at IS NOT NULL",
+            &[],
+        )
+        .unwrap();
+    let retired: Vec<Retired> = rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
+    for (site, location, at) in &retired {
+        let last = results
+            .iter()
+            .filter(|raw| raw.site == *site && raw.location == *location)
+            .map(|raw| raw.at)
+            .max();
+        assert_eq!(*at, (last.unwrap().div_euclid(HOUR) + 1) * HOUR, "{site} at {location} is retired");
+    }
+    retired
 }
 
 /// Site, location and hour (or day) since 1970.
@@ -184,10 +210,16 @@ struct Run {
     reason: Reason,
 }
 
-fn derive_incidents(results: &[Raw], gaps: &[RawGap], thresholds: Incidents) -> Vec<Incident> {
+fn derive_incidents(
+    results: &[Raw],
+    gaps: &[RawGap],
+    retired: &[Retired],
+    thresholds: &dyn Fn(&str) -> Thresholds,
+) -> Vec<Incident> {
     let sites: BTreeSet<&str> = results.iter().map(|raw| raw.site.as_str()).collect();
     let mut incidents = Vec::new();
     for site in sites {
+        let thresholds = thresholds(site);
         let locations: BTreeSet<&str> =
             results.iter().filter(|raw| raw.site == site).map(|raw| raw.location.as_str()).collect();
         let mut runs: Vec<Run> = Vec::new();
@@ -203,6 +235,7 @@ fn derive_incidents(results: &[Raw], gaps: &[RawGap], thresholds: Incidents) -> 
                     .filter(|gap| gap.site == site && gap.location == location && gap.to.is_none())
                     .map(|gap| (gap.from, None)),
             );
+            events.extend(retired.iter().filter(|r| r.0 == site && r.1 == location).map(|r| (r.2, None)));
             // A row at the instant of a retirement comes after it.
             events.sort_by_key(|(at, failure)| (*at, failure.is_some()));
             let mut run: Option<Run> = None;
@@ -314,7 +347,12 @@ fn stored_incidents(client: &mut Client) -> Vec<Incident> {
 
 /// Hours, days and incidents are what all results and gaps come to.
 #[track_caller]
-fn assert_history(database: &Database, thresholds: Incidents) {
+fn assert_history(database: &Database, thresholds: Thresholds) {
+    assert_history_of(database, &|_| thresholds);
+}
+
+#[track_caller]
+fn assert_history_of(database: &Database, thresholds: &dyn Fn(&str) -> Thresholds) {
     let client = &mut database.client();
     let (results, gaps) = raw(client);
     assert_eq!(
@@ -327,10 +365,15 @@ fn assert_history(database: &Database, thresholds: Incidents) {
         derive_sums(&results, &gaps, DAY),
         "days"
     );
-    assert_eq!(stored_incidents(client), derive_incidents(&results, &gaps, thresholds), "incidents");
+    let retired = retired(client, &results);
+    assert_eq!(
+        stored_incidents(client),
+        derive_incidents(&results, &gaps, &retired, thresholds),
+        "incidents"
+    );
 }
 
-const THRESHOLDS: Incidents = Incidents { failures: 2, locations: 1 };
+const THRESHOLDS: Thresholds = Thresholds { failures: 2, locations: 1 };
 
 // ---- Any order.
 
@@ -353,6 +396,8 @@ enum Arrival {
     },
     /// Everything so far is stored and rolled up.
     RollUp,
+    /// So too, and then nothing is waited for from this location.
+    Retire(u8),
 }
 
 /// Instants are ten minutes apart, over five hours of yesterday that reach into today.
@@ -369,7 +414,8 @@ fn arrival() -> impl Strategy<Value = Arrival> {
     let gap = (0..2u8, 0..2u8, 0..30i64, prop::option::weighted(0.8, 1..15i64), 1..20u64).prop_map(
         |(site, location, from, length, instants)| Arrival::Gap { site, location, from, length, instants },
     );
-    prop_oneof![30 => result, 2 => gap, 1 => Just(Arrival::RollUp)]
+    let retire = (0..2u8).prop_map(Arrival::Retire);
+    prop_oneof![60 => result, 4 => gap, 2 => Just(Arrival::RollUp), 1 => retire]
 }
 
 #[test]
@@ -377,7 +423,7 @@ fn history_is_right_in_every_order_of_arrival() {
     let Some(database) = database() else { return };
     let log = Log::new(1);
     let case = std::cell::Cell::new(0);
-    let thresholds = (1..4u16, 1..3u16).prop_map(|(failures, locations)| Incidents { failures, locations });
+    let thresholds = (1..4u16, 1..3u16).prop_map(|(failures, locations)| Thresholds { failures, locations });
     let mut runner = TestRunner::new(Cases {
         cases: 12,
         failure_persistence: None,
@@ -385,13 +431,15 @@ fn history_is_right_in_every_order_of_arrival() {
         ..Cases::default()
     });
     let arrivals = prop::collection::vec(arrival(), 1..250);
-    let outcome = runner.run(&(arrivals, thresholds), |(arrivals, thresholds)| {
+    // Of each site, by its key.
+    let all: std::cell::RefCell<BTreeMap<String, Thresholds>> = Default::default();
+    let thresholds_of = |site: &str| all.borrow()[site];
+    let outcome = runner.run(&(arrivals, [thresholds.clone(), thresholds]), |(arrivals, thresholds)| {
         case.set(case.get() + 1);
-        let more = format!(
-            "store.batch_records = 40\nstore.incidents = {{ failures = {}, locations = {} }}",
-            thresholds.failures, thresholds.locations
-        );
-        let config = config(&database, &more);
+        for (site, thresholds) in thresholds.iter().enumerate() {
+            all.borrow_mut().insert(format!("{:03}-{site}", case.get()), *thresholds);
+        }
+        let config = config(&database, "store.batch_records = 40");
         for arrival in arrivals {
             match arrival {
                 Arrival::Result { site, location, slot, outcome, total_us } => {
@@ -402,7 +450,9 @@ fn history_is_right_in_every_order_of_arrival() {
                     };
                     let mut r =
                         result(&format!("{:03}-{site}", case.get()), (FIRST_SLOT + slot) * SLOT, outcome);
-                    r.location = format!("location-{location}");
+                    r.location = format!("{:03}-location-{location}", case.get());
+                    r.incident_failures = Some(thresholds[usize::from(site)].failures);
+                    r.incident_locations = Some(thresholds[usize::from(site)].locations);
                     r.total_us = (total_us % 5 != 0).then_some(total_us as u32);
                     match outcome {
                         Outcome::Success => {}
@@ -421,30 +471,42 @@ fn history_is_right_in_every_order_of_arrival() {
                     // A reason, and so an identity, that may come again with more instants.
                     let reason =
                         if instants % 2 == 0 { GapReason::OutboxFull } else { GapReason::CheckerDown };
-                    log.append(0, gap(&site, &format!("location-{location}"), from, to, instants, reason));
+                    let location = format!("{:03}-location-{location}", case.get());
+                    log.append(0, gap(&site, &location, from, to, instants, reason));
                 }
                 Arrival::RollUp => {
                     log.store(&config).unwrap();
                     roll_up(&database);
                 }
+                Arrival::Retire(location) => {
+                    log.store(&config).unwrap();
+                    roll_up(&database);
+                    let location = format!("{:03}-location-{location}", case.get());
+                    store::retire_location(&mut database.client(), &location).unwrap();
+                }
             }
         }
         log.store(&config).unwrap();
         roll_up(&database);
-        assert_history(&database, thresholds);
+        assert_history_of(&database, &thresholds_of);
         Ok(())
     });
     if let Err(error) = outcome {
         panic!("{error}");
     }
     // Derived step by step, incidents are what they are when all are derived at once.
-    store::set_incident_thresholds(&mut database.client(), &Incidents { failures: 50, locations: 50 })
+    database
+        .client()
+        .batch_execute(
+            "DELETE FROM webmon.site_incidents;
+             INSERT INTO webmon.incidents_dirty (site_id, from_at, to_at) SELECT site_id, '-infinity', 'infinity' FROM webmon.sites",
+        )
         .unwrap();
     roll_up(&database);
-    assert_eq!(stored_incidents(&mut database.client()), []);
-    store::set_incident_thresholds(&mut database.client(), &THRESHOLDS).unwrap();
-    roll_up(&database);
-    assert_history(&database, THRESHOLDS);
+    assert_history_of(&database, &thresholds_of);
+    let retired = database.number("SELECT count(*) FROM webmon.site_locations WHERE retired_at IS NOT NULL");
+    let down = database.number("SELECT count(*) FROM webmon.site_locations WHERE down_since_at IS NOT NULL");
+    assert!(retired > 0 && down > 0, "{retired} retired, {down} down");
 }
 
 // ---- Races.
@@ -587,7 +649,7 @@ fn a_replay_of_what_is_stored_marks_nothing() {
         log.append(0, value(result("shop", -DAY + n * 60, Outcome::Failure)));
     }
     log.store(&config).unwrap();
-    assert_eq!(roll_up(&database), RolledUp { hours: 2, sites: 1, days: 1, more: false });
+    assert_eq!(roll_up(&database), RolledUp { hours: 2, sites: 1, days: 1, ..RolledUp::default() });
     let sql = "UPDATE webmon.partition_offsets SET next_offset = 0, epoch = epoch + 1";
     database.client().execute(sql, &[]).unwrap();
     log.store(&config).unwrap();
@@ -693,9 +755,10 @@ fn a_retired_site_is_not_down() {
     let (log, config) = (Log::new(1), config(&database, ""));
     store_outcomes(&log, &config, &[(0, Outcome::Failure), (60, Outcome::Failure)]);
     assert_eq!(incidents(&database)[0].2, None);
-    log.append(0, gap("shop", "here", 120, None, 1, GapReason::Rescheduled));
+    // The instant that was announced.
+    log.append(0, gap("shop", "here", 61, None, 1, GapReason::Rescheduled));
     log.store(&config).unwrap();
-    assert_eq!(incidents(&database)[0].2, Some(120));
+    assert_eq!(incidents(&database)[0].2, Some(61));
     let status = database.json("SELECT status, next_at, down_since_at FROM webmon.current_status");
     assert_eq!(status, [json!({"status": "retired", "next_at": null, "down_since_at": null})]);
 }
@@ -1108,7 +1171,7 @@ fn days_outlive_hours_that_were_deleted_in_a_backlog() {
         retain(&database, &ONE_DAY).unwrap(),
         store::Retained { partitions: 3, hours: 15, ..Default::default() }
     );
-    let old: Vec<Incident> = derive_incidents(&results, &gaps, THRESHOLDS)
+    let old: Vec<Incident> = derive_incidents(&results, &gaps, &[], &|_| THRESHOLDS)
         .into_iter()
         .filter(|incident| incident.from < instant(-DAY).as_second())
         .collect();
@@ -1197,7 +1260,7 @@ fn results_go_by_the_day_once_their_hours_are_derived_and_none_comes_back() {
     log.append(0, value(result("shop", -4 * DAY + 2, Outcome::Success)));
     log.append(0, gap("shop", "here", -5 * DAY, Some(-3 * DAY), 1_000, GapReason::OutboxFull));
     log.store(&config).unwrap();
-    assert_eq!(database.number("SELECT sum(expired)::bigint FROM webmon.ingest_batches"), 1);
+    assert_eq!(database.number("SELECT sum(expired)::bigint FROM webmon.ingest_batches"), 2);
     assert_eq!(partitions(&database), before - done.partitions as i64);
     roll_up(&database);
     let client = &mut database.client();
@@ -1209,7 +1272,7 @@ fn results_go_by_the_day_once_their_hours_are_derived_and_none_comes_back() {
         stored_sums(client, "site_days", "day - date '1970-01-01'"),
         derive_sums(&results, &gaps, DAY)
     );
-    assert_eq!(stored_incidents(client), derive_incidents(&results, &gaps, THRESHOLDS));
+    assert_eq!(stored_incidents(client), derive_incidents(&results, &gaps, &[], &|_| THRESHOLDS));
 }
 
 #[test]
@@ -1368,7 +1431,7 @@ fn assert_refused(client: &mut Client, sql: &str) {
 fn a_writer_stores_rolls_up_and_retains_and_can_do_no_more() {
     let (Some(database), Some(login)) = (database(), Login::new("webmon_writer")) else { return };
     let url = login.url(&database);
-    let config = support::config("127.0.0.1:1", "log", &url, "store.incidents = { failures = 1 }");
+    let config = support::config("127.0.0.1:1", "log", &url, "");
     let log = Log::new(1);
     for day in 0..4 {
         for n in 0..300 {
@@ -1616,4 +1679,564 @@ fn webmon_store_runs_as_a_writer() {
     let (code, _, log) = program.finish();
     assert_eq!(code, Some(0), "{log}");
     assert_eq!(roll_up(&database).hours, 1);
+}
+
+// ---- What is older than hours are kept.
+
+/// What a retention of hours leaves: all from `at` on, and the hours of incidents that reach over it.
+fn purge_hours(database: &Database, at: i64) {
+    database
+        .client()
+        .batch_execute(&format!(
+            "UPDATE webmon.retention SET hours_purged_at = '{at}';
+             DELETE FROM webmon.site_hours h
+             WHERE h.hour < '{at}'
+               AND NOT EXISTS (SELECT FROM webmon.site_incidents i
+                               WHERE i.site_id = h.site_id AND i.from_at < h.hour + interval '1 hour'
+                                 AND coalesce(i.to_at, 'infinity') >= '{at}');
+             DELETE FROM webmon.failure_runs f
+             WHERE f.from_at < '{at}'
+               AND NOT EXISTS (SELECT FROM webmon.site_hours h
+                               WHERE h.site_id = f.site_id AND h.location_id = f.location_id
+                                 AND h.hour = date_trunc('hour', f.from_at, 'UTC'))",
+            at = instant(at)
+        ))
+        .unwrap();
+}
+
+/// A result of `site` seen from `location`, whose site has these thresholds.
+fn seen(site: &str, location: &str, seconds: i64, outcome: Outcome, thresholds: Thresholds) -> Vec<u8> {
+    let mut r = result(site, seconds, outcome);
+    r.location = location.to_owned();
+    r.incident_failures = Some(thresholds.failures);
+    r.incident_locations = Some(thresholds.locations);
+    value(r)
+}
+
+#[test]
+fn an_incident_older_than_hours_are_kept_stays_whatever_changes() {
+    let Some(database) = database() else { return };
+    let (log, config) = (Log::new(1), config(&database, ""));
+    let (s, f) = (Outcome::Success, Outcome::Failure);
+    // Down for two hours four days ago, again for an hour yesterday, and now.
+    for (hour, outcome) in
+        [(-96, s), (-95, f), (-94, f), (-93, s), (-24, f), (-23, f), (-22, s), (-2, f), (-1, f)]
+    {
+        for location in ["here", "kept"] {
+            log.append(0, seen("shop", location, hour * HOUR, outcome, THRESHOLDS));
+        }
+        // One that reaches from before what is kept until today.
+        log.append(0, seen("long", "here", hour * HOUR, if hour == -96 { s } else { f }, THRESHOLDS));
+    }
+    log.store(&config).unwrap();
+    roll_up(&database);
+    let before = stored_incidents(&mut database.client());
+    assert_eq!(before.len(), 4);
+    purge_hours(&database, -2 * DAY);
+    let old = |incidents: &[Incident]| -> Vec<Incident> {
+        incidents.iter().filter(|i| i.from < instant(-2 * DAY).as_second()).cloned().collect()
+    };
+
+    // A second location comes, one is renamed, and both fail like the others.
+    for location in ["there", "kept-renamed"] {
+        for site in ["shop", "long"] {
+            log.append(0, seen(site, location, -HOUR, f, THRESHOLDS));
+        }
+    }
+    log.store(&config).unwrap();
+    roll_up(&database);
+    assert_eq!(stored_incidents(&mut database.client()), before);
+
+    // The long one lasts.
+    log.append(0, seen("long", "here", -3_000, f, THRESHOLDS));
+    log.store(&config).unwrap();
+    roll_up(&database);
+    let longer = stored_incidents(&mut database.client());
+    assert_eq!(
+        old(&longer)[0],
+        Incident { failures: old(&before)[0].failures + 1, ..old(&before)[0].clone() }
+    );
+    assert_eq!(old(&longer)[1], old(&before)[1]);
+
+    // With other thresholds what is kept has other incidents, and what is older has not.
+    let other = Thresholds { failures: 50, locations: 1 };
+    for site in ["shop", "long"] {
+        log.append(0, seen(site, "here", -2_000, f, other));
+    }
+    log.store(&config).unwrap();
+    roll_up(&database);
+    let changed = stored_incidents(&mut database.client());
+    assert_eq!(changed.len(), 2, "{changed:?}");
+    assert_eq!((changed[0].from, changed[0].to), (old(&before)[0].from, Some(instant(-2 * DAY).as_second())));
+    assert_eq!(changed[1], old(&before)[1]);
+
+    // The location that was renamed is retired, and the long one's end comes late.
+    store::retire_location(&mut database.client(), "kept").unwrap();
+    log.append(0, seen("long", "here", -1_000, s, other));
+    log.store(&config).unwrap();
+    roll_up(&database);
+    assert_eq!(stored_incidents(&mut database.client()), changed);
+}
+
+// ---- Thresholds.
+
+#[test]
+fn what_makes_an_incident_is_what_the_sites_newest_version_says() {
+    let Some(database) = database() else { return };
+    let (log, config) = (Log::new(1), config(&database, ""));
+    let needs = |failures: u16| Thresholds { failures, locations: 1 };
+    let f = Outcome::Failure;
+    for n in 0..3 {
+        log.append(0, seen("strict", "here", -DAY + n * 60, f, needs(1)));
+        log.append(0, seen("patient", "here", -DAY + n * 60, f, needs(4)));
+        // Says nothing.
+        log.append(0, value(result("silent", -DAY + n * 60, f)));
+    }
+    log.store(&config).unwrap();
+    roll_up(&database);
+    let of = |wanted: [(&'static str, u16); 3]| {
+        move |site: &str| needs(wanted.iter().find(|(name, _)| *name == site).unwrap().1)
+    };
+    assert_history_of(&database, &of([("strict", 1), ("patient", 4), ("silent", 2)]));
+    let sites = |incidents: Vec<Incident>| incidents.into_iter().map(|i| i.site).collect::<Vec<_>>();
+    assert_eq!(sites(stored_incidents(&mut database.client())), ["silent", "strict"]);
+
+    // A newer version decides over all of the site's incidents; one that comes late does not.
+    log.append(0, seen("strict", "here", -60, Outcome::Success, needs(9)));
+    log.append(0, seen("patient", "here", -60, Outcome::Success, needs(3)));
+    log.append(0, seen("silent", "here", -2 * DAY, Outcome::Success, needs(9)));
+    log.store(&config).unwrap();
+    roll_up(&database);
+    assert_history_of(&database, &of([("strict", 9), ("patient", 3), ("silent", 2)]));
+    assert_eq!(sites(stored_incidents(&mut database.client())), ["patient", "silent"]);
+    let now = database.json("SELECT site, incident_failures AS n FROM webmon.current_sites ORDER BY site");
+    let expected = [("patient", json!(3)), ("silent", json!(null)), ("strict", json!(9))];
+    assert_eq!(now, expected.map(|(site, n)| json!({"site": site, "n": n})));
+}
+
+#[test]
+fn two_checkers_with_different_thresholds_do_not_take_turns() {
+    let Some(database) = database() else { return };
+    let (log, config) = (Log::new(1), config(&database, ""));
+    let in_force = || database.number("SELECT incident_failures::bigint FROM webmon.sites");
+    let [old, new] = [5, 7].map(|failures| Thresholds { failures, locations: 1 });
+    for n in 0..4 {
+        log.append(0, seen("shop", "here", -DAY + n * 600, Outcome::Success, old));
+        log.store(&config).unwrap();
+        roll_up(&database);
+        assert_eq!(in_force(), if n == 0 { 5 } else { 7 }, "after {n}");
+        log.append(0, seen("shop", "there", -DAY + n * 600 + 1, Outcome::Success, new));
+        log.store(&config).unwrap();
+        roll_up(&database);
+        assert_eq!(in_force(), 7);
+    }
+    // The one that came later is gone for an hour: then the other one decides again.
+    log.append(0, seen("shop", "here", -DAY + 2 * HOUR, Outcome::Success, old));
+    log.store(&config).unwrap();
+    roll_up(&database);
+    assert_eq!(in_force(), 5);
+}
+
+// ---- Retirement.
+
+#[test]
+fn an_outage_ends_where_its_location_is_retired_until_a_later_result_comes() {
+    let Some(database) = database() else { return };
+    let (log, config) = (Log::new(1), config(&database, ""));
+    for seconds in [-DAY, -DAY + 60] {
+        log.append(0, seen("shop", "gone", seconds, Outcome::Failure, THRESHOLDS));
+        log.append(0, seen("shop", "here", seconds, Outcome::Success, THRESHOLDS));
+    }
+    log.store(&config).unwrap();
+    assert_eq!(incidents(&database)[0].2, None);
+    let client = &mut database.client();
+    assert_eq!(store::retire_location(client, "nowhere").unwrap(), None);
+    assert_eq!(store::retire_location(client, "gone").unwrap(), Some(1));
+    assert_eq!(store::retire_location(client, "gone").unwrap(), Some(0));
+    assert_eq!(incidents(&database)[0].2, Some(-DAY + HOUR));
+    let status = "SELECT location, status, down_since_at FROM webmon.current_status WHERE location = 'gone'";
+    assert_eq!(
+        database.json(status),
+        [json!({"location": "gone", "status": "retired", "down_since_at": null})]
+    );
+    let listed = store::locations(client).unwrap();
+    assert_eq!(
+        listed.iter().map(|l| (l.name.as_str(), l.sites, l.down)).collect::<Vec<_>>(),
+        [("gone", 1, 0), ("here", 1, 0)]
+    );
+    assert_eq!(listed.iter().map(|l| l.retired_at.is_some()).collect::<Vec<_>>(), [true, false]);
+
+    // Late ones of its last hour change nothing about it; a later one takes it back.
+    log.append(0, seen("shop", "gone", -DAY + 120, Outcome::Failure, THRESHOLDS));
+    log.store(&config).unwrap();
+    assert_eq!(incidents(&database)[0].2, Some(-DAY + HOUR));
+    let now = Timestamp::now().as_second() - instant(0).as_second() + HOUR / 2;
+    log.append(0, seen("shop", "gone", now.div_euclid(HOUR) * HOUR, Outcome::Failure, THRESHOLDS));
+    log.store(&config).unwrap();
+    assert_eq!(incidents(&database)[0].2, None);
+    assert_eq!(database.number("SELECT count(*) FROM webmon.site_locations WHERE retired_at IS NOT NULL"), 0);
+    assert_eq!(store::locations(client).unwrap()[0].down, 1);
+}
+
+#[test]
+fn a_location_is_retired_by_itself_once_nothing_came_from_there_for_long_though_it_was_due() {
+    let Some(database) = database() else { return };
+    let (log, config) = (Log::new(1), config(&database, ""));
+    let retire = || {
+        roll_up(&database);
+        store::retire_silent(&mut database.client(), Duration::from_secs(3 * 86_400)).unwrap()
+    };
+    let status = |site: &str| {
+        let sql = format!("SELECT status FROM webmon.current_status WHERE site = '{site}' ORDER BY location");
+        database.json(&sql).iter().map(|row| row["status"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    for site in ["minutely", "weekly"] {
+        for n in 0..2 {
+            let mut r = result(site, -4 * DAY + n, Outcome::Failure);
+            r.location = "gone".to_owned();
+            if site == "weekly" {
+                r.next_at = Some(r.scheduled_at + SignedDuration::from_hours(7 * 24));
+            }
+            log.append(0, value(r));
+        }
+    }
+    log.store(&config).unwrap();
+    // Nothing is stored at all since: nobody knows.
+    assert_eq!(retire(), 0);
+    log.append(0, value(result("other", -DAY, Outcome::Success)));
+    log.store(&config).unwrap();
+    assert_eq!(retire(), 0, "not for so long");
+    log.append(0, value(result("other", 0, Outcome::Success)));
+    log.store(&config).unwrap();
+    assert_eq!(retire(), 1);
+    roll_up(&database);
+    assert_history(&database, THRESHOLDS);
+    assert_eq!((status("minutely"), status("weekly")), (vec!["retired".to_owned()], vec!["down".to_owned()]));
+    let ends = database.json("SELECT site, to_at IS NULL AS lasts FROM webmon.incidents ORDER BY site");
+    assert_eq!(ends, [json!({"site": "minutely", "lasts": false}), json!({"site": "weekly", "lasts": true})]);
+    // Its hours are let go: nobody waits for its end.
+    let retention = Retention {
+        results: Duration::from_secs(86_400),
+        hours: Some(Duration::from_secs(2 * 86_400)),
+        days: None,
+    };
+    store::retain(&mut database.client(), &retention, LONG).unwrap();
+    let left =
+        "SELECT count(*) FROM webmon.site_hours JOIN webmon.sites USING (site_id) WHERE key = 'minutely'";
+    assert_eq!(database.number(left), 0);
+}
+
+// ---- Gaps.
+
+#[test]
+fn a_gap_is_windowed_like_a_result() {
+    let Some(database) = database() else { return };
+    let (log, config) = (Log::new(1), config(&database, "store.retention = { results = \"2d\" }"));
+    let now = Timestamp::now().as_second() - instant(0).as_second();
+    let year = 366 * DAY;
+    for value in [
+        // Ends before anything that is stored.
+        gap("shop", "here", -100 * DAY, Some(-2 * DAY - HOUR), 5, GapReason::CheckerDown),
+        gap("shop", "here", -100 * DAY, None, 1, GapReason::Rescheduled),
+        // Only half of it does.
+        gap("shop", "here", -100 * DAY, Some(0), 50 * 86_400, GapReason::CheckerDown),
+        // What is to come is missed by nobody,
+        gap("shop", "here", now + DAY, Some(now + 2 * DAY), 5, GapReason::OutboxFull),
+        // unless it was announced and will not be.
+        gap("shop", "here", now + year, None, 1, GapReason::Rescheduled),
+        gap("shop", "here", now + 69 * year, None, 1, GapReason::Rescheduled),
+    ] {
+        log.append(0, value);
+    }
+    log.store(&config).unwrap();
+    let counts = database.json(
+        "SELECT sum(gaps)::bigint AS gaps, sum(expired)::bigint AS expired, sum(dead)::bigint AS dead FROM webmon.ingest_batches",
+    );
+    assert_eq!(counts, [json!({"gaps": 2, "expired": 2, "dead": 2})]);
+    let letters = database.json(
+        "SELECT record_offset AS o, reason, value IS NOT NULL AND key IS NOT NULL AS whole FROM webmon.dead_letters ORDER BY 1",
+    );
+    assert_eq!(letters, [3, 5].map(|o| json!({"o": o, "reason": "ahead_of_time", "whole": true})));
+    // From the oldest that is kept to its end, and nothing of what is to come.
+    let hours = database.number("SELECT count(DISTINCT hour) FROM webmon.rollup_dirty");
+    assert!((24..=49).contains(&hours), "{hours}");
+    assert_eq!(
+        database.number("SELECT count(*) FROM webmon.rollup_dirty WHERE hour < now() - interval '50 hours'"),
+        0
+    );
+}
+
+#[test]
+fn the_largest_gap_stops_nothing() {
+    let Some(database) = database() else { return };
+    let (log, config) = (Log::new(1), config(&database, ""));
+    log.append(0, value(result("shop", -DAY, Outcome::Failure)));
+    log.append(0, value(result("shop", -DAY + 1, Outcome::Failure)));
+    log.store(&config).unwrap();
+    // As it could be stored before its bounds were, and longer than any that may be.
+    database
+        .client()
+        .batch_execute(
+            "INSERT INTO webmon.gaps (site_id, location_id, from_at, to_at, instants, reason, checker_id)
+             SELECT site_id, location_id, '1970-01-01 00:00:00Z', '9999-01-01 00:00:00Z', 9223372036854775807, 'outbox_full', 1
+             FROM webmon.sites CROSS JOIN webmon.locations",
+        )
+        .unwrap();
+    let done = roll_up(&database);
+    assert_eq!((done.hours, done.set_aside, done.days), (1, 0, 1));
+    assert_eq!(database.number("SELECT gap::bigint FROM webmon.site_hours"), 3_598);
+    assert_eq!(stored_incidents(&mut database.client()).len(), 1);
+}
+
+#[test]
+fn a_gap_of_the_future_says_what_is_due_only_where_that_was_announced() {
+    let Some(database) = database() else { return };
+    let (log, config) = (Log::new(1), config(&database, ""));
+    let now = Timestamp::now().as_second() - instant(0).as_second();
+    let add = |site: &str, next_in: i64| {
+        let mut r = result(site, now - 30, Outcome::Success);
+        r.next_at = Some(r.scheduled_at + SignedDuration::from_secs(next_in));
+        log.append(0, value(r));
+    };
+    let later = |site: &str, from: i64, to: Option<i64>| {
+        log.append(
+            0,
+            gap(site, "here", now - 30 + from, to.map(|to| now - 30 + to), 1, GapReason::Rescheduled),
+        );
+    };
+    // Healthy, whatever a stray gap says.
+    add("stray", 60);
+    later("stray", 90, None);
+    later("stray", 3_600, Some(7_200));
+    // Its next instant was taken back, and the one after it too: it was retired.
+    add("chain", 60);
+    later("chain", 60, Some(3_600));
+    later("chain", 3_600, None);
+    // A year ahead, and rescheduled.
+    add("yearly", 366 * DAY);
+    later("yearly", 366 * DAY, Some(367 * DAY));
+    // Within a gap.
+    add("within", 60);
+    later("within", 50, Some(120));
+    log.store(&config).unwrap();
+    roll_up(&database);
+    let rows = database.json(&format!(
+        "SELECT site, status, extract(epoch FROM next_at - '{}')::bigint AS next FROM webmon.current_status ORDER BY site",
+        instant(now - 30)
+    ));
+    let expected = [
+        ("chain", "retired", json!(null)),
+        ("stray", "up", json!(60)),
+        ("within", "up", json!(120)),
+        ("yearly", "up", json!(367 * DAY)),
+    ];
+    assert_eq!(
+        rows,
+        expected.map(|(site, status, next)| json!({"site": site, "status": status, "next": next}))
+    );
+}
+
+// ---- What fails.
+
+#[test]
+fn one_bad_hour_day_or_site_never_stops_the_others() {
+    let Some(database) = database() else { return };
+    let (log, config) = (Log::new(1), config(&database, ""));
+    for site in 0..40 {
+        for n in 0..2 {
+            log.append(0, value(result(&format!("site-{site:02}"), -DAY + n, Outcome::Failure)));
+            log.append(0, value(result(&format!("site-{site:02}"), -2 * DAY + n, Outcome::Success)));
+        }
+        log.append(0, value(result(&format!("site-{site:02}"), -3 * DAY, Outcome::Success)));
+    }
+    log.store(&config).unwrap();
+    let mut client = database.client();
+    // The hour of two days ago, the day three days ago, and the incidents of one site.
+    client
+        .batch_execute(&format!(
+            "ALTER TABLE webmon.site_hours ADD CONSTRAINT bad CHECK (hour <> '{}');
+             ALTER TABLE webmon.site_days ADD CONSTRAINT bad CHECK (day <> '{}');
+             ALTER TABLE webmon.site_incidents ADD CONSTRAINT bad CHECK (site_id <> 17);",
+            instant(-2 * DAY),
+            instant(-3 * DAY).strftime("%F"),
+        ))
+        .unwrap();
+    let key =
+        client.query_one("SELECT key FROM webmon.sites WHERE site_id = 17", &[]).unwrap().get::<_, String>(0);
+    let done = roll_up(&database);
+    assert_eq!((done.hours, done.days, done.sites, done.set_aside), (2, 1, 39, 3));
+    assert_eq!(stored_incidents(&mut client).len(), 39);
+    let named = store::set_aside(&mut client).unwrap();
+    let mut names: Vec<_> = named.iter().map(|aside| (aside.what.as_str(), aside.which.as_str())).collect();
+    names.sort();
+    let (hour, day) = (instant(-2 * DAY).to_string(), instant(-3 * DAY).strftime("%F").to_string());
+    assert_eq!(names, [("day", day.as_str()), ("hour", hour.as_str()), ("incidents", key.as_str())]);
+    assert!(named.iter().all(|aside| aside.attempts == 1 && aside.error.contains("\"bad\"")), "{named:?}");
+
+    // Not at once again, and later after a longer pause.
+    assert_eq!(roll_up(&database), RolledUp::default());
+    client.batch_execute("UPDATE webmon.set_aside SET again_at = now()").unwrap();
+    assert_eq!(roll_up(&database), RolledUp { set_aside: 3, ..RolledUp::default() });
+    let pause = "SELECT min(extract(epoch FROM again_at - failed_at))::bigint FROM webmon.set_aside";
+    assert_eq!((database.number(pause), store::set_aside(&mut client).unwrap()[0].attempts), (20, 2));
+    // Its results are not let go before it is derived.
+    assert!(
+        !store::retain(&mut client, &Retention { results: Duration::from_secs(86_400), ..TWO_DAYS }, LONG)
+            .unwrap()
+            .again
+    );
+    let kept = format!("SELECT count(*) FROM webmon.check_results WHERE scheduled_at < '{}'", instant(-DAY));
+    assert_eq!(database.number(&kept), 80);
+
+    // Mended, it is forgotten.
+    client
+        .batch_execute(
+            "ALTER TABLE webmon.site_hours DROP CONSTRAINT bad; ALTER TABLE webmon.site_days DROP CONSTRAINT bad;
+             ALTER TABLE webmon.site_incidents DROP CONSTRAINT bad; UPDATE webmon.set_aside SET again_at = now()",
+        )
+        .unwrap();
+    let done = roll_up(&database);
+    assert_eq!((done.hours, done.days, done.sites, done.set_aside), (1, 2, 40, 0));
+    assert_eq!(store::set_aside(&mut client).unwrap(), []);
+    assert_eq!(stored_incidents(&mut client).len(), 40);
+}
+
+// ---- Locks, and what the programs show.
+
+#[test]
+fn reading_the_current_status_locks_one_day_of_4_000() {
+    let Some(database) = database() else { return };
+    let (log, config) = (Log::new(1), config(&database, ""));
+    for site in 0..100 {
+        let mut r = result(&format!("site-{site}"), -DAY * (site % 3), Outcome::Success);
+        r.next_at = Some(instant(7 * DAY));
+        log.append(0, value(r));
+    }
+    log.store(&config).unwrap();
+    roll_up(&database);
+    // Days without rows, 100 to a parent of their own: made one by one below one parent they take minutes.
+    database
+        .client()
+        .batch_execute(
+            "DO $$
+             DECLARE
+                 first timestamptz := date_trunc('day', now(), 'UTC') - interval '96000 hours' - interval '240 hours';
+             BEGIN
+                 FOR parent IN 0..39 LOOP
+                     EXECUTE format('CREATE TABLE webmon.days_%s (LIKE webmon.check_results INCLUDING CONSTRAINTS) PARTITION BY RANGE (scheduled_at)', parent);
+                     FOR n IN 0..99 LOOP
+                         EXECUTE format('CREATE TABLE webmon.days_%1$s_%2$s PARTITION OF webmon.days_%1$s FOR VALUES FROM (%3$L) TO (%4$L) PARTITION BY RANGE (scheduled_at)',
+                             parent, n, first + make_interval(hours => 24 * (parent * 100 + n)), first + make_interval(hours => 24 * (parent * 100 + n + 1)));
+                     END LOOP;
+                     EXECUTE format('ALTER TABLE webmon.check_results ATTACH PARTITION webmon.days_%s FOR VALUES FROM (%L) TO (%L)',
+                         parent, first + make_interval(hours => 2400 * parent), first + make_interval(hours => 2400 * (parent + 1)));
+                     COMMIT;
+                 END LOOP;
+             END $$",
+        )
+        .unwrap();
+    let mut client = database.client();
+    let mut transaction = client.transaction().unwrap();
+    assert_eq!(
+        transaction.query("SELECT * FROM webmon.current_status WHERE status = 'up'", &[]).unwrap().len(),
+        100
+    );
+    let locks = "SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND relation::regclass::text ~ '(days|results)_'";
+    let locks: i64 = transaction.query_one(locks, &[]).unwrap().get(0);
+    assert_eq!(locks, 0, "what was read is let go");
+    let all: i64 = transaction
+        .query_one("SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid()", &[])
+        .unwrap()
+        .get(0);
+    assert!(all < 40, "{all} locks");
+    transaction.commit().unwrap();
+    // Nor does deriving an hour lock every day.
+    let mut transaction = client.transaction().unwrap();
+    let hour = instant(-DAY);
+    let sql = include_str!("../sql/queries/find_failure_runs.sql");
+    transaction.execute(sql, &[&hour, &instant(-DAY + HOUR)]).unwrap();
+    let sql = include_str!("../sql/queries/roll_up_hour.sql");
+    transaction.execute(sql, &[&hour, &instant(-DAY + HOUR)]).unwrap();
+    let all: i64 = transaction
+        .query_one("SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid()", &[])
+        .unwrap()
+        .get(0);
+    assert!(all < 100, "{all} locks");
+}
+
+#[test]
+fn sites_are_counted_before_and_after_they_are_rolled_up() {
+    let Some(database) = database() else { return };
+    let (log, config) = (Log::new(1), config(&database, ""));
+    let latest = || {
+        let latest = store::latest_results(&mut database.client(), Duration::from_secs(2 * 86_400)).unwrap();
+        let brief = |l: &store::LatestResult| {
+            (l.site.clone(), l.scheduled_at, l.outcome, l.results, l.successes, l.failures, l.missed)
+        };
+        latest.iter().map(brief).collect::<Vec<_>>()
+    };
+    for (n, outcome) in [(-3 * DAY, Outcome::Failure), (-DAY, Outcome::Success), (-DAY + 1, Outcome::Missed)]
+    {
+        log.append(0, value(result("shop", n, outcome)));
+    }
+    log.append(0, value(result("old", -3 * DAY, Outcome::Success)));
+    log.store(&config).unwrap();
+    // Of a site that nothing is known of yet.
+    let first = [("shop".to_owned(), instant(-DAY + 1), Outcome::Missed, 2, 1, 0, 1)];
+    assert_eq!(latest(), first);
+    roll_up(&database);
+    assert_eq!(latest(), first);
+    // One more of an hour that is rolled up, and one of another hour.
+    log.append(0, value(result("shop", -DAY, Outcome::Failure)));
+    log.append(0, value(result("shop", -DAY + 2, Outcome::Failure)));
+    log.append(0, value(result("shop", -HOUR, Outcome::Failure)));
+    log.store(&config).unwrap();
+    let then = [("shop".to_owned(), instant(-HOUR), Outcome::Failure, 4, 1, 2, 1)];
+    assert_eq!(latest(), then);
+    roll_up(&database);
+    assert_eq!(latest(), then);
+}
+
+#[test]
+#[cfg(feature = "cli")]
+fn locations_are_listed_and_retired_by_the_program_and_status_names_what_is_set_aside() {
+    let (Some(database), Some(brokers)) = (database(), support::kafka()) else { return };
+    let (log, config) = (Log::new(1), config(&database, ""));
+    log.append(0, value(result("shop", -DAY, Outcome::Failure)));
+    log.append(0, value(result("shop", -DAY + 1, Outcome::Failure)));
+    log.store(&config).unwrap();
+    roll_up(&database);
+    let run = |arguments: &[&str]| {
+        let toml = support::config_toml(&brokers, "log", &database.url, "");
+        support::program(env!("CARGO_BIN_EXE_webmon-store"), &toml, arguments).finish()
+    };
+    let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+    let (code, listed, error) = run(&["locations", "list", "--json"]);
+    assert_eq!(code, Some(0), "{error}");
+    let hour = instant(-DAY);
+    assert_eq!(
+        json(&listed),
+        json!([{"name": "here", "sites": 1, "last_hour": hour, "down": 1, "retired_at": null}])
+    );
+    let (code, _, error) = run(&["locations", "retire", "nowhere"]);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("there is no location \"nowhere\""), "{error}");
+    assert_eq!(run(&["locations", "retire", "here"]).1, "retired 1 sites at location \"here\"\n");
+    roll_up(&database);
+    let (_, listed, _) = run(&["locations", "list"]);
+    assert!(listed.contains("RETIRED SINCE") && listed.contains("here"), "{listed}");
+    assert!(json(&run(&["locations", "list", "--json"]).1)[0]["retired_at"].is_string());
+
+    database
+        .client()
+        .batch_execute(
+            "INSERT INTO webmon.set_aside (what, which, failed_at, again_at, attempts, error)
+             VALUES ('day', '2026-03-01', now(), now(), 3, 'numeric field overflow')",
+        )
+        .unwrap();
+    let (_, status, _) = run(&["status"]);
+    assert!(status.contains("2026-03-01") && status.contains("numeric field overflow"), "{status}");
+    let status = json(&run(&["status", "--json"]).1);
+    assert_eq!(status["set_aside"][0]["attempts"], json!(3));
+    assert_eq!(status["partitions"][0]["next_offset"], json!(2));
 }

@@ -381,6 +381,7 @@ fn a_replay_waits_until_writers_at_work_have_stored_the_partition_again() {
     let (code, status, _) = store_json(&pipeline, &["status", "--json"]);
     let partition = &status["partitions"][0];
     assert_eq!((code, &partition["end_offset"], &partition["lag"]), (Some(0), &json!(500), &json!(0)));
+    assert_eq!(status["set_aside"], json!([]));
 
     let again = ["replay", "--partition", "0", "--from-offset", "100", "--wait", "--json"];
     let (code, replayed, stderr) = store_json(&pipeline, &again);

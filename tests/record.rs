@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use url::Url;
 use webmon::result::{
     CheckResult, DecodeError, ErrorType, Expectation, Gap, GapReason, GapRecord, HttpVersion, MAX_LABELS,
-    MAX_MESSAGE, MAX_RECORD, MAX_SAMPLE_BODY, MAX_SAMPLE_HEADERS, MAX_TEXT, MAX_URL, Outcome, Record,
-    RecordVersion, Sample, TlsVersion, truncated,
+    MAX_MESSAGE, MAX_RECORD, MAX_SAMPLE_BODY, MAX_SAMPLE_HEADERS, MAX_TEXT, MAX_THRESHOLD, MAX_URL, Outcome,
+    Record, RecordVersion, Sample, TlsVersion, truncated,
 };
 use webmon::schedule::Schedule;
 use webmon::site::{Origin, Site, redacted};
@@ -101,6 +101,7 @@ fn check_result() -> BoxedStrategy<CheckResult> {
         option::of(sample()),
         option::of(text(MAX_TEXT)),
         micros(),
+        (option::of(1..=MAX_THRESHOLD), option::of(1..=MAX_THRESHOLD)),
     );
     let parts = (identity.boxed(), times.boxed(), verdict.boxed(), phases.boxed(), rest.boxed());
     parts
@@ -110,8 +111,16 @@ fn check_result() -> BoxedStrategy<CheckResult> {
             let (scheduled_at, next_after, started_after, not_after) = times;
             let (error_type, error_detail, error_message, failed, http_status, body_matched) = verdict;
             let (dns_us, connect_us, tls_us, ttfb_us, download_us, total_us, body_bytes) = phases;
-            let (body_truncated, remote_ip, http_version, tls_version, sample, schedule, time_budget_ms) =
-                rest;
+            let (
+                body_truncated,
+                remote_ip,
+                http_version,
+                tls_version,
+                sample,
+                schedule,
+                time_budget_ms,
+                incident,
+            ) = rest;
             let next_at =
                 next_after.and_then(|after| Timestamp::from_second(scheduled_at.as_second() + after).ok());
             let started_at = started_after.and_then(|after| {
@@ -129,6 +138,8 @@ fn check_result() -> BoxedStrategy<CheckResult> {
                 final_url,
                 schedule,
                 time_budget_ms,
+                incident_failures: incident.0,
+                incident_locations: incident.1,
                 method,
                 redirects,
                 scheduled_at,
@@ -161,12 +172,14 @@ fn check_result() -> BoxedStrategy<CheckResult> {
 }
 
 fn gap_record() -> impl Strategy<Value = GapRecord> {
-    let instants = prop_oneof![Just(1), Just(i64::MAX as u64), 1..=i64::MAX as u64];
+    let instants = prop_oneof![Just(1), Just(u64::MAX), 1..=u64::MAX];
     let names = (text(MAX_TEXT), text(MAX_TEXT), text(MAX_TEXT));
     (names, instant(), option::of(1..=i64::from(i32::MAX)), instants, word(GapReason::ALL)).prop_map(
         |((site, location, checker), from, length, instants, reason)| {
             let to = length.and_then(|length| Timestamp::from_second(from.as_second() + length).ok());
-            GapRecord { v: RecordVersion, site, location, checker, gap: Gap { from, to, instants, reason } }
+            let mut gap = Gap { from, to, instants, reason };
+            gap.instants = instants.min(gap.max_instants());
+            GapRecord { v: RecordVersion, site, location, checker, gap }
         },
     )
 }
@@ -521,11 +534,34 @@ fn numbers_are_bounded_by_their_columns() {
         let message = format!("http_status: {status} is out of range: expected 100 to 999");
         assert_refused(&with(plain(), "http_status", status.into()), &message);
     }
-    assert_decodes(&with(plain_gap(), "gap.instants", i64::MAX.into()));
-    for instants in [0, i64::MAX as u64 + 1] {
-        let message = format!("gap.instants: {instants} is out of range: expected 1 to 9223372036854775807");
+    for field in ["incident_failures", "incident_locations"] {
+        assert_decodes(&with(plain(), field, 1.into()));
+        assert_decodes(&with(plain(), field, MAX_THRESHOLD.into()));
+        for out in [0, 101] {
+            let message = format!("{field}: {out} is out of range: expected 1 to 100");
+            assert_refused(&with(plain(), field, out.into()), &message);
+        }
+    }
+}
+
+#[test]
+fn a_gap_has_no_more_instants_than_seconds_and_is_no_longer_than_68_years() {
+    // An hour.
+    assert_decodes(&with(plain_gap(), "gap.instants", 3_600.into()));
+    for instants in [0, 3_601, i64::MAX as u64, u64::MAX] {
+        let message = format!("gap.instants: {instants} is out of range: expected 1 to 3600");
         assert_refused(&with(plain_gap(), "gap.instants", instants.into()), &message);
     }
+    let endless = with(plain_gap(), "gap.to", Value::Null);
+    assert_decodes(&with(endless.clone(), "gap.instants", i32::MAX.into()));
+    let message = "gap.instants: 2147483648 is out of range: expected 1 to 2147483647";
+    assert_refused(&with(endless, "gap.instants", 2_147_483_648_u32.into()), message);
+    let from = |from: &str| {
+        with(with(plain_gap(), "gap.from", from.into()), "gap.to", "2038-01-19T03:14:08Z".into())
+    };
+    assert_decodes(&from("1970-01-01T00:00:01Z"));
+    let message = "gap.to: 2038-01-19T03:14:08Z is over 68 years after gap.from";
+    assert_refused(&from("1970-01-01T00:00:00Z"), message);
 }
 
 #[test]
@@ -584,7 +620,8 @@ fn instants_are_whole_seconds_within_what_postgres_and_rfc_3339_can_say() {
     assert_refused(&expiring("2026-03-01T12:00:00.1Z"), message);
     assert_eq!(decode(&expiring("9999-12-31T23:59:59Z")).unwrap_err().reason(), "malformed");
 
-    let gap = |from: &str, to: Value| with(with(plain_gap(), "gap.from", from.into()), "gap.to", to);
+    let one = with(plain_gap(), "gap.instants", 1.into());
+    let gap = |from: &str, to: Value| with(with(one.clone(), "gap.from", from.into()), "gap.to", to);
     assert_decodes(&gap("2026-03-01T12:00:00Z", Value::Null));
     assert_decodes(&gap("2026-03-01T12:00:00Z", "2026-03-01T12:00:01Z".into()));
     let message = "gap.to: 2026-03-01T12:00:00Z is not after gap.from";

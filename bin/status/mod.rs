@@ -7,7 +7,7 @@ use serde::Serialize;
 use webmon::config::Config;
 use webmon::jobs::{self, FailingKind};
 use webmon::kafka::{self, KafkaError};
-use webmon::store::{self, PartitionStatus};
+use webmon::store::{self, PartitionStatus, SetAside};
 
 use crate::{connect, print_json, right, table};
 
@@ -16,7 +16,8 @@ pub struct StatusArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Exit with 1 when a partition is paused or nobody stores it, or a kind of jobs keeps failing
+    /// Exit with 1 when a partition is paused or nobody stores it, a kind of jobs keeps failing, or something could not
+    /// be derived
     #[arg(long)]
     check: bool,
     /// With --check: exit with 1 also when a partition is more records than this behind, or Kafka does not tell
@@ -30,6 +31,8 @@ struct Status {
     partitions: Vec<Lagging>,
     /// Kinds of jobs that keep failing.
     failing_jobs: Vec<FailingKind>,
+    /// Hours, days and incidents that could not be derived.
+    set_aside: Vec<SetAside>,
 }
 
 /// Shows it, and with `--check` decides the exit code.
@@ -37,7 +40,8 @@ pub fn run(config: &Config, args: &StatusArgs) -> anyhow::Result<ExitCode> {
     let mut client = connect(config)?;
     let partitions = store::partition_status(&mut client, &config.kafka.topic)?;
     let failing_jobs = jobs::failing(&mut client)?;
-    let status = Status { partitions: with_lag(config, partitions), failing_jobs };
+    let set_aside = store::set_aside(&mut client)?;
+    let status = Status { partitions: with_lag(config, partitions), failing_jobs, set_aside };
     match args.json {
         true => print_json(&status)?,
         false => {
@@ -49,6 +53,9 @@ pub fn run(config: &Config, args: &StatusArgs) -> anyhow::Result<ExitCode> {
                 );
             }
         }
+    }
+    if !args.json && !status.set_aside.is_empty() {
+        println!("\n{}", set_aside_table(&status.set_aside));
     }
     if !args.check {
         return Ok(ExitCode::SUCCESS);
@@ -87,8 +94,26 @@ impl Status {
         problems.extend(
             failing.map(|job| format!("job {} keeps failing: {}", job.kind, job.last_error.escape_debug())),
         );
+        problems.extend(self.set_aside.iter().map(|SetAside { what, which, error, .. }| {
+            format!("{what} {which} cannot be derived: {}", error.escape_debug())
+        }));
         problems
     }
+}
+
+fn set_aside_table(set_aside: &[SetAside]) -> Table {
+    let mut table = table(&["SET ASIDE", "WHICH", "FAILED (UTC)", "ATTEMPTS", "AGAIN (UTC)", "ERROR"]);
+    for SetAside { what, which, failed_at, again_at, attempts, error } in set_aside {
+        table.add_row([
+            Cell::new(what),
+            Cell::new(which),
+            Cell::new(failed_at.strftime("%F %T")),
+            right(Some(attempts.to_string())),
+            Cell::new(again_at.strftime("%F %T")),
+            Cell::new(error),
+        ]);
+    }
+    table
 }
 
 /// A partition's status, and how far it is behind Kafka.

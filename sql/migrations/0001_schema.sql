@@ -6,10 +6,15 @@ CREATE TABLE webmon.sites (
     site_id integer GENERATED ALWAYS AS IDENTITY,
     key text NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
+    incident_failures smallint NOT NULL DEFAULT 2,
+    incident_locations smallint NOT NULL DEFAULT 1,
     CONSTRAINT sites_pkey PRIMARY KEY (site_id),
-    CONSTRAINT sites_key_key UNIQUE (key)
+    CONSTRAINT sites_key_key UNIQUE (key),
+    CONSTRAINT sites_incident_check CHECK (incident_failures > 0 AND incident_locations > 0)
 );
 COMMENT ON TABLE webmon.sites IS 'One row a site, by the key its records carry.';
+COMMENT ON COLUMN webmon.sites.incident_failures IS 'So many failures on end make a location down: what its incidents were derived with, as its newest version says.';
+COMMENT ON COLUMN webmon.sites.incident_locations IS 'So many locations that are down make an incident: what its incidents were derived with.';
 
 CREATE TABLE webmon.site_versions (
     version_id integer GENERATED ALWAYS AS IDENTITY,
@@ -21,17 +26,22 @@ CREATE TABLE webmon.site_versions (
     first_seen_at timestamptz NOT NULL DEFAULT now(),
     schedule text,
     time_budget_ms integer,
+    incident_failures smallint,
+    incident_locations smallint,
     last_seen_at timestamptz,
     -- The texts together may be longer than an index entry: a digest stands for them.
     digest uuid NOT NULL GENERATED ALWAYS AS (
         md5(md5(name) || md5(url) || md5(method) || md5(labels::text) || md5(coalesce(schedule, ''))
-            || coalesce(time_budget_ms, 0)::text)::uuid
+            || coalesce(time_budget_ms, 0)::text || ':' || coalesce(incident_failures, 0)::text
+            || ':' || coalesce(incident_locations, 0)::text)::uuid
     ) STORED,
     CONSTRAINT site_versions_pkey PRIMARY KEY (version_id),
     CONSTRAINT site_versions_site_id_fkey FOREIGN KEY (site_id) REFERENCES webmon.sites (site_id),
     CONSTRAINT site_versions_site_id_digest_key UNIQUE (site_id, digest)
 );
-COMMENT ON TABLE webmon.site_versions IS 'What a site looked like when it was checked: a new row for every change of name, URL, method, labels, schedule or time budget.';
+COMMENT ON TABLE webmon.site_versions IS 'What a site looked like when it was checked: a new row for every change of name, URL, method, labels, schedule, time budget or what makes an incident.';
+COMMENT ON COLUMN webmon.site_versions.incident_failures IS 'So many failures on end make a location down; null for records that did not say: then 2.';
+COMMENT ON COLUMN webmon.site_versions.incident_locations IS 'So many locations that are down make an incident; null for records that did not say: then 1.';
 COMMENT ON COLUMN webmon.site_versions.first_seen_at IS 'Its first instant, or when its first record was stored, whichever was earlier.';
 COMMENT ON COLUMN webmon.site_versions.last_seen_at IS 'Its last instant; null until that is rolled up.';
 
@@ -43,7 +53,7 @@ CREATE TABLE webmon.locations (
     CONSTRAINT locations_name_key UNIQUE (name)
 );
 COMMENT ON TABLE webmon.locations IS 'Where checks are made from.';
-COMMENT ON COLUMN webmon.locations.retired_at IS 'When an operator retired it: its outages end there; null while it is in use.';
+COMMENT ON COLUMN webmon.locations.retired_at IS 'When an operator retired it; null while it is in use. Each of its sites has its own webmon.site_locations.retired_at.';
 
 CREATE TABLE webmon.checkers (
     checker_id integer GENERATED ALWAYS AS IDENTITY,
@@ -443,7 +453,7 @@ CREATE TABLE webmon.retention (
 COMMENT ON TABLE webmon.retention IS 'One row: how far back results go.';
 COMMENT ON COLUMN webmon.retention.floor_at IS 'A result of an earlier instant is not stored any more, but counted as expired.';
 COMMENT ON COLUMN webmon.retention.purged_at IS 'Results of earlier instants may be gone: their hours stay as they were derived.';
-COMMENT ON COLUMN webmon.retention.hours_purged_at IS 'Earlier hours may be gone: their days and incidents stay as they were derived.';
+COMMENT ON COLUMN webmon.retention.hours_purged_at IS 'Earlier hours and failure runs may be gone: their days, and the incidents that ended before, stay as they were derived.';
 COMMENT ON COLUMN webmon.retention.results_kept IS 'The policy: how long results are kept at least; null before the floor was raised first. Only an operator shortens it.';
 COMMENT ON COLUMN webmon.retention.results_dropped IS 'Rows that were in the partitions dropped so far: the ledger still counts them.';
 INSERT INTO webmon.retention DEFAULT VALUES;
@@ -520,6 +530,20 @@ CREATE TABLE webmon.incidents_dirty (
 );
 COMMENT ON TABLE webmon.incidents_dirty IS 'Marks: stretches [from_at, to_at) within which failures of a site have changed since its incidents were derived.';
 
+CREATE TABLE webmon.set_aside (
+    what text NOT NULL,
+    which text NOT NULL,
+    failed_at timestamptz NOT NULL,
+    again_at timestamptz NOT NULL,
+    attempts integer NOT NULL,
+    error text NOT NULL,
+    CONSTRAINT set_aside_pkey PRIMARY KEY (what, which),
+    CONSTRAINT set_aside_what_check CHECK (what IN ('hour', 'day', 'incidents'))
+);
+COMMENT ON TABLE webmon.set_aside IS 'What could not be derived for what is in it. It keeps its marks, is tried again, and is forgotten once that succeeds.';
+COMMENT ON COLUMN webmon.set_aside.which IS 'The hour, as 2026-03-01T12:00:00Z; the day, as 2026-03-01; or the key of the site.';
+COMMENT ON COLUMN webmon.set_aside.again_at IS 'When it is tried again, at the earliest.';
+
 CREATE TABLE webmon.rolled_up_hours (
     hour timestamptz NOT NULL,
     rolled_up_at timestamptz NOT NULL,
@@ -534,11 +558,15 @@ CREATE TABLE webmon.site_locations (
     last_hour timestamptz NOT NULL,
     last_verdict_hour timestamptz,
     down_since_at timestamptz,
+    retired_at timestamptz,
+    next_after_s integer,
     CONSTRAINT site_locations_pkey PRIMARY KEY (site_id, location_id)
 );
 COMMENT ON TABLE webmon.site_locations IS 'Where each site was checked from, and the first and last hour that has a result of it.';
 COMMENT ON COLUMN webmon.site_locations.last_verdict_hour IS 'The last hour with a success or a failure.';
 COMMENT ON COLUMN webmon.site_locations.down_since_at IS 'The first of the failures on end, as many as an incident needs, that no success has ended; null without.';
+COMMENT ON COLUMN webmon.site_locations.retired_at IS 'From here on nothing is waited for: the end of last_hour, once an operator has retired the location or nothing came for long enough. Null while it is in use, and again as soon as a later result comes.';
+COMMENT ON COLUMN webmon.site_locations.next_after_s IS 'The longest time after which a result of last_hour announced the next one, in seconds; null without.';
 
 -- The histogram of response times: bucket b holds [2^(b/8), 2^((b+1)/8)) microseconds, 0 also those below 1. The
 -- middle of a bucket, 2^((b+0.5)/8), is within 4.4 % of all that is in it; rounding adds half a microsecond at most.
@@ -724,17 +752,6 @@ COMMENT ON FUNCTION webmon.purge_hours IS 'Says that hours of earlier UTC days m
 
 -- Incidents.
 
-CREATE TABLE webmon.incident_thresholds (
-    one boolean NOT NULL DEFAULT true,
-    failures smallint NOT NULL DEFAULT 2,
-    locations smallint NOT NULL DEFAULT 1,
-    CONSTRAINT incident_thresholds_pkey PRIMARY KEY (one),
-    CONSTRAINT incident_thresholds_one_check CHECK (one),
-    CONSTRAINT incident_thresholds_check CHECK (failures > 0 AND locations > 0)
-);
-COMMENT ON TABLE webmon.incident_thresholds IS 'One row: so many failures on end make a location down, and so many locations down make an incident.';
-INSERT INTO webmon.incident_thresholds DEFAULT VALUES;
-
 CREATE TABLE webmon.failure_runs (
     from_at timestamptz NOT NULL,
     last_at timestamptz NOT NULL,
@@ -748,7 +765,7 @@ CREATE TABLE webmon.failure_runs (
 );
 CREATE INDEX failure_runs_from_at_idx ON webmon.failure_runs (from_at);
 COMMENT ON TABLE webmon.failure_runs IS 'Failures on end within one UTC hour, seen from one location, from the first (from_at) to the last (last_at). Missed instants neither break nor extend them.';
-COMMENT ON COLUMN webmon.failure_runs.ended_at IS 'The success, or the retirement of the site, that ended them in the same hour; null: look at the next hour.';
+COMMENT ON COLUMN webmon.failure_runs.ended_at IS 'The success, or the retirement of the site, that ended them in the same hour; null: look at the hours that follow.';
 COMMENT ON COLUMN webmon.failure_runs.error_type IS 'The class of the first failure; so is error_detail.';
 
 CREATE TABLE webmon.site_incidents (
@@ -814,11 +831,13 @@ SELECT s.key AS site,
        v.labels,
        v.schedule,
        v.time_budget_ms,
+       v.incident_failures,
+       v.incident_locations,
        v.first_seen_at,
        v.last_seen_at
 FROM webmon.sites s
 JOIN webmon.site_versions v USING (site_id);
-COMMENT ON VIEW webmon.site_history IS 'What each site looked like, and when: a row for every name, URL, method, labels, schedule and time budget it had.';
+COMMENT ON VIEW webmon.site_history IS 'What each site looked like, and when: a row for every name, URL, method, labels, schedule, time budget and thresholds of incidents it had.';
 COMMENT ON COLUMN webmon.site_history.site IS 'The site''s key: its id where one is configured, else its name.';
 COMMENT ON COLUMN webmon.site_history.name IS 'The display name.';
 COMMENT ON COLUMN webmon.site_history.url IS 'The URL as configured, without credentials and, unless the site keeps them, without the values of its query.';
@@ -826,6 +845,8 @@ COMMENT ON COLUMN webmon.site_history.method IS 'The request''s method.';
 COMMENT ON COLUMN webmon.site_history.labels IS 'The labels, an object of texts.';
 COMMENT ON COLUMN webmon.site_history.schedule IS 'The cron expression and its time zone; null for records that did not say.';
 COMMENT ON COLUMN webmon.site_history.time_budget_ms IS 'The longest time from an instant to its result, in milliseconds; null for records that did not say.';
+COMMENT ON COLUMN webmon.site_history.incident_failures IS 'So many failures on end make a location down; null for records that did not say: then 2.';
+COMMENT ON COLUMN webmon.site_history.incident_locations IS 'So many locations that are down make an incident; null for records that did not say: then 1.';
 COMMENT ON COLUMN webmon.site_history.first_seen_at IS 'Its first instant.';
 COMMENT ON COLUMN webmon.site_history.last_seen_at IS 'Its last instant. What a site returned to spans what it was in between.';
 
@@ -837,6 +858,8 @@ SELECT s.key AS site,
        v.labels,
        v.schedule,
        v.time_budget_ms,
+       v.incident_failures,
+       v.incident_locations,
        v.first_seen_at AS since_at,
        s.created_at
 FROM webmon.sites s
@@ -854,6 +877,8 @@ COMMENT ON COLUMN webmon.current_sites.method IS 'The request''s method.';
 COMMENT ON COLUMN webmon.current_sites.labels IS 'The labels, an object of texts.';
 COMMENT ON COLUMN webmon.current_sites.schedule IS 'The cron expression and its time zone; null for records that did not say.';
 COMMENT ON COLUMN webmon.current_sites.time_budget_ms IS 'The longest time from an instant to its result, in milliseconds; null for records that did not say.';
+COMMENT ON COLUMN webmon.current_sites.incident_failures IS 'So many failures on end make a location down; null for records that did not say: then 2.';
+COMMENT ON COLUMN webmon.current_sites.incident_locations IS 'So many locations that are down make an incident; null for records that did not say: then 1.';
 COMMENT ON COLUMN webmon.current_sites.since_at IS 'The first instant at which it looked like this.';
 COMMENT ON COLUMN webmon.current_sites.created_at IS 'When its first record was stored.';
 
@@ -957,34 +982,118 @@ SELECT i.incident_id,
 FROM webmon.site_incidents i
 JOIN webmon.sites s USING (site_id)
 JOIN webmon.error_types e USING (error_type);
-COMMENT ON VIEW webmon.incidents IS 'When sites were down: so many failures on end, seen from so many locations, as webmon.incident_thresholds says.';
+COMMENT ON VIEW webmon.incidents IS 'When sites were down: so many failures on end, seen from so many locations, as the newest version of the site says (webmon.current_sites). What ended before webmon.retention.hours_purged_at stays as it was derived.';
 COMMENT ON COLUMN webmon.incidents.incident_id IS 'The incident; it stays the same as long as from_at does.';
 COMMENT ON COLUMN webmon.incidents.site IS 'The site''s key: its id where one is configured, else its name.';
 COMMENT ON COLUMN webmon.incidents.from_at IS 'The instant of the first of the failures on end that took the last location needed down.';
-COMMENT ON COLUMN webmon.incidents.to_at IS 'The instant of the success (or of the retirement of the site) after which too few locations were down; null while it lasts.';
+COMMENT ON COLUMN webmon.incidents.to_at IS 'The instant of the success (or of the retirement of the site or a location) after which too few locations were down; null while it lasts.';
 COMMENT ON COLUMN webmon.incidents.duration IS 'From from_at to to_at, or to now.';
 COMMENT ON COLUMN webmon.incidents.error_type IS 'The class of the failure at from_at.';
 COMMENT ON COLUMN webmon.incidents.error_detail IS 'Its reason within the class.';
 COMMENT ON COLUMN webmon.incidents.failures IS 'The failures on end, in whole, of all locations that were down during it.';
 COMMENT ON COLUMN webmon.incidents.locations IS 'The locations that were down during it.';
 
+-- A view that reads check_results with bounds that are known only when it runs locks the partitions of all days, before
+-- PostgreSQL 18 also those that it does not read: with 3,600 days that fills the table of locks. So each day that a newest
+-- result may lie on is read by a statement of its own, with its bounds as literals; and in a subtransaction that is rolled
+-- back, which gives its locks back: no more than those of one day are held, however many days there are.
+CREATE FUNCTION webmon.newest_results() RETURNS TABLE (
+        site_id integer, location_id integer, version_id integer, scheduled_at timestamptz, next_after_s integer,
+        outcome "char", error_type smallint, error_detail text, error_message text, http_status smallint,
+        total_us integer, cert_not_after timestamptz)
+    LANGUAGE plpgsql STABLE ROWS 10000 SET jit = off
+AS $$
+DECLARE
+    of_day record;
+    -- The first place that has nothing newer than what is rolled up.
+    oldest timestamptz := (SELECT min(l.last_hour) FROM webmon.site_locations l);
+BEGIN
+    FOR of_day IN
+        SELECT days.day, min(days.last_hour) AS last_hour
+        FROM (
+            SELECT date_trunc('day', l.last_hour, 'UTC') AS day, date_trunc('day', l.last_hour, 'UTC') AS last_hour
+            FROM webmon.site_locations l
+            UNION
+            -- What is not rolled up yet may be newer, of any place.
+            SELECT date_trunc('day', d.hour, 'UTC'), '-infinity'
+            FROM webmon.rollup_dirty d
+            WHERE d.hour >= oldest) AS days
+        WHERE days.day > (SELECT purged_at - interval '1 day' FROM webmon.retention)
+        GROUP BY days.day
+    LOOP
+        BEGIN
+            RETURN QUERY EXECUTE format(
+                -- Texts are joined, so that none of them stays behind in the day's own storage.
+                $query$
+                SELECT l.site_id, l.location_id, r.version_id, r.scheduled_at, r.next_after_s, r.outcome, r.error_type,
+                       r.error_detail || '', r.error_message || '', r.http_status, r.total_us, r.cert_not_after
+                FROM webmon.site_locations l
+                CROSS JOIN LATERAL (
+                    SELECT *
+                    FROM webmon.check_results r
+                    WHERE r.site_id = l.site_id
+                      AND r.location_id = l.location_id
+                      AND r.scheduled_at >= %1$L
+                      AND r.scheduled_at < %2$L
+                    ORDER BY r.scheduled_at DESC
+                    LIMIT 1) AS r
+                WHERE l.last_hour >= %3$L
+                  AND l.last_hour < %2$L
+                $query$,
+                of_day.day, of_day.day + interval '24 hours', of_day.last_hour);
+            RAISE EXCEPTION USING ERRCODE = 'WM000';
+        EXCEPTION
+            WHEN SQLSTATE 'WM000' THEN NULL;
+        END;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION webmon.newest_results IS 'The newest result of each site and location, and, while it is not rolled up, others of earlier days. Called by webmon.current_status.';
+
 CREATE VIEW webmon.current_status AS
+WITH RECURSIVE newest AS MATERIALIZED (
+    SELECT DISTINCT ON (n.site_id, n.location_id) n.*
+    FROM webmon.newest_results() n
+    ORDER BY n.site_id, n.location_id, n.scheduled_at DESC
+), chain AS (
+    SELECT n.site_id,
+           n.location_id,
+           n.scheduled_at,
+           n.scheduled_at + make_interval(secs => n.next_after_s) AS next_at,
+           0 AS step
+    FROM newest n
+    UNION ALL
+    -- Where a gap stands for the instant announced, what it announces is due.
+    SELECT c.site_id, c.location_id, c.scheduled_at, g.to_at, c.step + 1
+    FROM chain c
+    JOIN webmon.gaps g
+        ON g.site_id = c.site_id
+       AND g.location_id = c.location_id
+       AND g.from_at > c.scheduled_at
+       AND g.from_at <= c.next_at
+       AND (g.from_at = c.next_at OR g.to_at > c.next_at)
+    WHERE c.step < 100
+), due AS (
+    SELECT DISTINCT ON (c.site_id, c.location_id) c.site_id, c.location_id, c.next_at
+    FROM chain c
+    ORDER BY c.site_id, c.location_id, c.step DESC, c.next_at DESC NULLS LAST
+)
 SELECT s.key AS site,
        v.name,
        l.name AS location,
        v.url,
        v.labels,
-       CASE WHEN due.next_at IS NULL THEN 'retired'
+       CASE WHEN due.next_at IS NULL OR place.retired_at > newest.scheduled_at THEN 'retired'
             WHEN clock_timestamp() > due.next_at + interval '1 minute'
                 + coalesce(v.time_budget_ms * interval '1 millisecond',
                            make_interval(secs => newest.next_after_s), '0') THEN 'stale'
             WHEN newest.outcome = 's' THEN 'up'
             WHEN newest.outcome = 'm'
-                AND newest.scheduled_at > coalesce(sl.last_verdict_hour, '-infinity') + interval '2 hours'
+                AND newest.scheduled_at > coalesce(place.last_verdict_hour, '-infinity') + interval '2 hours'
                     + 2 * make_interval(secs => coalesce(newest.next_after_s, 0)) THEN 'stale'
-            WHEN sl.down_since_at IS NOT NULL THEN 'down'
+            WHEN place.down_since_at IS NOT NULL THEN 'down'
             ELSE 'up' END AS status,
-       CASE WHEN newest.outcome <> 's' AND due.next_at IS NOT NULL THEN sl.down_since_at END AS down_since_at,
+       CASE WHEN newest.outcome <> 's' AND due.next_at IS NOT NULL THEN place.down_since_at END AS down_since_at,
        newest.scheduled_at,
        due.next_at,
        CASE newest.outcome WHEN 's' THEN 'success' WHEN 'f' THEN 'failure' ELSE 'missed' END AS outcome,
@@ -994,25 +1103,13 @@ SELECT s.key AS site,
        newest.http_status,
        newest.total_us,
        newest.cert_not_after
-FROM webmon.site_locations sl
-CROSS JOIN LATERAL (
-    SELECT *
-    FROM webmon.check_results r
-    WHERE r.site_id = sl.site_id
-      AND r.location_id = sl.location_id
-      AND r.scheduled_at >= sl.last_hour
-    ORDER BY r.scheduled_at DESC
-    LIMIT 1) AS newest
--- A gap after the newest result says what is due next: nothing, when the site was retired.
-CROSS JOIN LATERAL (
-    SELECT CASE WHEN count(*) = 0 THEN newest.scheduled_at + make_interval(secs => newest.next_after_s)
-                ELSE (array_agg(g.to_at ORDER BY g.from_at DESC))[1] END AS next_at
-    FROM webmon.gaps g
-    WHERE g.site_id = sl.site_id
-      AND g.location_id = sl.location_id
-      AND g.from_at > newest.scheduled_at) AS due
-JOIN webmon.sites s ON s.site_id = sl.site_id
-JOIN webmon.locations l ON l.location_id = sl.location_id
+FROM newest
+JOIN due ON due.site_id = newest.site_id AND due.location_id = newest.location_id
+JOIN webmon.site_locations place
+    ON place.site_id = newest.site_id
+   AND place.location_id = newest.location_id
+JOIN webmon.sites s ON s.site_id = newest.site_id
+JOIN webmon.locations l ON l.location_id = newest.location_id
 JOIN webmon.site_versions v ON v.version_id = newest.version_id
 LEFT JOIN webmon.error_types e ON e.error_type = newest.error_type;
 COMMENT ON VIEW webmon.current_status IS 'How each site is now, seen from each location.';
@@ -1021,10 +1118,10 @@ COMMENT ON COLUMN webmon.current_status.name IS 'The site''s display name.';
 COMMENT ON COLUMN webmon.current_status.location IS 'Where it is checked from.';
 COMMENT ON COLUMN webmon.current_status.url IS 'Its URL as configured, without credentials and, unless the site keeps them, without the values of its query.';
 COMMENT ON COLUMN webmon.current_status.labels IS 'Its labels, an object of texts.';
-COMMENT ON COLUMN webmon.current_status.status IS 'down: as many failures on end as an incident needs, and no success since; a minute late at most. stale: no result came though it was due and its time is over (its time budget, else another interval) by a minute; or for an hour and more there was no verdict, but missed instants only. retired: nothing is due any more. up: otherwise.';
+COMMENT ON COLUMN webmon.current_status.status IS 'down: as many failures on end as an incident needs, and no success since; a minute late at most. stale: no result came though it was due and its time is over (its time budget, else another interval) by a minute; or for an hour and more there was no verdict, but missed instants only. retired: nothing is due any more, as the site was taken out or the location was retired (webmon.site_locations.retired_at). up: otherwise.';
 COMMENT ON COLUMN webmon.current_status.down_since_at IS 'The first of the failures on end that took the location down; null while it is not.';
 COMMENT ON COLUMN webmon.current_status.scheduled_at IS 'The instant of the newest result.';
-COMMENT ON COLUMN webmon.current_status.next_at IS 'When the next one is due; null when the site was retired.';
+COMMENT ON COLUMN webmon.current_status.next_at IS 'When the next one is due, gaps that stand for it passed over; null when the site was retired.';
 COMMENT ON COLUMN webmon.current_status.outcome IS 'How the newest instant ended: success, failure or missed.';
 COMMENT ON COLUMN webmon.current_status.error_type IS 'The class of what went wrong there; null on success.';
 COMMENT ON COLUMN webmon.current_status.error_detail IS 'The reason within the class.';

@@ -1,61 +1,91 @@
 -- Derives the incidents of some sites anew, around the stretches within which their failures have changed, from
 -- failure runs and from the first successes of hours.
 --
--- A location is down from the first to the last of at least `failures` failures on end, and on until the success that
--- ends them; an incident lasts while at least `locations` locations are down (webmon.incident_thresholds). What has
--- changed within a stretch may join with, or come off, the failures on end before and after it, up to a success; and
+-- A location is down from the first to the last of at least incident_failures failures on end, and on until the success
+-- that ends them, or until it was retired; an incident lasts while at least incident_locations locations are down. What
+-- has changed within a stretch may join with, or come off, the failures on end before and after it, up to a success; and
 -- an incident that reaches into that may begin or end elsewhere. So that far is looked at, and no further.
+--
+-- What is before hours_purged_at may be gone, so it stays as it was derived: an incident that ended by then is not
+-- touched. One that reaches over it lasts until then at least, and keeps its beginning, from where on all is there.
 --
 -- Parameters: $1 sites, $2 and $3 the beginning and end (whole hours) of each one's stretch
 -- Locks: the rows written, until the transaction ends; the sites themselves are locked before
 -- Rows changed: the incidents inserted
-WITH changed AS (
+WITH purged AS (
+    SELECT hours_purged_at AS at
+    FROM webmon.retention
+    LIMIT 1
+), changed AS (
     SELECT c.site_id,
-           -- From the last hour with a success before the stretch to the end of the first one after it.
-           min(coalesce((
-               SELECT h.hour
-               FROM webmon.site_hours h
-               WHERE h.site_id = c.site_id
-                 AND h.location_id = l.location_id
-                 AND h.hour < c.from_at
-                 AND h.first_success_at IS NOT NULL
-               ORDER BY h.hour DESC
-               LIMIT 1), '-infinity')) AS from_at,
-           max(coalesce((
-               SELECT h.hour + interval '1 hour'
-               FROM webmon.site_hours h
-               WHERE h.site_id = c.site_id
-                 AND h.location_id = l.location_id
-                 AND h.hour >= c.to_at
-                 AND h.first_success_at IS NOT NULL
-               ORDER BY h.hour
-               LIMIT 1), 'infinity')) AS to_at
+           -- From the last hour with a success before the stretch to the end of the first one after it. A location that
+           -- was retired has none, and needs none.
+           min(greatest(
+               coalesce((
+                   SELECT h.hour
+                   FROM webmon.site_hours h
+                   WHERE h.site_id = c.site_id
+                     AND h.location_id = l.location_id
+                     AND h.hour < c.from_at
+                     AND h.first_success_at IS NOT NULL
+                   ORDER BY h.hour DESC
+                   LIMIT 1), '-infinity'),
+               CASE WHEN l.retired_at < c.from_at THEN l.retired_at ELSE '-infinity' END,
+               p.at)) AS from_at,
+           max(least(
+               coalesce((
+                   SELECT h.hour + interval '1 hour'
+                   FROM webmon.site_hours h
+                   WHERE h.site_id = c.site_id
+                     AND h.location_id = l.location_id
+                     AND h.hour >= c.to_at
+                     AND h.first_success_at IS NOT NULL
+                   ORDER BY h.hour
+                   LIMIT 1), 'infinity'),
+               CASE WHEN l.retired_at <= c.to_at THEN c.to_at
+                    ELSE coalesce(l.retired_at + interval '1 hour', 'infinity') END)) AS to_at
     FROM unnest($1::integer[], $2::text[]::timestamptz[], $3::text[]::timestamptz[]) AS c (site_id, from_at, to_at)
     JOIN webmon.site_locations l USING (site_id)
+    CROSS JOIN purged p
     GROUP BY c.site_id
 ), stretches AS MATERIALIZED (
     SELECT c.site_id,
            least(c.from_at, min(i.from_at)) AS from_at,
            greatest(c.to_at, max(coalesce(i.to_at, 'infinity'))) AS to_at
     FROM changed c
+    CROSS JOIN purged p
     LEFT JOIN webmon.site_incidents i
         ON i.site_id = c.site_id
        AND i.from_at <= c.to_at
        AND coalesce(i.to_at, 'infinity') >= c.from_at
+       AND coalesce(i.to_at, 'infinity') > p.at
     GROUP BY c.site_id, c.from_at, c.to_at
+), frozen AS MATERIALIZED (
+    -- The incident that reaches over hours_purged_at.
+    SELECT i.*
+    FROM stretches s
+    CROSS JOIN purged p
+    JOIN webmon.site_incidents i
+        ON i.site_id = s.site_id
+       AND i.from_at >= s.from_at
+       AND i.from_at < p.at
+       AND coalesce(i.to_at, 'infinity') > p.at
 ), places AS MATERIALIZED (
     -- To know the runs that reach over an end of the stretch whole, each location is read on to the next success.
     SELECT s.site_id,
            l.location_id,
-           coalesce((
-               SELECT h.hour
-               FROM webmon.site_hours h
-               WHERE h.site_id = s.site_id
-                 AND h.location_id = l.location_id
-                 AND h.hour <= s.from_at - interval '1 hour'
-                 AND h.first_success_at IS NOT NULL
-               ORDER BY h.hour DESC
-               LIMIT 1), '-infinity') AS from_at,
+           l.retired_at,
+           greatest(
+               coalesce((
+                   SELECT h.hour
+                   FROM webmon.site_hours h
+                   WHERE h.site_id = s.site_id
+                     AND h.location_id = l.location_id
+                     AND h.hour <= s.from_at - interval '1 hour'
+                     AND h.first_success_at IS NOT NULL
+                   ORDER BY h.hour DESC
+                   LIMIT 1), '-infinity'),
+               least(p.at, date_trunc('hour', s.from_at, 'UTC'))) AS from_at,
            coalesce((
                SELECT h.hour + interval '1 hour'
                FROM webmon.site_hours h
@@ -66,6 +96,7 @@ WITH changed AS (
                ORDER BY h.hour
                LIMIT 1), 'infinity') AS to_at
     FROM stretches s
+    CROSS JOIN purged p
     JOIN webmon.site_locations l USING (site_id)
 ), events AS (
     SELECT p.site_id, p.location_id, f.from_at AS at, f.failures, f.error_type, f.error_detail
@@ -88,13 +119,17 @@ WITH changed AS (
       AND h.hour < p.to_at
       AND h.first_success_at IS NOT NULL
     UNION ALL
-    -- Retired: nobody waits for a success any more.
+    -- Retired, the site or the location: nobody waits for a success any more.
     SELECT p.site_id, p.location_id, g.from_at, 0, NULL, NULL
     FROM places p
     JOIN webmon.gaps g USING (site_id, location_id)
     WHERE g.from_at >= p.from_at
       AND g.from_at < p.to_at
       AND g.to_at IS NULL
+    UNION ALL
+    SELECT site_id, location_id, retired_at, 0, NULL, NULL
+    FROM places
+    WHERE retired_at >= from_at
 ), numbered AS (
     SELECT *,
            -- Each success begins the next run.
@@ -103,6 +138,7 @@ WITH changed AS (
 ), runs AS (
     SELECT site_id,
            location_id,
+           run,
            min(at) FILTER (WHERE failures > 0) AS from_at,
            lead(min(at) FILTER (WHERE failures = 0)) OVER (
                PARTITION BY site_id, location_id ORDER BY run) AS ended_at,
@@ -114,23 +150,36 @@ WITH changed AS (
 ), down AS MATERIALIZED (
     SELECT r.*
     FROM runs r
-    CROSS JOIN webmon.incident_thresholds t
-    WHERE r.failures >= t.failures
+    JOIN webmon.sites s USING (site_id)
+    WHERE r.failures >= s.incident_failures
 ), levels AS (
+    -- What is before hours_purged_at only says how it stands then.
     SELECT site_id, at, sum(sum(step)) OVER (PARTITION BY site_id ORDER BY at) AS locations
     FROM (
-        SELECT site_id, from_at AS at, 1 AS step FROM down
+        SELECT d.site_id, greatest(d.from_at, p.at) AS at, 1 AS step
+        FROM down d
+        CROSS JOIN purged p
         UNION ALL
-        SELECT site_id, ended_at, -1 FROM down WHERE ended_at IS NOT NULL
+        SELECT d.site_id, greatest(d.ended_at, p.at), -1
+        FROM down d
+        CROSS JOIN purged p
+        WHERE d.ended_at IS NOT NULL
+        UNION ALL
+        SELECT f.site_id, p.at, 0
+        FROM frozen f
+        CROSS JOIN purged p
     ) AS steps
     GROUP BY site_id, at
-), edges AS (
-    SELECT l.site_id,
-           l.at,
-           l.locations >= t.locations AS is_down,
-           lag(l.locations >= t.locations, 1, false) OVER (PARTITION BY l.site_id ORDER BY l.at) AS was_down
+), states AS (
+    SELECT l.site_id, l.at, l.locations >= s.incident_locations AS is_down
     FROM levels l
-    CROSS JOIN webmon.incident_thresholds t
+    JOIN webmon.sites s USING (site_id)
+    UNION ALL
+    SELECT site_id, from_at, true
+    FROM frozen
+), edges AS (
+    SELECT site_id, at, is_down, lag(is_down, 1, false) OVER (PARTITION BY site_id ORDER BY at) AS was_down
+    FROM states
 ), lasting AS (
     SELECT site_id,
            at AS from_at,
@@ -142,41 +191,57 @@ WITH changed AS (
     SELECT l.site_id,
            l.from_at,
            l.to_at,
-           sum(d.failures)::bigint AS failures,
-           count(DISTINCT d.location_id)::smallint AS locations,
+           coalesce(sum(d.failures)::bigint, f.failures) AS failures,
+           coalesce(nullif(count(DISTINCT d.location_id), 0)::smallint, f.locations) AS locations,
            -- Of the location that made it an incident.
-           (array_agg(d.error_type ORDER BY d.from_at <> l.from_at, d.location_id))[1] AS error_type,
-           (array_agg(d.error_detail ORDER BY d.from_at <> l.from_at, d.location_id))[1] AS error_detail
+           coalesce(f.error_type, (array_agg(d.error_type ORDER BY d.from_at <> l.from_at, d.location_id))[1])
+               AS error_type,
+           CASE WHEN f.error_type IS NOT NULL THEN f.error_detail
+                ELSE (array_agg(d.error_detail ORDER BY d.from_at <> l.from_at, d.location_id))[1] END AS error_detail
     FROM lasting l
     JOIN stretches s
         ON s.site_id = l.site_id
        AND l.from_at <= s.to_at
        AND coalesce(l.to_at, 'infinity') >= s.from_at
-    JOIN down d
+    LEFT JOIN frozen f
+        ON f.site_id = l.site_id
+       AND f.from_at = l.from_at
+    LEFT JOIN down d
         ON d.site_id = l.site_id
        AND d.from_at < coalesce(l.to_at, 'infinity')
        AND coalesce(d.ended_at, 'infinity') > l.from_at
     WHERE l.is_down
-    GROUP BY l.site_id, l.from_at, l.to_at
+    GROUP BY l.site_id, l.from_at, l.to_at, f.failures, f.locations, f.error_type, f.error_detail
 ), located AS (
     -- A location that was read to the end is down if a run has none.
     UPDATE webmon.site_locations l
     SET down_since_at = d.from_at
-    FROM places p
-    LEFT JOIN down d
-        ON d.site_id = p.site_id
-       AND d.location_id = p.location_id
-       AND d.ended_at IS NULL
-    WHERE l.site_id = p.site_id
-      AND l.location_id = p.location_id
-      AND p.to_at = 'infinity'
+    FROM (
+        SELECT p.site_id,
+               p.location_id,
+               -- Of a run that had begun before hours_purged_at only the rest is there.
+               CASE WHEN d.run = 0 AND l.down_since_at < q.at THEN l.down_since_at ELSE d.from_at END AS from_at
+        FROM places p
+        CROSS JOIN purged q
+        JOIN webmon.site_locations l USING (site_id, location_id)
+        LEFT JOIN down d
+            ON d.site_id = p.site_id
+           AND d.location_id = p.location_id
+           AND d.ended_at IS NULL
+        WHERE p.to_at = 'infinity'
+    ) AS d
+    WHERE l.site_id = d.site_id
+      AND l.location_id = d.location_id
       AND l.down_since_at IS DISTINCT FROM d.from_at
+      -- Nor while it is being retired.
+      AND (l.retired_at IS NULL OR d.from_at IS NULL)
 ), removed AS (
     DELETE FROM webmon.site_incidents i
-    USING stretches s
+    USING stretches s, purged p
     WHERE i.site_id = s.site_id
       AND i.from_at <= s.to_at
       AND coalesce(i.to_at, 'infinity') >= s.from_at
+      AND coalesce(i.to_at, 'infinity') > p.at
       AND NOT EXISTS (SELECT FROM found f WHERE f.site_id = i.site_id AND f.from_at = i.from_at)
 ), updated AS (
     UPDATE webmon.site_incidents i

@@ -1,5 +1,6 @@
 -- Hours that are marked and were left alone for a while, the newest first.
--- Parameters: $1 hours at most, $2 how long they are left alone in milliseconds, $3 only hours before this (null: all)
+-- Parameters: $1 hours at most, $2 how long they are left alone in milliseconds, $3 only hours before this (null: all),
+--             $4 hours that are left out, as texts
 -- Rows returned: the hours
 SELECT d.hour
 FROM (
@@ -8,7 +9,7 @@ FROM (
     WHERE $3::timestamptz IS NULL
        OR hour < $3) AS d
 LEFT JOIN webmon.rolled_up_hours r USING (hour)
-WHERE r.rolled_up_at IS NULL
-   OR r.rolled_up_at <= clock_timestamp() - $2::float8 * interval '1 millisecond'
+WHERE (r.rolled_up_at IS NULL OR r.rolled_up_at <= clock_timestamp() - $2::float8 * interval '1 millisecond')
+  AND to_char(d.hour AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') <> ALL($4::text[])
 ORDER BY d.hour DESC
 LIMIT $1

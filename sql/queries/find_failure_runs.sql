@@ -1,5 +1,5 @@
 -- Derives the failure runs of one UTC hour anew, and says that the incidents of sites have changed whose runs have.
--- Parameters: $1 hour
+-- Parameters: $1 hour, $2 its end
 -- Locks: the rows written, until the transaction ends; the hour itself is locked before
 -- Rows changed: the rows of incidents_dirty
 WITH failing AS (
@@ -11,8 +11,8 @@ WITH failing AS (
     SELECT f.site_id, f.location_id, r.scheduled_at, r.outcome, r.error_type, r.error_detail
     FROM failing f
     JOIN webmon.check_results r USING (site_id, location_id)
-    WHERE r.scheduled_at >= $1
-      AND r.scheduled_at < $1 + interval '1 hour'
+    WHERE r.scheduled_at >= $1::timestamptz
+      AND r.scheduled_at < $2::timestamptz
       AND r.outcome <> 'm'
     UNION ALL
     -- Retired: nobody waits for a success any more.
@@ -20,7 +20,7 @@ WITH failing AS (
     FROM failing f
     JOIN webmon.gaps g USING (site_id, location_id)
     WHERE g.from_at >= $1
-      AND g.from_at < $1 + interval '1 hour'
+      AND g.from_at < $2
       AND g.to_at IS NULL
 ), verdicts AS (
     SELECT *,
@@ -62,7 +62,7 @@ WITH failing AS (
 ), removed AS (
     DELETE FROM webmon.failure_runs f
     WHERE f.from_at >= $1
-      AND f.from_at < $1 + interval '1 hour'
+      AND f.from_at < $2
       AND NOT EXISTS (
           SELECT
           FROM found
@@ -72,5 +72,5 @@ WITH failing AS (
     RETURNING f.site_id
 )
 INSERT INTO webmon.incidents_dirty (site_id, from_at, to_at)
-SELECT site_id, $1, $1 + interval '1 hour'
+SELECT site_id, $1, $2
 FROM (SELECT site_id FROM written UNION SELECT site_id FROM removed) AS changed

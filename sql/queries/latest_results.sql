@@ -1,15 +1,16 @@
--- The newest result of each site and location, with counts over all that is stored of them.
--- Rows returned: one a site and location, by site and location
+-- The newest result of each site and location, with counts over hours that are rolled up.
+-- Parameters: $1 the first hour, $2 hours that are left out: what changed there is not rolled up yet
+-- Rows returned: one a site and location that has results in these hours
 WITH counted AS (
     SELECT site_id,
            location_id,
-           max(scheduled_at) AS newest_at,
-           count(*) AS results,
-           count(*) FILTER (WHERE outcome = 's') AS successes,
-           count(*) FILTER (WHERE outcome = 'f') AS failures,
-           count(*) FILTER (WHERE outcome = 'm') AS missed
-    FROM webmon.check_results
-    WHERE scheduled_at > now() - $1::bigint * interval '1 second'
+           sum(success + failure + late + overlap + saturated + cancelled + network_down + checker_down + maintenance)
+               AS results,
+           sum(success) AS successes,
+           sum(failure) AS failures
+    FROM webmon.site_hours
+    WHERE hour >= $1::timestamptz
+      AND hour <> ALL($2::timestamptz[])
     GROUP BY site_id, location_id
 )
 SELECT c.site,
@@ -26,12 +27,11 @@ SELECT c.site,
        counted.results,
        counted.successes,
        counted.failures,
-       counted.missed
+       counted.results - counted.successes - counted.failures AS missed
 FROM counted
 JOIN webmon.sites s USING (site_id)
 JOIN webmon.locations l USING (location_id)
-JOIN webmon.checks c
+JOIN webmon.current_status c
     ON c.site = s.key
    AND c.location = l.name
-   AND c.scheduled_at = counted.newest_at
-ORDER BY c.site, c.location
+WHERE counted.results > 0

@@ -1,11 +1,14 @@
 -- Finds versions of sites.
--- Parameters: $1 site ids, $2 names, $3 URLs, $4 methods, $5 labels, $6 schedules, $7 time budgets in milliseconds:
---             one array a column, all of one length
+-- Parameters: $1 site ids, $2 names, $3 URLs, $4 methods, $5 labels, $6 schedules, $7 time budgets in milliseconds,
+--             $8 and $9 failures and locations of incidents: one array a column, all of one length
 -- Rows returned: place in the arrays (from 1) and id of those that are there
 SELECT w.place, v.version_id
-FROM unnest($1::integer[], $2::text[], $3::text[], $4::text[], $5::jsonb[], $6::text[], $7::integer[])
-    WITH ORDINALITY AS w (site_id, name, url, method, labels, schedule, time_budget_ms, place)
+FROM unnest($1::integer[], $2::text[], $3::text[], $4::text[], $5::jsonb[], $6::text[], $7::integer[],
+            $8::smallint[], $9::smallint[])
+    WITH ORDINALITY AS w (site_id, name, url, method, labels, schedule, time_budget_ms, incident_failures,
+                          incident_locations, place)
 JOIN webmon.site_versions v
     ON v.site_id = w.site_id
    AND v.digest = md5(md5(w.name) || md5(w.url) || md5(w.method) || md5(w.labels::text) || md5(coalesce(w.schedule, ''))
-                      || coalesce(w.time_budget_ms, 0)::text)::uuid
+                      || coalesce(w.time_budget_ms, 0)::text || ':' || coalesce(w.incident_failures, 0)::text
+                      || ':' || coalesce(w.incident_locations, 0)::text)::uuid

@@ -1,9 +1,15 @@
 -- Marks the hours that have an instant of one of these gaps, or had one of a gap that is about to be replaced. Runs
--- before insert_gaps, in the same transaction. Hours below the floor stay as they are.
--- Parameters: $1 site ids, $2 location ids, $3 from, $4 to (null: retired), $5 instants, $6 reasons
+-- before insert_gaps, in the same transaction. Hours below the floor, and below the oldest that results may have, stay
+-- as they are.
+-- Parameters: $1 site ids, $2 location ids, $3 from, $4 to (null: retired), $5 instants, $6 reasons, $7 the oldest
 -- Rows changed: the marks; of one gap at most 100,000
 INSERT INTO webmon.rollup_dirty (hour)
-WITH reported AS (
+WITH bounds AS (
+    SELECT date_trunc('hour', greatest(floor_at, $7::timestamptz), 'UTC') AS oldest,
+           -- Nobody knows yet what will be missing further ahead.
+           clock_timestamp() + interval '30 days' AS newest
+    FROM webmon.retention
+), reported AS (
     SELECT *
     FROM unnest($1::integer[], $2::integer[], $3::timestamptz[], $4::timestamptz[], $5::bigint[], $6::text[])
         AS g (site_id, location_id, from_at, to_at, instants, reason)
@@ -15,22 +21,28 @@ WITH reported AS (
     FROM reported
     JOIN webmon.gaps g USING (site_id, location_id, from_at, reason)
 ), measured AS (
-    SELECT from_at,
-           instants,
-           extract(epoch FROM to_at - from_at)::bigint AS seconds,
-           1 + extract(epoch FROM date_trunc('hour', to_at - interval '1 microsecond', 'UTC')
-                                  - date_trunc('hour', from_at, 'UTC'))::bigint / 3600 AS hours
-    FROM stretches
+    SELECT s.from_at,
+           s.instants,
+           extract(epoch FROM s.to_at - s.from_at) AS seconds,
+           c.from_hour,
+           1 + extract(epoch FROM date_trunc('hour', c.to_at - interval '1 microsecond', 'UTC') - c.from_hour)::bigint
+               / 3600 AS hours
+    FROM stretches s
+    CROSS JOIN bounds b
+    CROSS JOIN LATERAL (
+        SELECT date_trunc('hour', greatest(s.from_at, b.oldest), 'UTC') AS from_hour, least(s.to_at, b.newest) AS to_at
+    ) AS c
+    WHERE c.from_hour < c.to_at
 ), hours AS (
     -- Every hour, or that of every instant, if these are fewer.
-    SELECT date_trunc('hour', from_at + CASE
-               WHEN instants < hours THEN make_interval(secs => seconds * n / instants)
-               ELSE make_interval(hours => n::integer) END, 'UTC') AS hour
+    SELECT date_trunc('hour', CASE
+               WHEN instants < hours THEN from_at + make_interval(secs => div(seconds * n, instants)::float8)
+               ELSE from_hour + make_interval(hours => n::integer) END, 'UTC') AS hour
     FROM measured
     CROSS JOIN LATERAL generate_series(0, least(instants, hours, 100000) - 1) AS n
 )
 SELECT DISTINCT hour
 FROM hours
-WHERE hour >= (SELECT floor_at FROM webmon.retention)
-  -- Nobody knows yet what will be missing further ahead.
-  AND hour < clock_timestamp() + interval '30 days'
+CROSS JOIN bounds b
+WHERE hour >= b.oldest
+  AND hour < b.newest

@@ -5,7 +5,7 @@
 -- from + (to - from) * i / n. Of gaps that overlap, the one that begins first counts where they do. Every row of the
 -- hour within a gap takes one of its instants away.
 --
--- Parameters: $1 hour
+-- Parameters: $1 hour, $2 its end: a value, so that only its own partition is planned for, and locked
 -- Locks: the rows written, until the transaction ends; the hour itself is locked before
 -- Rows changed: the rows of incidents_dirty
 WITH groups AS MATERIALIZED (
@@ -26,11 +26,12 @@ WITH groups AS MATERIALIZED (
            sum(total_us) FILTER (WHERE outcome <> 'm') AS total_us_sum,
            min(total_us) FILTER (WHERE outcome <> 'm') AS total_us_min,
            max(total_us) FILTER (WHERE outcome <> 'm') AS total_us_max,
+           max(next_after_s) AS next_after_s,
            min(scheduled_at) AS first_at,
            max(scheduled_at) AS last_at
     FROM webmon.check_results
     WHERE scheduled_at >= $1::timestamptz
-      AND scheduled_at < $1 + interval '1 hour'
+      AND scheduled_at < $2::timestamptz
     GROUP BY site_id, location_id, version_id, bucket
 ), buckets AS (
     SELECT site_id, location_id, bucket, sum(success + failure)::integer AS count
@@ -59,7 +60,8 @@ WITH groups AS MATERIALIZED (
            sum(checker_down)::integer AS checker_down,
            sum(maintenance)::integer AS maintenance,
            min(total_us_min) AS total_us_min,
-           max(total_us_max) AS total_us_max
+           max(total_us_max) AS total_us_max,
+           max(next_after_s) AS next_after_s
     FROM groups
     GROUP BY site_id, location_id
 ), stretches AS (
@@ -67,23 +69,26 @@ WITH groups AS MATERIALIZED (
            location_id,
            from_at,
            end_at,
-           extract(epoch FROM end_at - from_at)::bigint AS seconds,
-           -- An instant is a whole second: a stretch has no more of them.
-           least(instants, extract(epoch FROM end_at - from_at)::bigint) AS instants,
+           -- Numeric: what these are multiplied to fits into no integer.
+           extract(epoch FROM end_at - from_at) AS seconds,
+           -- An instant is a whole second: a stretch has no more of them, and an hour has 3,600.
+           least(instants, extract(epoch FROM end_at - from_at)) AS instants,
            greatest($1, from_at, max(end_at) OVER (
                PARTITION BY site_id, location_id
                ORDER BY from_at, end_at, reason
                ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)) AS counts_from,
-           least($1 + interval '1 hour', end_at) AS counts_to
+           least($2, end_at) AS counts_to
     FROM (SELECT *, coalesce(to_at, from_at + interval '1 second') AS end_at FROM webmon.gaps) AS gaps
-    WHERE tstzrange(from_at, coalesce(to_at, from_at), '[]') && tstzrange($1, $1 + interval '1 hour')
+    WHERE tstzrange(from_at, coalesce(to_at, from_at), '[]') && tstzrange($1, $2)
 ), missing AS (
-    SELECT s.site_id, s.location_id, sum(greatest(0, l.until_end - l.until_begin - rows.count))::integer AS gap
+    SELECT s.site_id,
+           s.location_id,
+           least(sum(greatest(0, l.until_end - l.until_begin - rows.count)), 3600)::integer AS gap
     FROM stretches s
     -- How many instants lie before either end: divisions that round up.
     CROSS JOIN LATERAL (
-        SELECT (extract(epoch FROM s.counts_to - s.from_at)::bigint * s.instants + s.seconds - 1) / s.seconds AS until_end,
-               (extract(epoch FROM s.counts_from - s.from_at)::bigint * s.instants + s.seconds - 1) / s.seconds AS until_begin
+        SELECT div(extract(epoch FROM s.counts_to - s.from_at) * s.instants + s.seconds - 1, s.seconds) AS until_end,
+               div(extract(epoch FROM s.counts_from - s.from_at) * s.instants + s.seconds - 1, s.seconds) AS until_begin
     ) AS l
     CROSS JOIN LATERAL (
         SELECT count(*)
@@ -93,7 +98,7 @@ WITH groups AS MATERIALIZED (
           AND r.scheduled_at >= s.counts_from
           AND r.scheduled_at < s.counts_to
           AND r.scheduled_at >= $1
-          AND r.scheduled_at < $1 + interval '1 hour'
+          AND r.scheduled_at < $2
     ) AS rows
     WHERE s.counts_from < s.counts_to
     GROUP BY s.site_id, s.location_id
@@ -141,35 +146,67 @@ WITH groups AS MATERIALIZED (
            excluded.maintenance, excluded.gap, excluded.total_us_min, excluded.total_us_max, excluded.buckets,
            excluded.counts)
     RETURNING site_id, location_id, first_success_at
+), returned AS (
+    -- What was thought to be retired.
+    SELECT l.site_id
+    FROM webmon.site_locations l
+    JOIN results r USING (site_id, location_id)
+    WHERE l.retired_at <= $1
 ), located AS (
-    INSERT INTO webmon.site_locations AS stored (site_id, location_id, first_hour, last_hour, last_verdict_hour)
-    SELECT site_id, location_id, $1, $1, CASE WHEN success + failure > 0 THEN $1 END
+    INSERT INTO webmon.site_locations AS stored (
+        site_id, location_id, first_hour, last_hour, last_verdict_hour, next_after_s)
+    SELECT site_id, location_id, $1, $1, CASE WHEN success + failure > 0 THEN $1 END, next_after_s
     FROM results
     -- Of two hours that are rolled up at once each locks in the same order.
     ORDER BY site_id, location_id
     ON CONFLICT (site_id, location_id) DO UPDATE
     SET first_hour = least(stored.first_hour, excluded.first_hour),
         last_hour = greatest(stored.last_hour, excluded.last_hour),
-        last_verdict_hour = greatest(stored.last_verdict_hour, excluded.last_verdict_hour)
+        last_verdict_hour = greatest(stored.last_verdict_hour, excluded.last_verdict_hour),
+        next_after_s = CASE WHEN stored.last_hour <= excluded.last_hour THEN excluded.next_after_s
+                            ELSE stored.next_after_s END,
+        retired_at = CASE WHEN stored.retired_at > excluded.last_hour THEN stored.retired_at END
     WHERE stored.first_hour > excluded.first_hour
        OR stored.last_hour < excluded.last_hour
        OR stored.last_verdict_hour < excluded.last_verdict_hour
        OR (stored.last_verdict_hour IS NULL AND excluded.last_verdict_hour IS NOT NULL)
+       OR (stored.last_hour = excluded.last_hour AND stored.next_after_s IS DISTINCT FROM excluded.next_after_s)
+       OR stored.retired_at <= excluded.last_hour
+), in_use AS (
+    UPDATE webmon.locations l
+    SET retired_at = NULL
+    WHERE l.retired_at <= $1
+      AND l.location_id IN (SELECT location_id FROM results)
+), versions AS (
+    SELECT site_id, version_id, min(first_at) AS first_at, max(last_at) AS last_at
+    FROM groups
+    GROUP BY site_id, version_id
 ), seen AS (
     UPDATE webmon.site_versions v
     SET first_seen_at = least(v.first_seen_at, g.first_at),
         last_seen_at = greatest(v.last_seen_at, g.last_at)
-    FROM (SELECT version_id, min(first_at) AS first_at, max(last_at) AS last_at FROM groups GROUP BY version_id) AS g
+    FROM versions g
     WHERE v.version_id = g.version_id
       AND (v.first_seen_at > g.first_at OR v.last_seen_at < g.last_at OR v.last_seen_at IS NULL)
 )
 INSERT INTO webmon.incidents_dirty (site_id, from_at, to_at)
-SELECT DISTINCT site_id, $1, $1 + interval '1 hour'
+SELECT DISTINCT site_id, $1, $2
 FROM written w
 LEFT JOIN before b USING (site_id, location_id)
 WHERE w.first_success_at IS DISTINCT FROM b.first_success_at
 UNION
 -- A gap may say that a site was retired, or that it was not: then it is not down any more, or is.
-SELECT site_id, $1, $1 + interval '1 hour'
+SELECT site_id, $1, $2
 FROM stretches
 WHERE from_at >= $1
+UNION
+SELECT site_id, $1, $2
+FROM returned
+UNION
+-- Versions that make other incidents of the failures than the one in force.
+SELECT g.site_id, $1, $2
+FROM versions g
+JOIN webmon.site_versions v USING (version_id)
+JOIN webmon.sites s ON s.site_id = g.site_id
+WHERE (coalesce(v.incident_failures, 2), coalesce(v.incident_locations, 1))
+    <> (s.incident_failures, s.incident_locations)

@@ -195,8 +195,9 @@ pub struct Store {
     pub max_dead_letters: i64,
     /// How long what is stored is kept.
     pub retention: Retention,
-    /// When a site counts as down.
-    pub incidents: Incidents,
+    /// After how long a site is retired at a location from which nothing came though it was due: its outage there ends. 1 h
+    /// to 3,660 days, default 7 days.
+    pub retire_after: Duration,
 }
 
 /// `store.retention`: how long results, and what hours and days came to, are kept. None keeps them forever.
@@ -208,15 +209,6 @@ pub struct Retention {
     pub hours: Option<Duration>,
     /// Days; at least as long as hours. Default forever.
     pub days: Option<Duration>,
-}
-
-/// `store.incidents`: what makes an incident. Kept in the database; the process that connected last decides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Incidents {
-    /// Failures on end that make a location down. 1 to 100, default 2.
-    pub failures: u16,
-    /// Locations that must be down. 1 to 100, default 1.
-    pub locations: u16,
 }
 
 /// `[jobs]`: the job queue, worked at by the storing side.
@@ -707,7 +699,7 @@ fn store(table: &Table) -> Store {
         max_ahead: table.duration("max_ahead", MINUTE, DAY * 30).unwrap_or(HOUR),
         max_dead_letters: table.integer("max_dead_letters", 1, 1_000_000_000u32).map_or(100_000, i64::from),
         retention: table.table("retention").map_or(RETENTION, |table| retention(&table)),
-        incidents: table.table("incidents").map_or(INCIDENTS, |table| incidents(&table)),
+        retire_after: table.duration("retire_after", HOUR, DAY * 3_660).unwrap_or(DAY * 7),
     };
     table.refuse_unknown();
     store
@@ -732,7 +724,6 @@ const RETENTION: Retention = Retention {
     hours: Some(Duration::from_secs(2 * 365 * 86_400)),
     days: None,
 };
-const INCIDENTS: Incidents = Incidents { failures: 2, locations: 1 };
 
 fn retention(table: &Table) -> Retention {
     let age = |key: &'static str, default: Option<Duration>| {
@@ -763,13 +754,4 @@ fn retention(table: &Table) -> Retention {
         hours: hours.unwrap_or(RETENTION.hours),
         days: days.unwrap_or(RETENTION.days),
     }
-}
-
-fn incidents(table: &Table) -> Incidents {
-    let incidents = Incidents {
-        failures: table.integer("failures", 1, 100u16).unwrap_or(INCIDENTS.failures),
-        locations: table.integer("locations", 1, 100u16).unwrap_or(INCIDENTS.locations),
-    };
-    table.refuse_unknown();
-    incidents
 }

@@ -10,9 +10,9 @@ use url::Url;
 
 use super::reader::{Entry, Table, quoted};
 use super::{MAX_SITES, MILLISECOND, MINUTE, Role, show_duration};
-use crate::result::{MAX_LABELS, MAX_TEXT, MAX_URL};
+use crate::result::{MAX_LABELS, MAX_TEXT, MAX_THRESHOLD, MAX_URL};
 use crate::schedule::{MAX_EXPRESSION, Schedule, ScheduleError, Schedules};
-use crate::site::{Expect, Method, Site};
+use crate::site::{Expect, Incident, Method, Site};
 
 /// The longest pattern, in characters.
 const MAX_PATTERN: usize = 4_096;
@@ -182,6 +182,7 @@ struct Options {
     max_redirects: Option<u16>,
     max_body: Option<u64>,
     expect: Option<Expect>,
+    incident: Option<Incident>,
     keep_query: Option<bool>,
     sample: Option<bool>,
 }
@@ -198,6 +199,7 @@ fn options(table: &Table) -> Options {
         max_redirects: table.integer("max_redirects", 0, 20u16),
         max_body: table.size("max_body", 0, 64 << 20),
         expect: table.table("expect").map(|table| expect(&table)),
+        incident: table.table("incident").map(|table| incident(&table)),
         keep_query: table.bool("keep_query"),
         sample: table.bool("sample"),
     }
@@ -220,6 +222,7 @@ impl Options {
         set(&mut site.max_redirects, self.max_redirects);
         set(&mut site.max_body, self.max_body.map(|bytes| bytes as usize));
         set(&mut site.expect, self.expect);
+        set(&mut site.incident, self.incident);
         set(&mut site.keep_query, self.keep_query);
         set(&mut site.sample, self.sample);
     }
@@ -279,6 +282,16 @@ fn expect(table: &Table) -> Expect {
     expect.certificate = table.duration("certificate", Duration::ZERO, Duration::from_secs(3_650 * 86_400));
     table.refuse_unknown();
     expect
+}
+
+fn incident(table: &Table) -> Incident {
+    let default = Incident::default();
+    let incident = Incident {
+        failures: table.integer("failures", 1, MAX_THRESHOLD).unwrap_or(default.failures),
+        locations: table.integer("locations", 1, MAX_THRESHOLD).unwrap_or(default.locations),
+    };
+    table.refuse_unknown();
+    incident
 }
 
 fn expected_header(name: &str, entry: &Entry) -> Option<(String, Arc<Regex>)> {

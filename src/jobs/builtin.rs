@@ -12,7 +12,7 @@ use super::{Job, JobError, Kind, QueueError};
 use crate::config::{Config, Jobs, Retention, Store};
 use crate::schedule::Schedule;
 use crate::store::{
-    DeadLetterFilter, Retained, RollUpLimits, RolledUp, StoreError, compact_ledger, retain,
+    DeadLetterFilter, Retained, RollUpLimits, RolledUp, StoreError, compact_ledger, retain, retire_silent,
     retry_dead_letters, roll_up,
 };
 
@@ -50,10 +50,13 @@ pub fn kinds(config: &Config) -> Result<Vec<Kind>, QueueError> {
     let days_ahead = config.jobs.partitions_ahead;
     let jobs = config.jobs.clone();
     let (topic, store) = (config.kafka.topic.clone(), config.store.clone());
-    let retention = config.store.retention;
+    let (retention, retire_after) = (config.store.retention, config.store.retire_after);
     let [rollups, letting_go, partitions, pruning, letters] = NAMES;
     Ok(vec![
-        every("@every 10s", Kind::outside(rollups, roll_up_all).timeout(LONG))?,
+        every(
+            "@every 10s",
+            Kind::outside(rollups, move |job, client| roll_up_all(job, client, retire_after)).timeout(LONG),
+        )?,
         every(
             "@every 1h",
             Kind::outside(letting_go, move |_, client| let_go(client, &retention)).timeout(LONG),
@@ -71,12 +74,16 @@ pub fn kinds(config: &Config) -> Result<Vec<Kind>, QueueError> {
     ])
 }
 
-/// Derives what has changed, until nothing is left.
-fn roll_up_all(job: &Job, client: &mut Client) -> Result<(), JobError> {
+/// Retires what is silent, and derives what has changed, until nothing is left.
+fn roll_up_all(job: &Job, client: &mut Client, retire_after: Duration) -> Result<(), JobError> {
+    let retired = retire_silent(client, retire_after)?;
+    if retired > 0 {
+        log::info!(sites = retired; "retired sites at locations from which nothing came for long");
+    }
     loop {
-        let RolledUp { hours, sites, days, more } = roll_up(client, &RollUpLimits::default())?;
-        if hours + sites + days > 0 {
-            log::debug!(hours, sites, days; "rolled up");
+        let RolledUp { hours, sites, days, set_aside, more } = roll_up(client, &RollUpLimits::default())?;
+        if hours + sites + days + set_aside > 0 {
+            log::debug!(hours, sites, days, set_aside; "rolled up");
         }
         if !more || job.is_interrupted() {
             return Ok(());

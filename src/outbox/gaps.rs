@@ -94,6 +94,8 @@ fn union(a: &Gap, b: &Gap) -> Gap {
         _ if a.from > b.from => a.to,
         _ => b.to,
     };
-    let instants = a.instants.saturating_add(b.instants).min(i64::MAX as u64);
-    Gap { from: a.from.min(b.from), to, instants, reason: b.reason }
+    let mut gap = Gap { from: a.from.min(b.from), to, instants: 1, reason: b.reason };
+    // An instant may be in both: as a result and, later, as a better one.
+    gap.instants = a.instants.saturating_add(b.instants).min(gap.max_instants());
+    gap
 }

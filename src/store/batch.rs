@@ -5,13 +5,16 @@ use std::cmp::Reverse;
 use std::ops::Range;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::dimensions::Ids;
 use crate::kafka::Fetched;
-use crate::result::{CheckResult, DecodeError, GapRecord, MAX_MESSAGE, Record, truncated};
+use crate::result::{CheckResult, DecodeError, Gap, GapReason, GapRecord, MAX_MESSAGE, Record, truncated};
 
-/// What `scheduled_at` may be: later is a dead letter, earlier is expired.
+/// How far ahead an instant may be announced, and so taken back: as far as `next_at` may be.
+const ANNOUNCED: SignedDuration = SignedDuration::from_secs(i32::MAX as i64);
+
+/// What an instant may be: later is a dead letter, earlier is expired.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Window {
     pub oldest: Timestamp,
@@ -24,6 +27,15 @@ impl Window {
         Window {
             oldest: now.checked_sub(max_age).unwrap_or(Timestamp::MIN),
             newest: now.checked_add(max_ahead).unwrap_or(Timestamp::MAX),
+        }
+    }
+
+    /// The latest that `gap` may begin. What was announced may be taken back before its time (a changed schedule does
+    /// so); anything else was missed, and so is over.
+    fn latest(&self, gap: &Gap) -> Timestamp {
+        match gap.reason {
+            GapReason::Rescheduled => self.newest.checked_add(ANNOUNCED).unwrap_or(Timestamp::MAX),
+            _ => self.newest,
         }
     }
 }
@@ -59,7 +71,7 @@ pub(super) struct Batch {
     pub to: i64,
     pub records: usize,
     pub results: Vec<Row>,
-    pub gaps: Vec<GapRecord>,
+    pub gaps: Vec<GapRow>,
     pub dead: Vec<DeadLetter>,
     pub expired: i64,
     /// Results that another one of the same batch outranks or equals; known after [`Batch::finish`].
@@ -67,7 +79,9 @@ pub(super) struct Batch {
     pub unknown_versions: usize,
     /// The record before `to`; none in an empty batch.
     pub last: Option<Mark>,
-    /// The raw keys and values of `results`, should the database refuse one.
+    /// The oldest instant that may be stored.
+    pub oldest: Timestamp,
+    /// The raw keys and values of `results` and `gaps`, should the database refuse one.
     raw: Vec<u8>,
 }
 
@@ -76,11 +90,18 @@ pub(super) struct Row {
     pub result: Box<CheckResult>,
     /// Known after [`Dimensions::resolve`](super::dimensions::Dimensions::resolve).
     pub ids: Ids,
-    source: Source,
+    pub source: Source,
 }
 
+/// A gap, and where it came from.
+pub(super) struct GapRow {
+    pub record: GapRecord,
+    pub source: Source,
+}
+
+/// Where a record came from.
 #[derive(Clone)]
-struct Source {
+pub(super) struct Source {
     offset: i64,
     timestamp_ms: Option<i64>,
     key: Range<usize>,
@@ -111,6 +132,7 @@ impl Batch {
             duplicate: 0,
             unknown_versions: 0,
             last: None,
+            oldest: Timestamp::UNIX_EPOCH,
             raw: Vec::new(),
         }
     }
@@ -123,6 +145,7 @@ impl Batch {
         self.to = record.offset + 1;
         self.records += 1;
         self.last = Some(Mark::of(&record));
+        self.oldest = window.oldest;
         match Record::decode(record.value.unwrap_or_default()) {
             Ok(Record::Result(result)) if result.scheduled_at < window.oldest => self.expired += 1,
             Ok(Record::Result(result)) if result.scheduled_at > window.newest => {
@@ -130,17 +153,29 @@ impl Batch {
                 self.bury(record, "ahead_of_time", detail);
             }
             Ok(Record::Result(result)) => {
-                let key = self.keep(record.key.unwrap_or_default());
-                let value = self.keep(record.value.unwrap_or_default());
-                let source = Source { offset: record.offset, timestamp_ms: record.timestamp_ms, key, value };
+                let source = self.keep_whole(&record);
                 self.results.push(Row { result, ids: Ids::default(), source });
             }
-            Ok(Record::Gap(gap)) => self.gaps.push(gap),
+            Ok(Record::Gap(gap)) if gap.gap.end() <= window.oldest => self.expired += 1,
+            Ok(Record::Gap(gap)) if gap.gap.from > window.latest(&gap.gap) => {
+                let detail = format!("gap.from {} is ahead of the database's clock", gap.gap.from);
+                self.bury(record, "ahead_of_time", detail);
+            }
+            Ok(Record::Gap(gap)) => {
+                let source = self.keep_whole(&record);
+                self.gaps.push(GapRow { record: gap, source });
+            }
             Err(error) => {
                 self.unknown_versions += usize::from(matches!(error, DecodeError::UnknownVersion(_)));
                 self.bury(record, error.reason(), error.to_string());
             }
         }
+    }
+
+    fn keep_whole(&mut self, record: &Fetched<'_>) -> Source {
+        let key = self.keep(record.key.unwrap_or_default());
+        let value = self.keep(record.value.unwrap_or_default());
+        Source { offset: record.offset, timestamp_ms: record.timestamp_ms, key, value }
     }
 
     fn keep(&mut self, bytes: &[u8]) -> Range<usize> {
@@ -160,16 +195,17 @@ impl Batch {
         });
     }
 
-    /// Counts the results of instants before `floor` as expired.
+    /// Counts the results of instants before `floor`, and the gaps that end there, as expired.
     pub fn expire_before(&mut self, floor: Timestamp) {
-        let before = self.results.len();
+        let before = self.results.len() + self.gaps.len();
         self.results.retain(|row| row.result.scheduled_at >= floor);
-        self.expired += (before - self.results.len()) as i64;
+        self.gaps.retain(|row| row.record.gap.end() > floor);
+        self.expired += (before - self.results.len() - self.gaps.len()) as i64;
     }
 
-    /// The dead letter of a result that the database will not store.
-    pub fn refused(&self, row: &Row, detail: &str) -> DeadLetter {
-        let source = row.source.clone();
+    /// The dead letter of a result or a gap that the database will not store.
+    pub fn refused(&self, source: &Source, detail: &str) -> DeadLetter {
+        let source = source.clone();
         DeadLetter {
             offset: source.offset,
             at: timestamp(source.timestamp_ms),

@@ -35,6 +35,8 @@ struct Version {
     labels: BTreeMap<String, String>,
     schedule: Option<String>,
     time_budget_ms: Option<u32>,
+    incident_failures: Option<u16>,
+    incident_locations: Option<u16>,
 }
 
 impl Version {
@@ -46,6 +48,8 @@ impl Version {
             labels: result.labels.clone(),
             schedule: result.schedule.clone(),
             time_budget_ms: result.time_budget_ms,
+            incident_failures: result.incident_failures,
+            incident_locations: result.incident_locations,
         }
     }
 
@@ -56,6 +60,8 @@ impl Version {
             && self.labels == result.labels
             && self.schedule == result.schedule
             && self.time_budget_ms == result.time_budget_ms
+            && self.incident_failures == result.incident_failures
+            && self.incident_locations == result.incident_locations
     }
 }
 
@@ -78,9 +84,10 @@ impl Dimensions {
         patience: Duration,
     ) -> Result<(), StoreError> {
         let results = || batch.results.iter().map(|row| row.result.as_ref());
-        let site_names = results().map(|r| &r.site).chain(batch.gaps.iter().map(|g| &g.site));
-        let location_names = results().map(|r| &r.location).chain(batch.gaps.iter().map(|g| &g.location));
-        let checker_names = results().map(|r| &r.checker).chain(batch.gaps.iter().map(|g| &g.checker));
+        let site_names = results().map(|r| &r.site).chain(batch.gaps.iter().map(|g| &g.record.site));
+        let location_names =
+            results().map(|r| &r.location).chain(batch.gaps.iter().map(|g| &g.record.location));
+        let checker_names = results().map(|r| &r.checker).chain(batch.gaps.iter().map(|g| &g.record.checker));
         let (sites, locations, checkers) = (&mut self.sites, &mut self.locations, &mut self.checkers);
         resolve_names(client, patience, sites, site_names, ("sites", "site_id", "key"))?;
         resolve_names(client, patience, locations, location_names, ("locations", "location_id", "name"))?;
@@ -134,8 +141,12 @@ impl Dimensions {
         let schedules: Vec<Option<&str>> = missing.iter().map(|(_, v)| v.schedule.as_deref()).collect();
         let budgets: Vec<Option<i32>> =
             missing.iter().map(|(_, v)| v.time_budget_ms.map(|ms| ms as i32)).collect();
-        let parameters: [&(dyn ToSql + Sync); 7] =
-            [&site_ids, &names, &urls, &methods, &labels, &schedules, &budgets];
+        let failures: Vec<Option<i16>> =
+            missing.iter().map(|(_, v)| v.incident_failures.map(|n| n as i16)).collect();
+        let locations: Vec<Option<i16>> =
+            missing.iter().map(|(_, v)| v.incident_locations.map(|n| n as i16)).collect();
+        let parameters: [&(dyn ToSql + Sync); 9] =
+            [&site_ids, &names, &urls, &methods, &labels, &schedules, &budgets, &failures, &locations];
 
         let failed = StoreError::database("cannot store the versions of sites");
         let mut found = || -> Result<Vec<(usize, i32)>, postgres::Error> {

@@ -1,67 +1,88 @@
 //! Incidents: when sites were down, from the failures on end of each hour, never from the results themselves.
 
-use postgres::Client;
+use postgres::{Client, Transaction};
 
 use super::StoreError;
-use super::rollup::in_transaction;
-use crate::config::Incidents;
+use super::rollup::{RolledUp, in_transaction};
+use super::set_aside::{self, What};
 
 /// Sites of one transaction.
 const SITES: i64 = 200;
 
-/// Makes `thresholds` those of the database, for every program and all incidents, and returns whether they were others.
-/// The incidents are derived anew by the next [`roll_up`](super::roll_up).
-///
-/// # Errors
-/// [`StoreError::Database`].
-pub fn set_incident_thresholds(client: &mut Client, thresholds: &Incidents) -> Result<bool, StoreError> {
-    in_transaction(client, "cannot set the thresholds of incidents", |transaction| {
-        let (failures, locations) = (thresholds.failures as i16, thresholds.locations as i16);
-        let changed = transaction.execute(
-            "UPDATE webmon.incident_thresholds SET failures = $1, locations = $2 \
-             WHERE (failures, locations) IS DISTINCT FROM ($1, $2)",
-            &[&failures, &locations],
-        )?;
-        if changed == 1 {
-            transaction.execute(
-                "INSERT INTO webmon.incidents_dirty (site_id, from_at, to_at) \
-                 SELECT DISTINCT site_id, '-infinity'::timestamptz, 'infinity'::timestamptz FROM webmon.failure_runs",
-                &[],
-            )?;
-        }
-        Ok(changed == 1)
-    })
-}
-
-/// Derives the incidents of up to about `limit` sites whose failures have changed. Returns of how many.
-pub(super) fn derive(client: &mut Client, limit: u32) -> Result<u64, StoreError> {
-    let mut derived = 0;
-    while derived < u64::from(limit) {
-        let sites = in_transaction(client, "cannot derive incidents", |transaction| {
-            // The locks, in order; a site that somebody else is at keeps its marks for the next time.
-            let locked =
-                transaction.query(include_str!("../../sql/queries/lock_dirty_sites.sql"), &[&SITES])?;
-            let locked: Vec<i32> = locked.iter().map(|row| row.get(0)).collect();
-            let marks = transaction.query(
-                "WITH deleted AS (DELETE FROM webmon.incidents_dirty WHERE site_id = ANY($1) RETURNING *) \
-                 SELECT site_id, min(from_at)::text, max(to_at)::text FROM deleted GROUP BY site_id",
-                &[&locked],
-            )?;
-            if marks.is_empty() {
-                return Ok(0);
-            }
-            let sites: Vec<i32> = marks.iter().map(|row| row.get(0)).collect();
-            // As texts, for they may be infinite.
-            let from: Vec<&str> = marks.iter().map(|row| row.get(1)).collect();
-            let to: Vec<&str> = marks.iter().map(|row| row.get(2)).collect();
-            transaction
-                .execute(include_str!("../../sql/queries/derive_incidents.sql"), &[&sites, &from, &to])?;
-            Ok(sites.len() as u64)
-        })?;
-        if sites == 0 {
+/// Derives the incidents of up to about `limit` sites whose failures, or whose thresholds, have changed.
+pub(super) fn derive(client: &mut Client, limit: u32, done: &mut RolledUp) -> Result<(), StoreError> {
+    let until = done.sites + u64::from(limit);
+    while done.sites < until {
+        if derive_some(client, None, done)? == 0 {
             break;
         }
-        derived += sites;
     }
-    Ok(derived)
+    Ok(())
+}
+
+/// Derives the incidents of some of `sites`, or of any; halves them where it fails, until the one at fault is found and set
+/// aside. Returns how many were looked at.
+fn derive_some(client: &mut Client, sites: Option<&[i32]>, done: &mut RolledUp) -> Result<usize, StoreError> {
+    let waiting = set_aside::waiting(client, What::Incidents)?;
+    // Whose incidents were about to be derived when it failed.
+    let mut locked: Vec<(i32, String)> = Vec::new();
+    let derived = in_transaction(client, "cannot derive incidents", |transaction| {
+        // The locks, in order; a site that somebody else is at keeps its marks for the next time.
+        let sql = include_str!("../../sql/queries/lock_dirty_sites.sql");
+        let rows = transaction.query(sql, &[&SITES, &waiting, &sites])?;
+        locked = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+        derive_locked(transaction, &locked)
+    });
+    let error = match derived {
+        Ok(derived) => {
+            done.sites += derived;
+            return Ok(derived as usize);
+        }
+        Err(error) if locked.is_empty() => return Err(error),
+        Err(error) => error,
+    };
+    if let [(_, key)] = &locked[..] {
+        set_aside::put(client, What::Incidents, key, error)?;
+        done.set_aside += 1;
+        return Ok(1);
+    }
+    if !set_aside::is_its_own(&error) {
+        return Err(error);
+    }
+    let sites: Vec<i32> = locked.iter().map(|(site, _)| *site).collect();
+    let (left, right) = sites.split_at(sites.len() / 2);
+    for half in [left, right] {
+        derive_some(client, Some(half), done)?;
+    }
+    Ok(sites.len())
+}
+
+/// Returns of how many sites.
+fn derive_locked(
+    transaction: &mut Transaction<'_>,
+    locked: &[(i32, String)],
+) -> Result<u64, postgres::Error> {
+    let ids: Vec<i32> = locked.iter().map(|(site, _)| *site).collect();
+    let keys: Vec<&str> = locked.iter().map(|(_, key)| key.as_str()).collect();
+    let marks = transaction.query(
+        "WITH deleted AS (DELETE FROM webmon.incidents_dirty WHERE site_id = ANY($1) RETURNING *) \
+         SELECT site_id, min(from_at)::text, max(to_at)::text FROM deleted GROUP BY site_id",
+        &[&ids],
+    )?;
+    if marks.is_empty() {
+        return Ok(0);
+    }
+    let adopted = transaction.query(include_str!("../../sql/queries/adopt_thresholds.sql"), &[&ids])?;
+    let adopted: Vec<i32> = adopted.iter().map(|row| row.get(0)).collect();
+    let sites: Vec<i32> = marks.iter().map(|row| row.get(0)).collect();
+    // As texts, for they may be infinite. With other thresholds all incidents of a site are others.
+    let mark = |place: usize, whole: &'static str| {
+        let of_site =
+            |row| if adopted.contains(&postgres::Row::get(row, 0)) { whole } else { row.get(place) };
+        marks.iter().map(of_site).collect::<Vec<&str>>()
+    };
+    let (from, to) = (mark(1, "-infinity"), mark(2, "infinity"));
+    transaction.execute(include_str!("../../sql/queries/derive_incidents.sql"), &[&sites, &from, &to])?;
+    set_aside::forget(transaction, What::Incidents, &keys)?;
+    Ok(sites.len() as u64)
 }

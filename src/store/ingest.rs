@@ -12,13 +12,13 @@ use postgres::error::SqlState;
 use postgres::{Client, Statement, Transaction};
 
 use super::StoreError;
-use super::batch::{Batch, DeadLetter, Row, timestamp};
+use super::batch::{Batch, DeadLetter, GapRow, Row, timestamp};
 use super::claims::{Claim, Claims};
 use super::dimensions::Dimensions;
 use super::error::Remedy;
 use super::rows::{Columns, Instant, outcome_of};
 use super::{dirty, retention};
-use crate::result::Outcome;
+use crate::result::{Gap, Outcome};
 
 /// From how many rows on COPY is worth its savepoint.
 const COPY_FROM: usize = 200;
@@ -160,8 +160,8 @@ impl Ingest {
         self.ensure_days(client, batch)
     }
 
-    /// Writes a batch's results and gaps, and marks their hours as changed. Returns what became of them, and the results
-    /// that the database refuses.
+    /// Writes a batch's results and gaps, and marks their hours as changed. Returns what became of them, and what the
+    /// database refuses of them.
     pub fn write(
         &mut self,
         transaction: &mut Transaction<'_>,
@@ -174,15 +174,10 @@ impl Ingest {
             batch.expire_before(floor);
         }
         let batch = &*batch;
-        let mut counts = Counts {
-            duplicate: batch.duplicate,
-            gaps: batch.gaps.len() as i64,
-            expired: batch.expired,
-            ..Counts::default()
-        };
+        let mut counts = Counts { duplicate: batch.duplicate, expired: batch.expired, ..Counts::default() };
         let mut refused = Vec::new();
         counts += self.store_results(transaction, batch, &mut refused)?;
-        self.insert_gaps(transaction, batch)?;
+        counts += self.store_gaps(transaction, batch, &batch.gaps, &mut refused)?;
         let hours = dirty::hours(batch, &counts);
         if !hours.is_empty() {
             let doing = "cannot mark hours as changed";
@@ -308,7 +303,7 @@ impl Ingest {
         savepoint.rollback().map_err(StoreError::database("cannot roll back to a savepoint"))?;
         if let [row] = rows {
             log::warn!(site = row.result.site, error = error.to_string(); "the database refuses a result");
-            refused.push(batch.refused(row, &error.to_string()));
+            refused.push(batch.refused(&row.source, &error.to_string()));
             return Ok(Counts::default());
         }
         let (left, right) = rows.split_at(rows.len() / 2);
@@ -371,25 +366,61 @@ impl Ingest {
         Ok(Counts { inserted, superseded, duplicate: met - superseded, ..Counts::default() })
     }
 
-    fn insert_gaps(&self, transaction: &mut Transaction<'_>, batch: &Batch) -> Result<(), StoreError> {
-        if batch.gaps.is_empty() {
-            return Ok(());
+    /// Stores `gaps`, and marks their hours. Where the database refuses one for what is in it, halves them until it is found.
+    fn store_gaps(
+        &self,
+        transaction: &mut Transaction<'_>,
+        batch: &Batch,
+        gaps: &[GapRow],
+        refused: &mut Vec<DeadLetter>,
+    ) -> Result<Counts, StoreError> {
+        if gaps.is_empty() {
+            return Ok(Counts::default());
         }
-        let mut ids = Vec::with_capacity(batch.gaps.len());
-        for gap in &batch.gaps {
-            ids.push(self.dimensions.gap_ids(&gap.site, &gap.location, &gap.checker)?);
+        let mut savepoint =
+            transaction.savepoint("gaps").map_err(StoreError::database("cannot set a savepoint"))?;
+        let error = match self.insert_gaps(&mut savepoint, batch.oldest, gaps) {
+            Ok(()) => {
+                savepoint.commit().map_err(StoreError::database("cannot release a savepoint"))?;
+                return Ok(Counts { gaps: gaps.len() as i64, ..Counts::default() });
+            }
+            Err(error) if error.remedy() == Remedy::Bisect => error,
+            Err(error) => return Err(error),
+        };
+        savepoint.rollback().map_err(StoreError::database("cannot roll back to a savepoint"))?;
+        if let [row] = gaps {
+            log::warn!(site = row.record.site, error = error.to_string(); "the database refuses a gap");
+            refused.push(batch.refused(&row.source, &error.to_string()));
+            return Ok(Counts::default());
+        }
+        let (left, right) = gaps.split_at(gaps.len() / 2);
+        let mut counts = self.store_gaps(transaction, batch, left, refused)?;
+        counts += self.store_gaps(transaction, batch, right, refused)?;
+        Ok(counts)
+    }
+
+    fn insert_gaps(
+        &self,
+        transaction: &mut Transaction<'_>,
+        oldest: Timestamp,
+        rows: &[GapRow],
+    ) -> Result<(), StoreError> {
+        let mut ids = Vec::with_capacity(rows.len());
+        for GapRow { record, .. } in rows {
+            ids.push(self.dimensions.gap_ids(&record.site, &record.location, &record.checker)?);
         }
         let sites: Vec<i32> = ids.iter().map(|ids| ids.0).collect();
         let locations: Vec<i32> = ids.iter().map(|ids| ids.1).collect();
         let checkers: Vec<i32> = ids.iter().map(|ids| ids.2).collect();
-        let from: Vec<Timestamp> = batch.gaps.iter().map(|gap| gap.gap.from).collect();
-        let to: Vec<Option<Timestamp>> = batch.gaps.iter().map(|gap| gap.gap.to).collect();
-        let instants: Vec<i64> = batch.gaps.iter().map(|gap| gap.gap.instants as i64).collect();
-        let reasons: Vec<&str> = batch.gaps.iter().map(|gap| gap.gap.reason.as_str()).collect();
+        let gaps: Vec<&Gap> = rows.iter().map(|row| &row.record.gap).collect();
+        let from: Vec<Timestamp> = gaps.iter().map(|gap| gap.from).collect();
+        let to: Vec<Option<Timestamp>> = gaps.iter().map(|gap| gap.to).collect();
+        let instants: Vec<i64> = gaps.iter().map(|gap| gap.instants as i64).collect();
+        let reasons: Vec<&str> = gaps.iter().map(|gap| gap.reason.as_str()).collect();
         transaction
             .execute(
                 include_str!("../../sql/queries/mark_gaps.sql"),
-                &[&sites, &locations, &from, &to, &instants, &reasons],
+                &[&sites, &locations, &from, &to, &instants, &reasons, &oldest],
             )
             .map_err(StoreError::database("cannot mark the hours of gaps"))?;
         transaction

@@ -13,12 +13,14 @@ mod dirty;
 mod error;
 mod incidents;
 mod ingest;
+mod locations;
 mod migrate;
 mod replay;
 mod report;
 mod retention;
 mod rollup;
 mod rows;
+mod set_aside;
 mod verify;
 mod writer;
 
@@ -32,7 +34,7 @@ pub use self::dead_letters::{
 };
 pub(crate) use self::error::Remedy;
 pub use self::error::StoreError;
-pub use self::incidents::set_incident_thresholds;
+pub use self::locations::{Location, locations, retire_location, retire_silent};
 pub use self::migrate::{check_schema, migrate};
 pub use self::replay::replay;
 pub use self::report::{LatestResult, PartitionStatus, latest_results, partition_status, resume};
@@ -40,6 +42,7 @@ pub use self::retention::{
     Retained, RetentionPlan, apply_retention, lower_retention, plan_retention, retain,
 };
 pub use self::rollup::{RollUpLimits, RolledUp, roll_up};
+pub use self::set_aside::{SetAside, set_aside};
 pub use self::verify::{Link, MAX_NAMED, PartitionLedger, Verification, compact_ledger, verify};
 pub use self::writer::ConsumerFactory;
 use self::writer::Writer;

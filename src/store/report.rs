@@ -1,13 +1,18 @@
 //! What people and programs ask of the database about the storing side.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use postgres::Client;
+use postgres::{Client, IsolationLevel};
 use serde::Serialize;
 
 use super::StoreError;
 use crate::result::Outcome;
+
+/// Hours that are counted from their results, as these are not rolled up yet.
+const COUNTED_HOURS: i64 = 48;
 
 /// The newest result of a site and location, and counts over the time asked for.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -65,38 +70,88 @@ pub struct PartitionStatus {
     pub updated_at: Timestamp,
 }
 
-/// The newest result of each site and location within `age` (whole seconds), by site and location.
+/// The newest result of each site and location that has results within `age`, by site and location. Counts whole hours, as
+/// they are rolled up; of hours that have changed since, the newest 48, the results themselves.
 ///
 /// # Errors
 /// [`StoreError::Database`].
 pub fn latest_results(client: &mut Client, age: Duration) -> Result<Vec<LatestResult>, StoreError> {
-    let rows = client
-        .query(include_str!("../../sql/queries/latest_results.sql"), &[&(age.as_secs() as i64)])
-        .map_err(StoreError::database("cannot read the latest results"))?;
-    Ok(rows
-        .iter()
-        .map(|row| LatestResult {
-            site: row.get("site"),
-            name: row.get("name"),
-            location: row.get("location"),
-            url: row.get("url"),
-            scheduled_at: row.get("scheduled_at"),
-            outcome: match row.get("outcome") {
-                "success" => Outcome::Success,
-                "failure" => Outcome::Failure,
-                _ => Outcome::Missed,
-            },
-            http_status: row.get("http_status"),
-            total_us: row.get("total_us"),
-            error_type: row.get("error_type"),
-            error_detail: row.get("error_detail"),
-            error_message: row.get("error_message"),
-            results: row.get("results"),
-            successes: row.get("successes"),
-            failures: row.get("failures"),
-            missed: row.get("missed"),
-        })
-        .collect())
+    read_latest(client, age).map_err(StoreError::database("cannot read the latest results"))
+}
+
+fn read_latest(client: &mut Client, age: Duration) -> Result<Vec<LatestResult>, postgres::Error> {
+    // One snapshot: an hour is either rolled up or marked.
+    let mut transaction =
+        client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true).start()?;
+    let since: Timestamp = transaction
+        .query_one(
+            "SELECT date_trunc('hour', clock_timestamp() - $1::bigint * interval '1 second', 'UTC')",
+            &[&(age.as_secs() as i64)],
+        )?
+        .get(0);
+    let marked = transaction.query(
+        "SELECT DISTINCT hour FROM webmon.rollup_dirty, webmon.retention \
+         WHERE hour >= greatest($1::timestamptz, purged_at) ORDER BY hour DESC LIMIT $2",
+        &[&since, &COUNTED_HOURS],
+    )?;
+    let marked: Vec<Timestamp> = marked.iter().map(|row| row.get(0)).collect();
+
+    let mut latest: BTreeMap<(String, String), LatestResult> = BTreeMap::new();
+    let mut add = |rows: Vec<postgres::Row>| {
+        for row in &rows {
+            let new = latest_result(row);
+            match latest.entry((new.site.clone(), new.location.clone())) {
+                Entry::Vacant(place) => {
+                    place.insert(new);
+                }
+                Entry::Occupied(mut place) => {
+                    let known = place.get_mut();
+                    let (mut newer, older) = if new.scheduled_at > known.scheduled_at {
+                        (new, &*known)
+                    } else {
+                        (known.clone(), &new)
+                    };
+                    newer.results += older.results;
+                    newer.successes += older.successes;
+                    newer.failures += older.failures;
+                    newer.missed += older.missed;
+                    *known = newer;
+                }
+            }
+        }
+    };
+    add(transaction.query(include_str!("../../sql/queries/latest_results.sql"), &[&since, &marked])?);
+    for hour in &marked {
+        let end = hour.checked_add(Duration::from_secs(3_600)).unwrap_or(Timestamp::MAX);
+        let sql = include_str!("../../sql/queries/latest_results_of_hour.sql");
+        add(transaction.query(sql, &[hour, &end])?);
+    }
+    transaction.commit()?;
+    Ok(latest.into_values().collect())
+}
+
+fn latest_result(row: &postgres::Row) -> LatestResult {
+    LatestResult {
+        site: row.get("site"),
+        name: row.get("name"),
+        location: row.get("location"),
+        url: row.get("url"),
+        scheduled_at: row.get("scheduled_at"),
+        outcome: match row.get("outcome") {
+            "success" => Outcome::Success,
+            "failure" => Outcome::Failure,
+            _ => Outcome::Missed,
+        },
+        http_status: row.get("http_status"),
+        total_us: row.get("total_us"),
+        error_type: row.get("error_type"),
+        error_detail: row.get("error_detail"),
+        error_message: row.get("error_message"),
+        results: row.get("results"),
+        successes: row.get("successes"),
+        failures: row.get("failures"),
+        missed: row.get("missed"),
+    }
 }
 
 /// How far each partition of `topic` is stored, in order.

@@ -18,7 +18,7 @@ use postgres::Client;
 use postgres::error::SqlState;
 use serde::Serialize;
 
-use super::rollup::{in_transaction, roll_up_before, roll_up_days_before};
+use super::rollup::{RolledUp, in_transaction, roll_up_before, roll_up_days_before};
 use super::{StoreError, incidents};
 use crate::config::Retention;
 
@@ -200,8 +200,8 @@ fn let_go(client: &mut Client, retention: &Retention, patience: Duration) -> Res
         if !wait_out(client, patience)? {
             return Ok(Retained { again: true, ..done });
         }
-        roll_up_before(client, floor)?;
-        if !say_gone(client, "SELECT webmon.purge_results($1)", floor)? {
+        let derived = roll_up_before(client, floor)?;
+        if !say_gone(client, "SELECT webmon.purge_results($1)", derived)? {
             return Ok(Retained { again: true, ..done });
         }
     }
@@ -285,7 +285,7 @@ fn let_hours_go(client: &mut Client, age: Duration, done: &mut Retained) -> Resu
         .get(0);
     let Some(cut) = cut else { return Ok(()) };
     roll_up_days_before(client, cut)?;
-    incidents::derive(client, u32::MAX)?;
+    incidents::derive(client, u32::MAX, &mut RolledUp::default())?;
     let derived: bool = client
         .query_one(
             "SELECT NOT EXISTS (SELECT FROM webmon.incidents_dirty WHERE from_at < $1) \

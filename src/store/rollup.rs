@@ -11,12 +11,14 @@ use jiff::civil::Date;
 use postgres::{Client, Transaction};
 
 use super::error::Remedy;
+use super::set_aside::{self, What};
 use super::{StoreError, incidents};
 
 /// Tries of what the server rolls back through no fault of its own.
 const MAX_TRIES: u32 = 5;
 /// What keeps two derivations of one day apart (any number will do, as long as nobody else takes it).
 const DAY_LOCK: i32 = 0x7764_6179;
+const HOUR: Duration = Duration::from_secs(3_600);
 
 /// How much one call of [`roll_up`] does at most, and how often.
 ///
@@ -51,12 +53,15 @@ pub struct RolledUp {
     pub sites: u64,
     /// Days derived anew.
     pub days: u64,
+    /// Hours, days and sites that could not be derived, and are set aside: see [`set_aside`](super::set_aside).
+    pub set_aside: u64,
     /// Whether a limit was reached: there may be more to do.
     pub more: bool,
 }
 
 /// Derives what has changed since: hours, then incidents, then days, the newest first. Any number of callers may be
-/// at it at once, and may be stopped at any time.
+/// at it at once, and may be stopped at any time. What fails for what is in it is set aside: the others go on, and it is
+/// tried again later.
 ///
 /// # Errors
 /// [`StoreError::Database`]; what was done until then is done.
@@ -64,31 +69,50 @@ pub fn roll_up(client: &mut Client, limits: &RollUpLimits) -> Result<RolledUp, S
     let hours = dirty_hours(client, limits.hours, limits.pause, None)?;
     let mut done = RolledUp { more: hours.len() >= limits.hours as usize, ..RolledUp::default() };
     for hour in hours {
-        done.hours += u64::from(roll_up_hour(client, hour)?);
+        match roll_up_hour(client, hour) {
+            Ok(derived) => done.hours += u64::from(derived),
+            Err(error) => {
+                set_aside::put(client, What::Hour, &hour.to_string(), error)?;
+                done.set_aside += 1;
+            }
+        }
     }
-    done.sites = incidents::derive(client, limits.sites)?;
+    incidents::derive(client, limits.sites, &mut done)?;
     let days = dirty_days(client, limits.days, None)?;
     done.more |= done.sites >= u64::from(limits.sites) || days.len() >= limits.days as usize;
     for day in days {
-        done.days += u64::from(roll_up_day(client, day)?);
+        match roll_up_day(client, day) {
+            Ok(derived) => done.days += u64::from(derived),
+            Err(error) => {
+                set_aside::put(client, What::Day, &day.to_string(), error)?;
+                done.set_aside += 1;
+            }
+        }
     }
     Ok(done)
 }
 
-/// Derives every hour before `floor` that is marked.
-pub(super) fn roll_up_before(client: &mut Client, floor: Timestamp) -> Result<(), StoreError> {
+/// Derives every hour before `floor` that is marked. Returns up to where everything is derived: `floor`, or the first hour
+/// that is set aside.
+pub(super) fn roll_up_before(client: &mut Client, floor: Timestamp) -> Result<Timestamp, StoreError> {
     loop {
         let hours = dirty_hours(client, RollUpLimits::default().hours, Duration::ZERO, Some(floor))?;
         if hours.is_empty() {
-            return Ok(());
+            break;
         }
         for hour in hours {
-            roll_up_hour(client, hour)?;
+            if let Err(error) = roll_up_hour(client, hour) {
+                set_aside::put(client, What::Hour, &hour.to_string(), error)?;
+            }
         }
     }
+    client
+        .query_one("SELECT least($1, min(hour)) FROM webmon.rollup_dirty", &[&floor])
+        .map(|row| row.get(0))
+        .map_err(StoreError::database("cannot look for changed hours"))
 }
 
-/// Derives every day before that of `before` that is marked.
+/// Derives every day before that of `before` that is marked, but for those that are set aside.
 pub(super) fn roll_up_days_before(client: &mut Client, before: Timestamp) -> Result<(), StoreError> {
     loop {
         let days = dirty_days(client, RollUpLimits::default().days, Some(before))?;
@@ -96,7 +120,9 @@ pub(super) fn roll_up_days_before(client: &mut Client, before: Timestamp) -> Res
             return Ok(());
         }
         for day in days {
-            roll_up_day(client, day)?;
+            if let Err(error) = roll_up_day(client, day) {
+                set_aside::put(client, What::Day, &day.to_string(), error)?;
+            }
         }
     }
 }
@@ -108,22 +134,25 @@ fn dirty_hours(
     pause: Duration,
     before: Option<Timestamp>,
 ) -> Result<Vec<Timestamp>, StoreError> {
+    let waiting = set_aside::waiting(client, What::Hour)?;
     let rows = client
         .query(
             include_str!("../../sql/queries/dirty_hours.sql"),
-            &[&i64::from(limit), &(pause.as_millis() as f64), &before],
+            &[&i64::from(limit), &(pause.as_millis() as f64), &before, &waiting],
         )
         .map_err(StoreError::database("cannot look for changed hours"))?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 fn dirty_days(client: &mut Client, limit: u32, before: Option<Timestamp>) -> Result<Vec<Date>, StoreError> {
+    let waiting = set_aside::waiting(client, What::Day)?;
     let rows = client
         .query(
             "SELECT DISTINCT day FROM webmon.rollup_dirty_days \
-             WHERE $2::timestamptz IS NULL OR day < ($2 AT TIME ZONE 'UTC')::date \
+             WHERE to_char(day, 'YYYY-MM-DD') <> ALL($2::text[]) \
+               AND ($3::timestamptz IS NULL OR day < ($3 AT TIME ZONE 'UTC')::date) \
              ORDER BY day DESC LIMIT $1",
-            &[&i64::from(limit), &before],
+            &[&i64::from(limit), &waiting, &before],
         )
         .map_err(StoreError::database("cannot look for changed days"))?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
@@ -146,8 +175,10 @@ fn roll_up_hour(client: &mut Client, hour: Timestamp) -> Result<bool, StoreError
         if marks == 0 || purged {
             return Ok(false);
         }
-        transaction.execute(include_str!("../../sql/queries/roll_up_hour.sql"), &[&hour])?;
-        transaction.execute(include_str!("../../sql/queries/find_failure_runs.sql"), &[&hour])?;
+        let end = hour.checked_add(HOUR).unwrap_or(Timestamp::MAX);
+        transaction.execute(include_str!("../../sql/queries/roll_up_hour.sql"), &[&hour, &end])?;
+        transaction.execute(include_str!("../../sql/queries/find_failure_runs.sql"), &[&hour, &end])?;
+        set_aside::forget(transaction, What::Hour, &[&hour.to_string()])?;
         transaction.execute(
             "INSERT INTO webmon.rollup_dirty_days (day) VALUES (($1::timestamptz AT TIME ZONE 'UTC')::date)",
             &[&hour],
@@ -172,6 +203,7 @@ fn roll_up_day(client: &mut Client, day: Date) -> Result<bool, StoreError> {
             return Ok(false);
         }
         transaction.execute(include_str!("../../sql/queries/roll_up_day.sql"), &[&day])?;
+        set_aside::forget(transaction, What::Day, &[&day.to_string()])?;
         Ok(true)
     })
 }

@@ -12,7 +12,6 @@ use super::batch::{Batch, Mark, Window};
 use super::claims::{Claim, Claims, Taken};
 use super::connect::Connector;
 use super::error::Remedy;
-use super::incidents::set_incident_thresholds;
 use super::ingest::{Committed, Counts, Ingest};
 use super::migrate::check_schema;
 use crate::config::{Postgres, Store};
@@ -72,9 +71,6 @@ impl Writer<'_> {
     fn session(&self, connector: &Connector) -> Result<(), StoreError> {
         let mut client = connector.connect()?;
         check_schema(&mut client)?;
-        if set_incident_thresholds(&mut client, &self.store.incidents)? {
-            log::info!(failures = self.store.incidents.failures, locations = self.store.incidents.locations; "incidents have other thresholds");
-        }
         let mut consumer = (self.consumer)()?;
         let cluster = consumer.cluster_id()?;
         let mut session = Session {

@@ -287,6 +287,8 @@ pub fn result(site: &str, seconds: i64, outcome: Outcome) -> CheckResult {
         final_url: None,
         schedule: None,
         time_budget_ms: None,
+        incident_failures: None,
+        incident_locations: None,
         method: "GET".to_owned(),
         redirects: 0,
         scheduled_at,

@@ -1,0 +1,26 @@
+-- Makes the thresholds of each site's newest version those in force. Of the versions that were seen within the last hour
+-- of the site's results that is the one that was seen first most lately: where two locations check a site with different
+-- configurations, the later one is in force, and neither takes turns with the other.
+-- Parameters: $1 sites
+-- Locks: the rows of the sites, which are locked before
+-- Rows returned: the sites whose thresholds were others
+UPDATE webmon.sites s
+SET incident_failures = n.failures,
+    incident_locations = n.locations
+FROM (
+    SELECT DISTINCT ON (v.site_id)
+           v.site_id,
+           coalesce(v.incident_failures, 2) AS failures,
+           coalesce(v.incident_locations, 1) AS locations
+    FROM webmon.site_versions v
+    JOIN (
+        SELECT site_id, max(last_seen_at) AS at
+        FROM webmon.site_versions
+        WHERE site_id = ANY($1::integer[])
+        GROUP BY site_id) AS last USING (site_id)
+    WHERE v.last_seen_at > last.at - interval '1 hour'
+    ORDER BY v.site_id, v.first_seen_at DESC, v.version_id DESC
+) AS n
+WHERE s.site_id = n.site_id
+  AND (s.incident_failures, s.incident_locations) IS DISTINCT FROM (n.failures, n.locations)
+RETURNING s.site_id

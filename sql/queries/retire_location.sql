@@ -1,0 +1,25 @@
+-- Retires a location, and with it each site that was checked from there: from the end of its last hour on nothing is waited
+-- for.
+-- Parameters: $1 name
+-- Locks: the rows written, until the transaction ends
+-- Rows returned: how many locations have that name, and how many sites were not retired there before
+WITH location AS (
+    UPDATE webmon.locations
+    SET retired_at = coalesce(retired_at, clock_timestamp())
+    WHERE name = $1
+    RETURNING location_id
+), retired AS (
+    UPDATE webmon.site_locations l
+    SET retired_at = l.last_hour + interval '1 hour',
+        down_since_at = NULL
+    FROM location
+    WHERE l.location_id = location.location_id
+      AND l.retired_at IS NULL
+    RETURNING l.site_id, l.retired_at
+), marked AS (
+    INSERT INTO webmon.incidents_dirty (site_id, from_at, to_at)
+    SELECT site_id, retired_at, retired_at + interval '1 hour'
+    FROM retired
+)
+SELECT (SELECT count(*) FROM location) AS locations,
+       (SELECT count(*) FROM retired) AS sites

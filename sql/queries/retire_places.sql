@@ -1,0 +1,28 @@
+-- Retires sites at locations from which nothing came for long, though it was due: so that outages there end. What counts
+-- is the newest hour of all, not the clock: where nothing is stored at all, nothing is retired.
+-- Parameters: $1 how long in seconds
+-- Locks: the rows written, until the transaction ends
+-- Rows changed: the marks of the sites
+WITH newest AS (
+    SELECT max(last_hour) AS hour
+    FROM webmon.site_locations
+), retired AS (
+    UPDATE webmon.site_locations l
+    SET retired_at = l.last_hour + interval '1 hour',
+        down_since_at = NULL
+    FROM newest n
+    WHERE l.retired_at IS NULL
+      AND l.last_hour + interval '1 hour' + make_interval(secs => coalesce(l.next_after_s, 0) + $1::bigint) <= n.hour
+      -- Nor does a gap say that nothing is due before.
+      AND NOT EXISTS (
+          SELECT
+          FROM webmon.gaps g
+          WHERE g.site_id = l.site_id
+            AND g.location_id = l.location_id
+            AND g.from_at >= l.last_hour
+            AND g.to_at > n.hour - make_interval(secs => $1::bigint))
+    RETURNING l.site_id, l.retired_at
+)
+INSERT INTO webmon.incidents_dirty (site_id, from_at, to_at)
+SELECT DISTINCT site_id, retired_at, retired_at + interval '1 hour'
+FROM retired

@@ -1070,7 +1070,8 @@ WITH RECURSIVE newest AS MATERIALIZED (
            n.scheduled_at + make_interval(secs => n.next_after_s) AS next_at,
            0 AS step
     FROM newest n
-    UNION ALL
+    -- Not UNION ALL: gaps that overlap lead to the same instants, and each would double what follows.
+    UNION
     -- Where a gap stands for the instant announced, what it announces is due.
     SELECT c.site_id, c.location_id, c.scheduled_at, g.to_at, c.step + 1
     FROM chain c

@@ -250,7 +250,8 @@ fn what_retention_refuses_is_planned_applied_and_lowered_by_an_operator() {
     };
     let results = || database.number("SELECT count(*) FROM webmon.check_results");
     for kind in ["roll_up", "retention"] {
-        assert_eq!(command("90d", &["jobs", "run", kind]).0, Some(0));
+        let (code, output, errors) = command("90d", &["jobs", "run", kind]);
+        assert_eq!(code, Some(0), "{output}{errors}");
     }
     // A typo: the job fails, and says what to do.
     let (code, output, _) = command("1d", &["jobs", "run", "retention", "--json"]);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::log::Log;
-use support::{Database, database, instant, result, value, wait_until};
+use support::{Database, database, instant, result, value, wait_within};
 use webmon::config::{Config, Retention};
 use webmon::result::{CheckResult, Gap, GapReason, GapRecord, Outcome, Record, RecordVersion};
 use webmon::store::{self, DeadLetterFilter, RollUpLimits, StoreError, Verification};
@@ -429,7 +429,8 @@ fn verify_locks_the_partitions_of_a_day_or_two_at_once() {
             "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
              WHERE NOT granted AND datname = current_database() AND relation = '{oldest}'::regclass"
         );
-        wait_until("it waits for the oldest day", || database.number(&waiting) == 1);
+        let patience = Duration::from_secs(600);
+        wait_within(patience, "it waits for the oldest day", || database.number(&waiting) == 1);
         let locks = database.number(
             "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
              WHERE datname = current_database() AND pid <> pg_backend_pid()",

@@ -16,9 +16,14 @@ ENV_FILE=$DEV_DIR/env
 CERTS_DIR=$ROOT/.dev/certs
 JAVA=
 PG_BIN=
+MAJORS=()
 LOCK_FD=
 USE_FD=
 STEP=
+
+# PostgreSQL beside Debian's, from Maven Central; MAJOR is the service postgresMAJOR.
+POSTGRES_VERSIONS=([14]=14.19.0 [16]=16.10.0 [17]=17.6.0 [18]=18.0.0)
+POSTGRES_MAJORS=("${!POSTGRES_VERSIONS[@]}")
 
 # The oldest Java that a Kafka 4 broker runs on.
 JAVA_MIN=17
@@ -190,6 +195,12 @@ forbid_system_cluster() {
     grep -Eqs '^[[:space:]]*create_main_cluster' "$conf" && return 0
     say "setting create_main_cluster = false in $conf, so that no system cluster is started"
     printf '\n# Set by %s: the project runs a cluster of its own.\ncreate_main_cluster = false\n' "${0##*/}" >>"$conf"
+}
+
+# postgres_majors VERSION|all: sets MAJORS to it or them; 1 when there's no such.
+postgres_majors() {
+    MAJORS=("$1")
+    if [[ $1 == all ]]; then MAJORS=("${POSTGRES_MAJORS[@]}"); else [[ " ${POSTGRES_MAJORS[*]} " == *" $1 "* ]]; fi
 }
 
 # need_java: sets JAVA to a java of version JAVA_MIN or newer.
@@ -407,6 +418,13 @@ release_services() {
     exec {USE_FD}>&-
     USE_FD=
 }
+
+# service_address NAME: as dev/services has written it down.
+service_address() (
+    # shellcheck disable=SC1090  # it's written by dev/services
+    . "$ENV_FILE"
+    printf '%s' "${!1}"
+)
 
 # given_address DIR VALUE: prints VALUE when it names a service other than our
 # own, whose state is in DIR.  A shell that has read .dev/env hands our own

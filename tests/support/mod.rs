@@ -168,8 +168,9 @@ pub fn config(brokers: &str, topic: &str, postgres: &str, more: &str) -> Config 
 }
 
 pub fn config_toml(brokers: &str, topic: &str, postgres: &str, more: &str) -> String {
+    let brokers: Vec<&str> = brokers.split(',').collect();
     format!(
-        "kafka.brokers = [{brokers:?}]\nkafka.topic = {topic:?}\npostgres.url = {postgres:?}\n\
+        "kafka.brokers = {brokers:?}\nkafka.topic = {topic:?}\npostgres.url = {postgres:?}\n\
          store.lease = \"500ms\"\n{more}\n"
     )
 }

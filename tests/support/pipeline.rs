@@ -30,10 +30,12 @@ pub fn pipeline(partitions: i32) -> Option<Pipeline> {
 }
 
 impl Pipeline {
+    /// With a copy of each record on every one of `brokers`, which commas separate.
     pub fn new(brokers: &str, database: Database, partitions: i32) -> Pipeline {
         let pipeline =
             Pipeline { brokers: brokers.to_owned(), topic: unique("pipeline"), database, partitions };
-        let topic = NewTopic { partitions, replication: 1, retention: Duration::from_secs(86_400) };
+        let replication = brokers.split(',').count() as i32;
+        let topic = NewTopic { partitions, replication, retention: Duration::from_secs(86_400) };
         kafka::create_topic(&pipeline.config().kafka, &topic).unwrap();
         pipeline
     }

@@ -7,6 +7,7 @@
 mod local;
 mod support;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -46,6 +47,22 @@ struct Fault<'a> {
     cluster: &'a Instance,
     pipeline: &'a Pipeline,
     observer: BaseConsumer,
+    /// The writers and the checker.
+    programs: RefCell<Vec<Program>>,
+}
+
+/// What they logged last, when a test has failed.
+impl Drop for Fault<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for program in self.programs.borrow().iter() {
+                let log = program.log();
+                let lines: Vec<&str> = log.lines().collect();
+                eprintln!("{}:\n{}", program.child.id(), lines[lines.len().saturating_sub(8)..].join("\n"));
+            }
+            eprintln!("{:?}", self.partitions());
+        }
+    }
 }
 
 impl Fault<'_> {
@@ -84,7 +101,16 @@ impl Fault<'_> {
 
     fn wait_for_rows(&self) {
         let rows = self.pipeline.rows();
-        wait_within(PATIENCE, "rows go on arriving", || self.pipeline.rows() > rows + 500);
+        wait_within(PATIENCE, "rows go on arriving", || {
+            self.assert_all_run();
+            self.pipeline.rows() > rows + 500
+        });
+    }
+
+    fn assert_all_run(&self) {
+        for program in self.programs.borrow_mut().iter_mut() {
+            assert_eq!(program.child.try_wait().unwrap(), None, "it has ended by itself");
+        }
     }
 }
 
@@ -100,7 +126,6 @@ fn survives(fault: impl FnOnce(&Fault)) {
 
     let pipeline = Pipeline::new(&cluster.address, database, PARTITIONS);
     let observer = ClientConfig::new().set("bootstrap.servers", &pipeline.brokers).create().unwrap();
-    let scene = Fault { cluster: &cluster, pipeline: &pipeline, observer };
     let site = Server::answering(response("200 OK", &["connection: close"], b"hello"));
     let spool = tempfile::tempdir().unwrap();
     let mut sites = format!(
@@ -110,15 +135,16 @@ fn survives(fault: impl FnOnce(&Fault)) {
     for n in 0..SITES {
         sites += &format!("[[site]]\nname = \"live-{n}\"\nurl = {:?}\n", site.url("/"));
     }
-    let writers = [pipeline.store(), pipeline.store()];
+    let mut programs = vec![pipeline.store(), pipeline.store()];
     pipeline.wait_for_holders(2);
-    let checker = program(CHECK, &pipeline.toml(&sites), &["run"]);
+    programs.push(program(CHECK, &pipeline.toml(&sites), &["run"]));
+    let scene = Fault { cluster: &cluster, pipeline: &pipeline, observer, programs: RefCell::new(programs) };
     let produced = pipeline.under_load(|| {
         scene.wait_for_rows();
         fault(&scene);
         scene.wait_for_rows();
     });
-    end(checker);
+    end(scene.programs.borrow_mut().pop().unwrap());
     let mut checked = BTreeSet::new();
     support::read_topic(&pipeline.config().kafka, |record| {
         if let Ok(Record::Result(result)) = Record::decode(record.value.unwrap())
@@ -136,7 +162,7 @@ fn survives(fault: impl FnOnce(&Fault)) {
         WHERE broken";
     assert_eq!(pipeline.database.number(unaccounted), 0);
     assert_eq!(pipeline.database.number("SELECT count(*) FROM webmon.gaps"), 0);
-    writers.into_iter().for_each(end);
+    scene.programs.take().into_iter().for_each(end);
 }
 
 fn end(mut program: Program) {

@@ -41,8 +41,8 @@ impl Failure {
         Failure { id, epoch, kind: String::new(), attempt, error, discard: false, counts: true }
     }
 
-    /// Records it. Returns the job's new state; none when another worker has it.
-    pub fn record(&self, client: &mut Client) -> Result<Option<State>, StoreError> {
+    /// Records it. Returns what became of the job; none when another worker has it.
+    pub fn record(&self, client: &mut Client) -> Result<Option<Recorded>, StoreError> {
         let pause = if self.counts { random_pause(self.attempt) } else { Duration::ZERO };
         let mut tries = 1;
         loop {
@@ -58,7 +58,7 @@ impl Failure {
         }
     }
 
-    fn try_record(&self, client: &mut Client, pause: Duration) -> Result<Option<State>, StoreError> {
+    fn try_record(&self, client: &mut Client, pause: Duration) -> Result<Option<Recorded>, StoreError> {
         let failed = StoreError::database;
         let mut transaction = client.transaction().map_err(failed("cannot begin a transaction"))?;
         transaction.batch_execute(LOCK_WAIT).map_err(failed("cannot set up a transaction"))?;
@@ -75,10 +75,18 @@ impl Failure {
                 ],
             )
             .map_err(failed("cannot record a job's failure"))?;
-        let state = row.and_then(|row| row.get::<_, &str>(0).parse().ok());
+        let recorded = row
+            .and_then(|row| Some(Recorded { state: row.get::<_, &str>(0).parse().ok()?, heir: row.get(1) }));
         transaction.commit().map_err(failed("cannot record a job's failure"))?;
-        Ok(state)
+        Ok(recorded)
     }
+}
+
+/// What became of a job that failed.
+pub(super) struct Recorded {
+    pub state: State,
+    /// The job of its kind and key that waited, and stands for both now.
+    pub heir: Option<i64>,
 }
 
 /// How a job's run ended.
@@ -115,8 +123,8 @@ impl<'a> Session<'a> {
     pub fn run(&mut self, shutdown: &Shutdown, unrecorded: &mut Option<Failure>) -> Result<(), StoreError> {
         loop {
             if let Some(failure) = unrecorded {
-                let state = failure.record(&mut self.client)?;
-                log_failure(failure, state);
+                let recorded = failure.record(&mut self.client)?;
+                log_failure(failure, recorded);
                 *unrecorded = None;
             }
             if shutdown.is_requested() {
@@ -230,12 +238,18 @@ fn settle(job: &Job, kind: &Kind, outcome: Outcome, reason: Option<Reason>) -> O
     }
 }
 
-fn log_failure(failure: &Failure, state: Option<State>) {
+fn log_failure(failure: &Failure, recorded: Option<Recorded>) {
     let Failure { id, kind, attempt, error, .. } = failure;
-    match state {
-        Some(State::Discarded) => log::error!(job = id, kind, attempt, error; "discarded a job"),
-        Some(State::Cancelled) => log::info!(job = id, kind, attempt, error; "cancelled a job"),
-        Some(_) => log::warn!(job = id, kind, attempt, error; "a job failed, and will be tried again"),
-        None => log::warn!(job = id, kind, attempt, error; "lost a job to another worker"),
+    let Some(Recorded { state, heir }) = recorded else {
+        log::warn!(job = id, kind, attempt, error; "lost a job to another worker");
+        return;
+    };
+    match (state, heir) {
+        (State::Discarded, _) => log::error!(job = id, kind, attempt, error; "discarded a job"),
+        (State::Cancelled, Some(heir)) => {
+            log::warn!(job = id, kind, attempt, error, heir; "a job failed, and gave way to its like that waits");
+        }
+        (State::Cancelled, None) => log::info!(job = id, kind, attempt, error; "cancelled a job"),
+        _ => log::warn!(job = id, kind, attempt, error; "a job failed, and will be tried again"),
     }
 }

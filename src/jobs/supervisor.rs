@@ -118,8 +118,8 @@ impl Supervisor<'_> {
             let (worker, ended): (&str, i64) = (row.get(2), row.get(4));
             let failure = Failure::vanished(id, epoch, worker, attempt);
             match failure.record(client) {
-                Ok(Some(state)) => {
-                    log::warn!(job = id, worker, connections_ended = ended, state = state.as_str(); "took in the job of a worker that is gone");
+                Ok(Some(recorded)) => {
+                    log::warn!(job = id, worker, connections_ended = ended, state = recorded.state.as_str(), heir = recorded.heir; "took in the job of a worker that is gone");
                 }
                 // Another supervisor was faster.
                 Ok(None) => {}

@@ -599,6 +599,25 @@ fn a_job_out_of_attempts_is_discarded_though_its_like_waits_and_that_one_begins_
 }
 
 #[test]
+fn a_job_may_have_any_time_that_the_database_has() {
+    let Some(database) = database() else { return };
+    let mut client = database.client();
+    let (now, never) = (new(&mut client, "work"), new(&mut client, "work"));
+    for (id, at) in [(now, "-infinity"), (never, "infinity")] {
+        let sql = format!("UPDATE webmon.jobs SET scheduled_at = '{at}' WHERE id = {id}");
+        client.batch_execute(&sql).unwrap();
+    }
+    let beat = Kind::new("beat", effect).schedule(Schedule::new("@yearly", "UTC").unwrap());
+    with_workers(&[worker(&database, vec![Kind::new("work", effect), beat], quick())], || {
+        wait_for(&mut client, now, State::Completed);
+        let sql = "UPDATE webmon.job_schedules SET next_at = '-infinity'";
+        wait_until("the schedule is there", || client.execute(sql, &[]).unwrap() == 1);
+        wait_until("it has run at once", || effects(&database) == 2);
+    });
+    assert_eq!(job(&mut client, never).scheduled_at, Timestamp::MAX);
+}
+
+#[test]
 fn a_job_runs_no_longer_than_it_may() {
     let Some(database) = database() else { return };
     let mut client = database.client();

@@ -1,6 +1,5 @@
 //! One connection of a worker's thread: it claims jobs one by one, runs them, and records how they ended.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use super::worker::Worker;
 use super::{JobError, State};
 use crate::config::show_duration;
 use crate::shutdown::Shutdown;
-use crate::store::{StoreError, check_schema};
+use crate::store::{AnyTime, Connector, Line, STEADY_PATIENCE, StoreError, check_schema, panic_message};
 
 /// How long the record of a failure may wait for a lock. A connection that was lost may still hold it; then the lease
 /// runs out instead.
@@ -103,20 +102,26 @@ pub(super) struct Session<'a> {
     running: &'a Running,
     owner: String,
     client: Client,
+    line: &'a Line,
     claim: Statement,
     complete: Statement,
 }
 
 impl<'a> Session<'a> {
-    pub fn open(worker: &'a Worker, running: &'a Running) -> Result<Session<'a>, StoreError> {
+    pub fn open(
+        worker: &'a Worker,
+        connector: &Connector,
+        line: &'a Line,
+        running: &'a Running,
+    ) -> Result<Session<'a>, StoreError> {
         let owner = worker.next_owner();
-        let mut client = worker.connector.named(&format!("webmon-jobs:{owner}")).connect()?;
+        let mut client = connector.named(&format!("webmon-jobs:{owner}")).connect_on(line)?;
         check_schema(&mut client)?;
         let mut prepare =
             |sql| client.prepare(sql).map_err(StoreError::database("cannot prepare a statement"));
         let claim = prepare(include_str!("../../sql/queries/claim_job.sql"))?;
         let complete = prepare(include_str!("../../sql/queries/complete_job.sql"))?;
-        Ok(Session { worker, running, owner, client, claim, complete })
+        Ok(Session { worker, running, owner, client, line, claim, complete })
     }
 
     /// Runs jobs until a stop is asked for, or until the connection should not be used any more.
@@ -138,7 +143,10 @@ impl<'a> Session<'a> {
             let Some(kind) = self.worker.kinds.get(&job.kind) else { continue };
             let token = self.client.cancel_token();
             let entry = self.running.begin(&job, kind.timeout, token);
+            // A statement of the job's may be as long as the job; then the server should have cancelled it.
+            self.line.set_limit(kind.timeout + STEADY_PATIENCE);
             let outcome = self.work(kind, &job);
+            self.line.set_limit(STEADY_PATIENCE);
             let reason = self.running.end(&entry);
             *unrecorded = settle(&job, kind, outcome, reason);
             if reason.is_some() || matches!(kind.body, Body::Outside(_)) {
@@ -163,7 +171,7 @@ impl<'a> Session<'a> {
             args: row.get(4),
             attempt: row.get(5),
             max_attempts: row.get(6),
-            scheduled_at: row.get(7),
+            scheduled_at: row.get::<_, AnyTime>(7).0,
             interrupt: Interrupt::default(),
         }))
     }
@@ -207,11 +215,6 @@ fn guarded(run: impl FnOnce() -> Result<(), JobError>) -> Result<(), JobError> {
     // What a panic leaves half done is in the transaction, or in a connection that is not used again.
     catch_unwind(AssertUnwindSafe(run))
         .unwrap_or_else(|panic| Err(JobError::new(format!("it panicked: {}", panic_message(&*panic)))))
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
 /// What is to be recorded of a run that is over.

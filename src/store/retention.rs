@@ -14,6 +14,7 @@ use postgres::error::SqlState;
 
 use super::StoreError;
 use super::rollup::{in_transaction, roll_up_before};
+use super::time::AnyTime;
 use crate::config::Retention;
 
 /// How often is looked whether transactions have ended.
@@ -59,7 +60,11 @@ pub fn retain(
         .query_one("SELECT nullif(floor_at, '-infinity'), purged_at < floor_at FROM webmon.retention", &[])
         .map_err(failed())?;
     let mut done = Retained::default();
-    let (Some(floor), raised): (Option<Timestamp>, bool) = (row.get(0), row.get(1)) else { return Ok(done) };
+    let (Some(floor), raised): (Option<AnyTime>, bool) = (row.get(0), row.get(1)) else { return Ok(done) };
+    if floor.is_infinite() {
+        return Err(StoreError::InfiniteFloor);
+    }
+    let AnyTime(floor) = floor;
     if raised {
         if !wait_out(client, patience)? {
             done.again = true;

@@ -149,6 +149,12 @@ enum TopicCommand {
     },
 }
 
+/// How long what may have much to do waits for one statement: a migration, the proof.
+const LONG_PATIENCE: Duration = Duration::from_secs(3_600);
+/// How long after a stop was asked for the process ends by itself, whatever hangs: writers and jobs are cut off from the
+/// database before that.
+const LAST_RESORT: Duration = Duration::from_secs(20);
+
 fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text)
         .filter(|duration| !duration.is_zero())
@@ -166,7 +172,7 @@ fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.command {
         Command::Run => serve(&config)?,
         Command::Migrate => {
-            let applied = store::migrate(&mut connect(&config)?)?;
+            let applied = store::migrate(&mut connect_for_long(&config)?)?;
             match applied.as_slice() {
                 [] => println!("the schema is up to date"),
                 applied => println!("applied {}", applied.join(", ")),
@@ -211,9 +217,23 @@ fn connect(config: &Config) -> anyhow::Result<postgres::Client> {
     Ok(Connector::new(&config.postgres, "webmon-store")?.connect()?)
 }
 
+fn connect_for_long(config: &Config) -> anyhow::Result<postgres::Client> {
+    Ok(Connector::new(&config.postgres, "webmon-store")?.patience(LONG_PATIENCE).connect()?)
+}
+
+/// Requests a stop when it goes out of scope, also in a panic: what is left of a program does not go on without the rest.
+struct StopAll<'a>(&'a Shutdown);
+
+impl Drop for StopAll<'_> {
+    fn drop(&mut self) {
+        self.0.request();
+    }
+}
+
 fn serve(config: &Config) -> anyhow::Result<()> {
     let shutdown = Shutdown::new();
     support::stop_on_signals(&shutdown)?;
+    support::end_after(&shutdown, LAST_RESORT)?;
     let kafka_config = config.kafka.clone();
     let consumer = move || kafka::consumer(&kafka_config);
     let worker = match config.jobs.threads {
@@ -231,8 +251,14 @@ fn serve(config: &Config) -> anyhow::Result<()> {
     };
     log::info!(topic = config.kafka.topic, writers = config.store.threads, jobs = config.jobs.threads; "storing");
     std::thread::scope(|scope| {
-        let worker = worker.as_ref().map(|worker| scope.spawn(|| worker.run(&shutdown)));
         // A fault of either stops the other.
+        let _stop_all = StopAll(&shutdown);
+        let worker = worker.as_ref().map(|worker| {
+            scope.spawn(|| {
+                let _stop_all = StopAll(&shutdown);
+                worker.run(&shutdown)
+            })
+        });
         store::run(config, &consumer, &shutdown)?;
         match worker.map(|worker| worker.join()) {
             Some(Ok(outcome)) => Ok(outcome?),
@@ -341,7 +367,7 @@ fn replay(
 
 fn verify(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
     let bar = support::progress::bar(0, "days read");
-    let connector = Connector::new(&config.postgres, "webmon-store")?;
+    let connector = Connector::new(&config.postgres, "webmon-store")?.patience(LONG_PATIENCE);
     let found = store::verify(&connector, None, &mut |done, days| {
         bar.set_length(days as u64);
         bar.set_position(done as u64);

@@ -5,7 +5,10 @@ CREATE TABLE webmon.migrations (
     version integer NOT NULL,
     name text NOT NULL,
     applied_at timestamptz NOT NULL DEFAULT now(),
-    CONSTRAINT migrations_pkey PRIMARY KEY (version)
+    finished_at timestamptz,
+    readable_from integer NOT NULL,
+    CONSTRAINT migrations_pkey PRIMARY KEY (version),
+    CONSTRAINT migrations_readable_check CHECK (readable_from > 0)
 );
 
 -- Dimensions: small, looked up by the writer and cached; nothing a site controls is ever one.

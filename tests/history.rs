@@ -1688,7 +1688,7 @@ fn purge_hours(database: &Database, at: i64) {
     database
         .client()
         .batch_execute(&format!(
-            "UPDATE webmon.retention SET hours_purged_at = '{at}';
+            "UPDATE webmon.retention SET floor_at = '{at}', purged_at = '{at}', hours_purged_at = '{at}';
              DELETE FROM webmon.site_hours h
              WHERE h.hour < '{at}'
                AND NOT EXISTS (SELECT FROM webmon.site_incidents i

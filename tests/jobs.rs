@@ -125,7 +125,9 @@ fn two_workers_never_run_the_same_job() {
                 }
                 effect(job, transaction)
             });
-            worker(&database, vec![kind], quick())
+            // No lease is over meanwhile, however busy the machine: whoever finds one over ends its owner's connection,
+            // and the owner comes back under another name.
+            worker(&database, vec![kind], WorkerOptions { lease: Duration::from_secs(300), ..quick() })
         })
         .collect();
     with_workers(&workers, || {
@@ -534,31 +536,85 @@ fn a_panic_is_the_failure_of_its_job_alone() {
     assert_eq!(effects(&database), 1);
 }
 
+/// A kind whose first job enqueues its like and fails.
+fn overtaken(database: &Database, keyed: &NewJob, error: fn() -> JobError) -> Kind {
+    let (url, keyed) = (database.url.clone(), keyed.clone());
+    Kind::new("work", move |job, transaction| {
+        if job.id == 1 {
+            enqueue(&mut Client::connect(&url, postgres::NoTls)?, &keyed)?;
+            return Err(error());
+        }
+        effect(job, transaction)
+    })
+}
+
 #[test]
-fn a_job_that_fails_gives_way_to_its_like_that_waits() {
+fn a_job_that_fails_hands_attempts_error_and_pause_to_its_like_that_waits() {
     let Some(database) = database() else { return };
     let mut client = database.client();
-    let url = database.url.clone();
-    let keyed = NewJob::new("work").key("k");
-    let kind = {
-        let keyed = keyed.clone();
-        Kind::new("work", move |job, transaction| {
-            if job.attempt == 1 && job.id == 1 {
-                enqueue(&mut Client::connect(&url, postgres::NoTls)?, &keyed)?;
-                return Err(JobError::new("too early"));
-            }
-            effect(job, transaction)
-        })
-    };
-    let first = enqueue(&mut client, &keyed).unwrap().id;
+    let keyed = NewJob::new("work").key("k").max_attempts(9);
+    let first = enqueue(&mut client, &keyed.clone().priority(1)).unwrap().id;
     assert_eq!(first, 1);
+    client.batch_execute("UPDATE webmon.jobs SET attempt = 7").unwrap();
+    let kind = overtaken(&database, &keyed.priority(3), || JobError::new("too early"));
     with_workers(&[worker(&database, vec![kind], quick())], || {
-        wait_until("the second has run", || effects(&database) == 1);
+        let failed = wait_for(&mut client, first, State::Cancelled);
+        assert_eq!((failed.last_error.as_deref(), failed.attempt), (Some("too early"), 8));
+        // After 8 failures the pause is a minute at least.
+        let heir = job(&mut client, 2);
+        assert_eq!((heir.state, heir.attempt, heir.priority), (State::Retryable, 8, 1));
+        assert_eq!(heir.last_error.as_deref(), Some("too early"));
+        assert_eq!((heir.attempted_at, heir.attempted_by), (failed.attempted_at, failed.attempted_by));
+        assert!(
+            heir.scheduled_at > failed.finalized_at.unwrap() + SignedDuration::from_secs(60),
+            "{:?}",
+            heir.scheduled_at
+        );
+        assert!(matches!(jobs::retry(&mut client, first), Err(QueueError::KeyWaits { id: 1 })));
+        hurry(&mut client);
+        assert_eq!(wait_for(&mut client, 2, State::Completed).attempt, 9);
     });
-    let first = job(&mut client, first);
-    assert_eq!((first.state, first.last_error.as_deref()), (State::Cancelled, Some("too early")));
-    assert!(matches!(enqueue(&mut client, &keyed), Ok(enqueued) if enqueued.is_new));
-    assert!(matches!(jobs::retry(&mut client, 1), Err(QueueError::KeyWaits { id: 1 })));
+    assert_eq!(effects(&database), 1);
+}
+
+#[test]
+fn a_job_out_of_attempts_is_discarded_though_its_like_waits_and_that_one_begins_anew() {
+    let errors: [(fn() -> JobError, i16); 2] =
+        [(|| JobError::new("the last straw"), 1), (|| JobError::discard("the last straw"), 9)];
+    for (error, attempts) in errors {
+        let Some(database) = database() else { return };
+        let mut client = database.client();
+        let keyed = NewJob::new("work").key("k");
+        enqueue(&mut client, &keyed.clone().max_attempts(attempts)).unwrap();
+        let kind = overtaken(&database, &keyed, error);
+        with_workers(&[worker(&database, vec![kind], quick())], || {
+            wait_for(&mut client, 1, State::Discarded);
+            wait_for(&mut client, 2, State::Completed);
+        });
+        let failed = job(&mut client, 1);
+        assert_eq!((failed.state, failed.last_error.as_deref()), (State::Discarded, Some("the last straw")));
+        let next = job(&mut client, 2);
+        assert_eq!((next.attempt, next.last_error), (1, None), "it has nothing to do with it");
+    }
+}
+
+#[test]
+fn a_job_may_have_any_time_that_the_database_has() {
+    let Some(database) = database() else { return };
+    let mut client = database.client();
+    let (now, never) = (new(&mut client, "work"), new(&mut client, "work"));
+    for (id, at) in [(now, "-infinity"), (never, "infinity")] {
+        let sql = format!("UPDATE webmon.jobs SET scheduled_at = '{at}' WHERE id = {id}");
+        client.batch_execute(&sql).unwrap();
+    }
+    let beat = Kind::new("beat", effect).schedule(Schedule::new("@yearly", "UTC").unwrap());
+    with_workers(&[worker(&database, vec![Kind::new("work", effect), beat], quick())], || {
+        wait_for(&mut client, now, State::Completed);
+        let sql = "UPDATE webmon.job_schedules SET next_at = '-infinity'";
+        wait_until("the schedule is there", || client.execute(sql, &[]).unwrap() == 1);
+        wait_until("it has run at once", || effects(&database) == 2);
+    });
+    assert_eq!(job(&mut client, never).scheduled_at, Timestamp::MAX);
 }
 
 #[test]

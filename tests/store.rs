@@ -668,7 +668,7 @@ fn a_database_without_the_schema_or_with_a_newer_one_is_refused() {
     webmon::store::migrate(&mut database.client()).unwrap();
     database
         .client()
-        .batch_execute("INSERT INTO webmon.migrations (version, name) VALUES (1000, 'x')")
+        .batch_execute("INSERT INTO webmon.migrations (version, name, readable_from) VALUES (1000, 'x', 999)")
         .unwrap();
     let error = log.store(&config(&database, "")).unwrap_err().to_string();
     assert!(error.ends_with("upgrade webmon-store"), "{error}");

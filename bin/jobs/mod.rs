@@ -10,7 +10,7 @@ use webmon::config::Config;
 use webmon::jobs::{self, JobInfo, State, Worker, WorkerOptions, builtin};
 use webmon::shutdown::Shutdown;
 
-use crate::{connect, print_json, right, support, table};
+use crate::{LAST_RESORT, connect, print_json, right, support, table};
 
 #[derive(Subcommand)]
 pub enum JobsCommand {
@@ -123,6 +123,7 @@ fn run_now(config: &Config, client: &mut postgres::Client, name: &str) -> anyhow
     const LOOK: Duration = Duration::from_millis(50);
     let shutdown = Shutdown::new();
     support::stop_on_signals(&shutdown)?;
+    support::end_after(&shutdown, LAST_RESORT)?;
     let kinds = builtin::kinds(config)?.into_iter().filter(|kind| kind.name() == name);
     let kinds: Vec<_> = kinds.map(jobs::Kind::unscheduled).collect();
     let Some(kind) = kinds.first() else { anyhow::bail!("there is no kind {name:?}") };

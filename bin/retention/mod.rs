@@ -10,7 +10,7 @@ use postgres::error::SqlState;
 use webmon::config::Config;
 use webmon::store::{self, RetentionPlan, StoreError};
 
-use crate::{connect, print_json};
+use crate::{connect_for_long, print_json};
 
 /// How long transactions that were open before are waited for before results go.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -39,7 +39,7 @@ pub enum RetentionCommand {
 
 /// Carries out a command; fails where somebody was in the way, and it is to be given again.
 pub fn run(config: &Config, command: &RetentionCommand) -> anyhow::Result<ExitCode> {
-    let (mut client, retention) = (connect(config)?, &config.store.retention);
+    let (mut client, retention) = (connect_for_long(config)?, &config.store.retention);
     match command {
         RetentionCommand::Plan { json } => {
             let plan = store::plan_retention(&mut client, retention)?;

@@ -61,6 +61,24 @@ pub fn stop_on_signals(shutdown: &Shutdown) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Ends the process, with an error, when it has not ended `grace` after a stop was asked for.
+#[allow(dead_code, reason = "webmon-check bounds its own end")]
+pub fn end_after(shutdown: &Shutdown, grace: std::time::Duration) -> anyhow::Result<()> {
+    use anyhow::Context;
+
+    let shutdown = shutdown.clone();
+    std::thread::Builder::new()
+        .name("last-resort".to_owned())
+        .spawn(move || {
+            while !shutdown.wait(std::time::Duration::from_secs(3_600)) {}
+            std::thread::sleep(grace);
+            log::error!(grace_s = grace.as_secs(); "something does not come to an end: ending the process");
+            std::process::exit(FAULT.into());
+        })
+        .context("cannot start a thread")?;
+    Ok(())
+}
+
 /// A flag that SIGHUP sets.
 #[allow(dead_code, reason = "webmon-store has nothing to reload")]
 pub fn flag_on_hangup() -> anyhow::Result<std::sync::Arc<std::sync::atomic::AtomicBool>> {

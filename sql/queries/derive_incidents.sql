@@ -193,11 +193,11 @@ WITH purged AS (
            l.to_at,
            coalesce(sum(d.failures)::bigint, f.failures) AS failures,
            coalesce(nullif(count(DISTINCT d.location_id), 0)::smallint, f.locations) AS locations,
-           -- Of the location that made it an incident.
-           coalesce(f.error_type, (array_agg(d.error_type ORDER BY d.from_at <> l.from_at, d.location_id))[1])
+           -- Of the location that made it an incident, the first by name.
+           coalesce(f.error_type, (array_agg(d.error_type ORDER BY d.from_at <> l.from_at, n.name))[1])
                AS error_type,
            CASE WHEN f.error_type IS NOT NULL THEN f.error_detail
-                ELSE (array_agg(d.error_detail ORDER BY d.from_at <> l.from_at, d.location_id))[1] END AS error_detail
+                ELSE (array_agg(d.error_detail ORDER BY d.from_at <> l.from_at, n.name))[1] END AS error_detail
     FROM lasting l
     JOIN stretches s
         ON s.site_id = l.site_id
@@ -210,6 +210,8 @@ WITH purged AS (
         ON d.site_id = l.site_id
        AND d.from_at < coalesce(l.to_at, 'infinity')
        AND coalesce(d.ended_at, 'infinity') > l.from_at
+    LEFT JOIN webmon.locations n
+        ON n.location_id = d.location_id
     WHERE l.is_down
     GROUP BY l.site_id, l.from_at, l.to_at, f.failures, f.locations, f.error_type, f.error_detail
 ), located AS (

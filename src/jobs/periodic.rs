@@ -7,7 +7,7 @@ use postgres::Client;
 
 use super::{Kind, NewJob, QueueError, enqueue};
 use crate::schedule::Schedule;
-use crate::store::StoreError;
+use crate::store::{AnyTime, StoreError};
 
 /// By how much a clock may be set back without an instant coming twice. Beyond, schedules begin anew: they would rest
 /// for as long as the clock was ahead.
@@ -48,9 +48,9 @@ impl<'a> Periodic<'a> {
         let sql = "SELECT kind, next_at, clock_timestamp() FROM webmon.job_schedules WHERE kind = ANY ($1)";
         let rows = client.query(sql, &[&names]).map_err(StoreError::database("cannot read the schedules"))?;
         for row in rows {
-            let (kind, next_at, now): (&str, Option<Timestamp>, Timestamp) =
+            let (kind, next_at, now): (&str, Option<AnyTime>, Timestamp) =
                 (row.get(0), row.get(1), row.get(2));
-            if let (Some((schedule, job)), Some(next_at)) = (self.0.get(kind), next_at)
+            if let (Some((schedule, job)), Some(AnyTime(next_at))) = (self.0.get(kind), next_at)
                 && step(schedule, next_at, now) != Step::Wait
             {
                 advance(client, schedule, job)?;
@@ -88,7 +88,9 @@ fn advance(client: &mut Client, schedule: &Schedule, job: &NewJob) -> Result<(),
         .map_err(failed("cannot lock a schedule"))?;
     // Another worker is at it, or has stated another schedule.
     let Some(row) = row else { return Ok(()) };
-    let (next_at, now): (Timestamp, Timestamp) = (row.get(0), row.get(1));
+    let (AnyTime(next_at), now): (AnyTime, Timestamp) = (row.get(0), row.get(1));
+    // Somebody wants it at once, by -infinity.
+    let next_at = next_at.max(Timestamp::UNIX_EPOCH);
     match step(schedule, next_at, now) {
         // Another one was faster.
         Step::Wait => return Ok(()),

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{QueueError, State};
-use crate::store::StoreError;
+use crate::store::{AnyTime, StoreError};
 
 /// The most jobs that [`list`] returns.
 pub const MAX_LIST: i64 = 100_000;
@@ -89,6 +89,7 @@ fn query(
         .map_err(StoreError::database("cannot list jobs"))?;
     rows.iter()
         .map(|row| {
+            let time = |column| row.get::<_, Option<AnyTime>>(column).map(|time| time.0);
             Ok(JobInfo {
                 id: row.get("id"),
                 kind: row.get("kind"),
@@ -99,13 +100,13 @@ fn query(
                 attempt: row.get("attempt"),
                 max_attempts: row.get("max_attempts"),
                 schedule: row.get("schedule"),
-                created_at: row.get("created_at"),
-                scheduled_at: row.get("scheduled_at"),
-                attempted_at: row.get("attempted_at"),
+                created_at: row.get::<_, AnyTime>("created_at").0,
+                scheduled_at: row.get::<_, AnyTime>("scheduled_at").0,
+                attempted_at: time("attempted_at"),
                 attempted_by: row.get("attempted_by"),
-                lease_until: row.get("lease_until"),
-                cancel_requested_at: row.get("cancel_requested_at"),
-                finalized_at: row.get("finalized_at"),
+                lease_until: time("lease_until"),
+                cancel_requested_at: time("cancel_requested_at"),
+                finalized_at: time("finalized_at"),
                 last_error: row.get("last_error"),
             })
         })

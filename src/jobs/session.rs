@@ -1,6 +1,5 @@
 //! One connection of a worker's thread: it claims jobs one by one, runs them, and records how they ended.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use super::worker::Worker;
 use super::{JobError, State};
 use crate::config::show_duration;
 use crate::shutdown::Shutdown;
-use crate::store::{StoreError, check_schema};
+use crate::store::{AnyTime, Connector, Line, STEADY_PATIENCE, StoreError, check_schema, panic_message};
 
 /// How long the record of a failure may wait for a lock. A connection that was lost may still hold it; then the lease
 /// runs out instead.
@@ -41,8 +40,8 @@ impl Failure {
         Failure { id, epoch, kind: String::new(), attempt, error, discard: false, counts: true }
     }
 
-    /// Records it. Returns the job's new state; none when another worker has it.
-    pub fn record(&self, client: &mut Client) -> Result<Option<State>, StoreError> {
+    /// Records it. Returns what became of the job; none when another worker has it.
+    pub fn record(&self, client: &mut Client) -> Result<Option<Recorded>, StoreError> {
         let pause = if self.counts { random_pause(self.attempt) } else { Duration::ZERO };
         let mut tries = 1;
         loop {
@@ -58,7 +57,7 @@ impl Failure {
         }
     }
 
-    fn try_record(&self, client: &mut Client, pause: Duration) -> Result<Option<State>, StoreError> {
+    fn try_record(&self, client: &mut Client, pause: Duration) -> Result<Option<Recorded>, StoreError> {
         let failed = StoreError::database;
         let mut transaction = client.transaction().map_err(failed("cannot begin a transaction"))?;
         transaction.batch_execute(LOCK_WAIT).map_err(failed("cannot set up a transaction"))?;
@@ -75,10 +74,18 @@ impl Failure {
                 ],
             )
             .map_err(failed("cannot record a job's failure"))?;
-        let state = row.and_then(|row| row.get::<_, &str>(0).parse().ok());
+        let recorded = row
+            .and_then(|row| Some(Recorded { state: row.get::<_, &str>(0).parse().ok()?, heir: row.get(1) }));
         transaction.commit().map_err(failed("cannot record a job's failure"))?;
-        Ok(state)
+        Ok(recorded)
     }
+}
+
+/// What became of a job that failed.
+pub(super) struct Recorded {
+    pub state: State,
+    /// The job of its kind and key that waited, and stands for both now.
+    pub heir: Option<i64>,
 }
 
 /// How a job's run ended.
@@ -95,28 +102,34 @@ pub(super) struct Session<'a> {
     running: &'a Running,
     owner: String,
     client: Client,
+    line: &'a Line,
     claim: Statement,
     complete: Statement,
 }
 
 impl<'a> Session<'a> {
-    pub fn open(worker: &'a Worker, running: &'a Running) -> Result<Session<'a>, StoreError> {
+    pub fn open(
+        worker: &'a Worker,
+        connector: &Connector,
+        line: &'a Line,
+        running: &'a Running,
+    ) -> Result<Session<'a>, StoreError> {
         let owner = worker.next_owner();
-        let mut client = worker.connector.named(&format!("webmon-jobs:{owner}")).connect()?;
+        let mut client = connector.named(&format!("webmon-jobs:{owner}")).connect_on(line)?;
         check_schema(&mut client)?;
         let mut prepare =
             |sql| client.prepare(sql).map_err(StoreError::database("cannot prepare a statement"));
         let claim = prepare(include_str!("../../sql/queries/claim_job.sql"))?;
         let complete = prepare(include_str!("../../sql/queries/complete_job.sql"))?;
-        Ok(Session { worker, running, owner, client, claim, complete })
+        Ok(Session { worker, running, owner, client, line, claim, complete })
     }
 
     /// Runs jobs until a stop is asked for, or until the connection should not be used any more.
     pub fn run(&mut self, shutdown: &Shutdown, unrecorded: &mut Option<Failure>) -> Result<(), StoreError> {
         loop {
             if let Some(failure) = unrecorded {
-                let state = failure.record(&mut self.client)?;
-                log_failure(failure, state);
+                let recorded = failure.record(&mut self.client)?;
+                log_failure(failure, recorded);
                 *unrecorded = None;
             }
             if shutdown.is_requested() {
@@ -130,7 +143,10 @@ impl<'a> Session<'a> {
             let Some(kind) = self.worker.kinds.get(&job.kind) else { continue };
             let token = self.client.cancel_token();
             let entry = self.running.begin(&job, kind.timeout, token);
+            // A statement of the job's may be as long as the job; then the server should have cancelled it.
+            self.line.set_limit(kind.timeout + STEADY_PATIENCE);
             let outcome = self.work(kind, &job);
+            self.line.set_limit(STEADY_PATIENCE);
             let reason = self.running.end(&entry);
             *unrecorded = settle(&job, kind, outcome, reason);
             if reason.is_some() || matches!(kind.body, Body::Outside(_)) {
@@ -155,7 +171,7 @@ impl<'a> Session<'a> {
             args: row.get(4),
             attempt: row.get(5),
             max_attempts: row.get(6),
-            scheduled_at: row.get(7),
+            scheduled_at: row.get::<_, AnyTime>(7).0,
             interrupt: Interrupt::default(),
         }))
     }
@@ -201,11 +217,6 @@ fn guarded(run: impl FnOnce() -> Result<(), JobError>) -> Result<(), JobError> {
         .unwrap_or_else(|panic| Err(JobError::new(format!("it panicked: {}", panic_message(&*panic)))))
 }
 
-fn panic_message(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
-}
-
 /// What is to be recorded of a run that is over.
 fn settle(job: &Job, kind: &Kind, outcome: Outcome, reason: Option<Reason>) -> Option<Failure> {
     let failure = |error: String, discard: bool| {
@@ -230,12 +241,18 @@ fn settle(job: &Job, kind: &Kind, outcome: Outcome, reason: Option<Reason>) -> O
     }
 }
 
-fn log_failure(failure: &Failure, state: Option<State>) {
+fn log_failure(failure: &Failure, recorded: Option<Recorded>) {
     let Failure { id, kind, attempt, error, .. } = failure;
-    match state {
-        Some(State::Discarded) => log::error!(job = id, kind, attempt, error; "discarded a job"),
-        Some(State::Cancelled) => log::info!(job = id, kind, attempt, error; "cancelled a job"),
-        Some(_) => log::warn!(job = id, kind, attempt, error; "a job failed, and will be tried again"),
-        None => log::warn!(job = id, kind, attempt, error; "lost a job to another worker"),
+    let Some(Recorded { state, heir }) = recorded else {
+        log::warn!(job = id, kind, attempt, error; "lost a job to another worker");
+        return;
+    };
+    match (state, heir) {
+        (State::Discarded, _) => log::error!(job = id, kind, attempt, error; "discarded a job"),
+        (State::Cancelled, Some(heir)) => {
+            log::warn!(job = id, kind, attempt, error, heir; "a job failed, and gave way to its like that waits");
+        }
+        (State::Cancelled, None) => log::info!(job = id, kind, attempt, error; "cancelled a job"),
+        _ => log::warn!(job = id, kind, attempt, error; "a job failed, and will be tried again"),
     }
 }

@@ -8,15 +8,16 @@ use postgres::{Client, Statement};
 use super::periodic::Periodic;
 use super::running::{Entry, Reason, Running};
 use super::session::Failure;
-use super::worker::{Backoff, Worker};
+use super::worker::Worker;
 use crate::shutdown::Shutdown;
-use crate::store::{Remedy, StoreError, check_schema};
+use crate::store::{Connector, Line, Outage, Remedy, StoreError, check_schema};
 
 /// How long apart the supervisor looks around at most.
 const TICK: Duration = Duration::from_secs(1);
 
 pub(super) struct Supervisor<'a> {
     pub worker: &'a Worker,
+    pub connector: &'a Connector,
     pub running: &'a Running,
     pub shutdown: &'a Shutdown,
 }
@@ -24,15 +25,15 @@ pub(super) struct Supervisor<'a> {
 impl Supervisor<'_> {
     /// Watches until a stop is asked for and no thread is left.
     pub fn run(&self) -> Result<(), StoreError> {
-        let mut backoff = Backoff::default();
+        let mut outage = Outage::default();
         while !self.is_over() {
             let begun = Instant::now();
-            let Err(error) = self.session() else { continue };
-            if matches!(error.remedy(), Remedy::Stop | Remedy::Bisect) {
+            let line = self.connector.line();
+            let Err(error) = self.session(&line) else { continue };
+            if error.remedy() == Remedy::Stop {
                 return Err(error);
             }
-            log::warn!(error = error.to_string(); "connecting anew to supervise jobs");
-            self.wait(backoff.next(begun));
+            self.wait(outage.note(begun, &error, line.end(), "connecting anew to supervise jobs"));
         }
         Ok(())
     }
@@ -49,9 +50,9 @@ impl Supervisor<'_> {
         }
     }
 
-    fn session(&self) -> Result<(), StoreError> {
+    fn session(&self, line: &Line) -> Result<(), StoreError> {
         let owner = self.worker.next_owner();
-        let mut client = self.worker.connector.named(&format!("webmon-jobs:{owner}")).connect()?;
+        let mut client = self.connector.named(&format!("webmon-jobs:{owner}")).connect_on(line)?;
         check_schema(&mut client)?;
         let mut prepare =
             |sql| client.prepare(sql).map_err(StoreError::database("cannot prepare a statement"));
@@ -62,7 +63,7 @@ impl Supervisor<'_> {
         while !self.is_over() {
             self.renew(&mut client, &renew)?;
             for entry in self.running.entries().iter().filter(|entry| entry.is_overdue()) {
-                entry.interrupt(Reason::TimedOut, &self.worker.connector);
+                entry.interrupt(Reason::TimedOut, self.connector);
             }
             self.take_in(&mut client, &expired)?;
             if self.shutdown.is_requested() {
@@ -102,7 +103,7 @@ impl Supervisor<'_> {
             };
             // One that has ended meanwhile is not held either: then this does nothing.
             for entry in kept.iter().filter(|entry| entry.id == id) {
-                entry.interrupt(reason, &self.worker.connector);
+                entry.interrupt(reason, self.connector);
             }
         }
         Ok(())
@@ -118,8 +119,8 @@ impl Supervisor<'_> {
             let (worker, ended): (&str, i64) = (row.get(2), row.get(4));
             let failure = Failure::vanished(id, epoch, worker, attempt);
             match failure.record(client) {
-                Ok(Some(state)) => {
-                    log::warn!(job = id, worker, connections_ended = ended, state = state.as_str(); "took in the job of a worker that is gone");
+                Ok(Some(recorded)) => {
+                    log::warn!(job = id, worker, connections_ended = ended, state = recorded.state.as_str(), heir = recorded.heir; "took in the job of a worker that is gone");
                 }
                 // Another supervisor was faster.
                 Ok(None) => {}
@@ -133,7 +134,7 @@ impl Supervisor<'_> {
 
     fn interrupt_all(&self) {
         for entry in self.running.entries() {
-            entry.interrupt(Reason::Stopped, &self.worker.connector);
+            entry.interrupt(Reason::Stopped, self.connector);
         }
     }
 }

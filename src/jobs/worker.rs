@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::enqueue::check_kind;
@@ -12,10 +11,11 @@ use super::supervisor::Supervisor;
 use super::{Kind, QueueError};
 use crate::config::{Postgres, show_duration};
 use crate::shutdown::Shutdown;
-use crate::store::{Connector, Remedy, StoreError, process_name};
+use crate::store::{Connector, Crew, Outage, Remedy, STEADY_PATIENCE, StoreError, process_name};
 
-pub(super) const BACKOFF_MIN: Duration = Duration::from_millis(100);
-pub(super) const BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// How long interrupted jobs have to end, and their threads to say so, when the worker stops. Then their connections are
+/// cut off.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// How a [`Worker`] goes about it.
 #[derive(Clone, Debug)]
@@ -29,8 +29,8 @@ pub struct WorkerOptions {
     pub lease: Duration,
     /// How long apart a thread without work looks for some: how late a job begins. 10 ms to 1 min, default 1 s.
     pub poll: Duration,
-    /// How long jobs may go on once a stop was asked for. Then they are interrupted, and others begin them anew. 0 s
-    /// to 10 min, default 10 s.
+    /// How long jobs may go on once a stop was asked for. Then they are interrupted, and others begin them anew; where a
+    /// job waits for a database that does not answer, its connection is cut off 5 s later. 0 s to 10 min, default 10 s.
     pub grace: Duration,
     /// The machine, for the worker's name; by default the host's.
     pub host: String,
@@ -126,7 +126,7 @@ impl Worker {
             return Err(QueueError::Invalid("worker: no kinds: expected at least one".to_owned()));
         }
         Ok(Worker {
-            connector: Connector::new(postgres, "webmon-jobs")?,
+            connector: Connector::new(postgres, "webmon-jobs")?.patience(STEADY_PATIENCE),
             kind_names: by_name.keys().cloned().collect(),
             kinds: by_name,
             process: process_name(&options.host),
@@ -139,57 +139,45 @@ impl Worker {
     /// without end and ever more slowly. A job's failure is the job's alone.
     ///
     /// # Errors
-    /// [`QueueError::Store`] for the first fault that trying again cannot mend: the schema or rights are missing, and
-    /// the like. It requests `shutdown`.
+    /// [`QueueError::Store`] for the first fault that trying again cannot mend: the schema or rights are missing, a thread
+    /// panicked, and the like. It requests `shutdown`.
     pub fn run(&self, shutdown: &Shutdown) -> Result<(), QueueError> {
         let running = Running::default();
-        let fault: Mutex<Option<StoreError>> = Mutex::new(None);
-        let note = |outcome: Result<(), StoreError>| {
-            if let Err(error) = outcome {
-                fault.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                shutdown.request();
-            }
-        };
+        // Cut off are the connections of this run alone.
+        let connector = self.connector.apart();
+        let crew = Crew::new(shutdown);
         std::thread::scope(|scope| {
             for thread in 0..self.options.threads {
-                let (guard, running, note) = (running.thread(), &running, &note);
-                let work = move || {
+                let (guard, running, connector) = (running.thread(), &running, &connector);
+                crew.spawn(scope, format!("jobs-{thread}"), move || {
                     let _guard = guard;
-                    note(self.work(running, shutdown));
-                };
-                let spawned =
-                    std::thread::Builder::new().name(format!("jobs-{thread}")).spawn_scoped(scope, work);
-                if let Err(error) = spawned {
-                    log::error!(error = error.to_string(); "cannot start a thread for jobs");
-                    shutdown.request();
-                }
+                    self.work(connector, running, shutdown)
+                });
             }
-            note(Supervisor { worker: self, running: &running, shutdown }.run());
-        });
-        match fault.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            Some(error) => Err(error.into()),
-            None => Ok(()),
-        }
+            let supervisor = Supervisor { worker: self, connector: &connector, running: &running, shutdown };
+            crew.spawn(scope, "jobs-supervisor".to_owned(), move || supervisor.run());
+            Ok(crew.see_out(&connector, self.options.grace + LAST_WORDS)?)
+        })
     }
 
     /// One thread: session after session.
-    fn work(&self, running: &Running, shutdown: &Shutdown) -> Result<(), StoreError> {
-        let mut backoff = Backoff::default();
+    fn work(&self, connector: &Connector, running: &Running, shutdown: &Shutdown) -> Result<(), StoreError> {
+        let mut outage = Outage::default();
         let mut unrecorded: Option<Failure> = None;
         while !shutdown.is_requested() || unrecorded.is_some() {
             let begun = Instant::now();
-            let outcome =
-                Session::open(self, running).and_then(|mut session| session.run(shutdown, &mut unrecorded));
+            let line = connector.line();
+            let outcome = Session::open(self, connector, &line, running)
+                .and_then(|mut session| session.run(shutdown, &mut unrecorded));
             let Err(error) = outcome else { continue };
-            if matches!(error.remedy(), Remedy::Stop | Remedy::Bisect) {
+            if error.remedy() == Remedy::Stop {
                 return Err(error);
             }
             if shutdown.is_requested() {
                 // What was not recorded shows when the lease runs out.
                 return Ok(());
             }
-            log::warn!(error = error.to_string(); "connecting anew for jobs");
-            shutdown.wait(backoff.next(begun));
+            shutdown.wait(outage.note(begun, &error, line.end(), "connecting anew for jobs"));
         }
         Ok(())
     }
@@ -197,26 +185,5 @@ impl Worker {
     /// A name for a connection, not used before: what is said of an earlier one is never said of this.
     pub(super) fn next_owner(&self) -> String {
         format!("{}:{}", self.process, self.connections.fetch_add(1, Ordering::Relaxed))
-    }
-}
-
-/// Pauses between connections that fail.
-pub(super) struct Backoff(Duration);
-
-impl Default for Backoff {
-    fn default() -> Backoff {
-        Backoff(BACKOFF_MIN)
-    }
-}
-
-impl Backoff {
-    /// The next pause: doubled, unless the connection begun at `begun` held for long.
-    pub fn next(&mut self, begun: Instant) -> Duration {
-        if begun.elapsed() > BACKOFF_MAX * 4 {
-            self.0 = BACKOFF_MIN;
-        }
-        let pause = self.0;
-        self.0 = (pause * 2).min(BACKOFF_MAX);
-        pause
     }
 }

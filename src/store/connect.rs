@@ -1,31 +1,35 @@
-//! Connections to PostgreSQL: libpq's `sslmode`, all five that make sense, over native-tls.
+//! Connections to PostgreSQL: libpq's `sslmode`, all five that make sense, over native-tls; and an end to every wait.
 
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use native_tls::{Certificate, Identity, TlsConnector};
-use postgres::config::SslMode as DriverMode;
+use postgres::config::{Host, SslMode as DriverMode, SslNegotiation};
 use postgres::{CancelToken, Client};
-use postgres_native_tls::MakeTlsConnector;
 
 use super::StoreError;
+use super::stream::{CONNECT, Line, MakeStream, SslMode, WeakLine};
 use crate::config::Postgres;
 
-/// What `sslmode` asks for (PostgreSQL manual, "libpq: SSL Support").
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum SslMode {
-    Disable,
-    Prefer,
-    Require,
-    VerifyCa,
-    VerifyFull,
-}
+/// How long a server may be silent while somebody waits for it, unless told.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The same where whoever waits has somebody else waiting: for another writer, for the renewal of a lease.
+pub(crate) const STEADY_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How to connect: parsed once, used for every connection and reconnection.
+///
+/// No wait for the server is without an end: a call on a connection fails when for [`Connector::patience`] no byte has
+/// moved in either direction, and the connection with it. A connection that nobody waits on may rest for ever. Over a
+/// Unix socket there is no such end: the server is on the same machine.
 #[derive(Clone)]
 pub struct Connector {
     config: postgres::Config,
-    tls: MakeTlsConnector,
+    mode: SslMode,
+    tls: TlsConnector,
+    patience: Duration,
+    lines: Arc<Mutex<Vec<WeakLine>>>,
 }
 
 impl Connector {
@@ -39,13 +43,28 @@ impl Connector {
         let mut config: postgres::Config = url.parse().map_err(|_| {
             invalid("url", "is not a PostgreSQL URL: expected \"postgres://user@host:5432/database\"")
         })?;
-        config
-            .ssl_mode(match mode {
+        if config.get_ssl_negotiation() == SslNegotiation::Direct {
+            return Err(invalid("url", "has sslnegotiation=direct: expected it to be left out"));
+        }
+        if config.get_hosts().iter().any(|host| matches!(host, Host::Unix(_))) {
+            // There the driver asks for no stream of ours.
+            config.ssl_mode(match mode {
                 SslMode::Disable => DriverMode::Disable,
                 SslMode::Prefer => DriverMode::Prefer,
                 _ => DriverMode::Require,
-            })
-            .connect_timeout(Duration::from_secs(10))
+            });
+        } else {
+            // It leaves all of it to us, whatever the mode.
+            config.ssl_mode(DriverMode::Require).ssl_negotiation(SslNegotiation::Direct);
+        }
+        if config.get_hosts().is_empty() {
+            // Without a name it would not.
+            for address in config.get_hostaddrs().to_vec() {
+                config.host(&address.to_string());
+            }
+        }
+        config
+            .connect_timeout(CONNECT)
             .keepalives_idle(Duration::from_secs(15))
             .keepalives_interval(Duration::from_secs(5))
             .keepalives_retries(3)
@@ -76,7 +95,15 @@ impl Connector {
             tls.identity(identity);
         }
         let tls = tls.build().map_err(|error| invalid("ca", &format!("cannot be used: {error}")))?;
-        Ok(Connector { config, tls: MakeTlsConnector::new(tls) }.named(application))
+        Ok(Connector { config, mode, tls, patience: PATIENCE, lines: Arc::default() }.named(application))
+    }
+
+    /// The same with another patience: [`PATIENCE`] unless told, and longer for statements that take long without a
+    /// word, such as those of a migration. Too short, and what is slow is taken for dead and begun anew; too long, and
+    /// what is dead is noticed late.
+    pub fn patience(mut self, patience: Duration) -> Connector {
+        self.patience = patience;
+        self
     }
 
     /// The same under another name.
@@ -87,17 +114,53 @@ impl Connector {
         connector
     }
 
-    /// Opens a connection, within 10 s.
+    /// The same, with connections that [`Connector::cut`] does not know of those that were there before.
+    pub(crate) fn apart(&self) -> Connector {
+        Connector { lines: Arc::default(), ..self.clone() }
+    }
+
+    /// Opens a connection, within 10 s for each address that the host has.
     ///
     /// # Errors
     /// [`StoreError::Database`].
     pub fn connect(&self) -> Result<Client, StoreError> {
-        self.config.connect(self.tls.clone()).map_err(StoreError::database("cannot connect to PostgreSQL"))
+        self.connect_on(&self.line())
     }
 
-    /// Cancels what a connection is at, within 10 s.
+    /// A line to be connected, known to [`Connector::cut`].
+    pub(crate) fn line(&self) -> Line {
+        let line = Line::new();
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.retain(|line| line.upgrade().is_some());
+        lines.push(line.downgrade());
+        line
+    }
+
+    /// As [`Connector::connect`], on a line that its user can set and ask.
+    pub(crate) fn connect_on(&self, line: &Line) -> Result<Client, StoreError> {
+        let client = self
+            .config
+            .connect(self.stream(line))
+            .map_err(StoreError::database("cannot connect to PostgreSQL"))?;
+        line.begun(self.patience);
+        Ok(client)
+    }
+
+    /// Cancels what a connection is at, within 10 s for each address.
     pub(crate) fn cancel(&self, token: &CancelToken) -> Result<(), StoreError> {
-        token.cancel_query(self.tls.clone()).map_err(StoreError::database("cannot cancel a statement"))
+        token
+            .cancel_query(self.stream(&self.line()))
+            .map_err(StoreError::database("cannot cancel a statement"))
+    }
+
+    /// Ends all connections of this connector and its clones, whatever they wait for. Those made later are not hit.
+    pub(crate) fn cut(&self) {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.iter().filter_map(WeakLine::upgrade).for_each(|line| line.cut());
+    }
+
+    fn stream(&self, line: &Line) -> MakeStream {
+        MakeStream { mode: self.mode, tls: self.tls.clone(), line: line.clone() }
     }
 }
 

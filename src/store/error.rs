@@ -2,6 +2,7 @@
 
 use postgres::error::SqlState;
 
+use super::stream::NoTlsOffered;
 use crate::kafka::KafkaError;
 
 /// Why the storing side cannot do what it should.
@@ -60,6 +61,22 @@ pub enum StoreError {
         /// The partition, now paused.
         partition: i32,
     },
+    /// The floor of retention is a time that nothing can be after.
+    #[error(
+        "webmon.retention.floor_at is infinite, and nothing could be stored: set it to a time that has been"
+    )]
+    InfiniteFloor,
+    /// A thread of this program came upon a fault of the program's own.
+    #[error("thread {thread} panicked: {message}")]
+    Panicked {
+        /// Its name.
+        thread: String,
+        /// What it said.
+        message: String,
+    },
+    /// The system has no thread for it.
+    #[error("cannot start a thread: {0}")]
+    NoThread(std::io::Error),
 }
 
 impl StoreError {
@@ -68,10 +85,16 @@ impl StoreError {
         move |cause| StoreError::Database { doing, cause }
     }
 
+    /// Whether the server ended a statement that took longer than it may, or somebody did.
+    pub(super) fn is_cancelled(&self) -> bool {
+        matches!(self, StoreError::Database { cause, .. } if cause.code() == Some(&SqlState::QUERY_CANCELED))
+    }
+
     /// What is to be done.
     pub(crate) fn remedy(&self) -> Remedy {
         match self {
             StoreError::Database { cause, .. } => remedy(cause),
+            StoreError::InfiniteFloor => Remedy::Reconnect,
             StoreError::Kafka(KafkaError::Unreachable { .. } | KafkaError::Fatal(_)) => Remedy::Reconnect,
             _ => Remedy::Stop,
         }
@@ -83,12 +106,12 @@ impl StoreError {
 pub(crate) enum Remedy {
     /// The transaction was rolled back through no fault of its own: do it again.
     Retry,
-    /// The connection is gone, or the server is: drop every claim and connect anew. Whether a COMMIT that was
-    /// under way took effect shows when the offset is read again.
+    /// The connection is gone, the server is, or is in a state that may pass: drop every claim and connect anew. Whether a
+    /// COMMIT that was under way took effect shows when the offset is read again.
     Reconnect,
     /// One of the rows cannot be stored: find it.
     Bisect,
-    /// A fault that touches everything: stop, and say so.
+    /// Only somebody who changes something mends it: stop, and say so.
     Stop,
 }
 
@@ -108,23 +131,27 @@ fn remedy(error: &postgres::Error) -> Remedy {
         // A day's partition is missing: it is made when the batch is tried again. A violated constraint has a name.
         &SqlState::CHECK_VIOLATION if db.constraint().is_none() => Remedy::Retry,
         &SqlState::CHECK_VIOLATION | &SqlState::NOT_NULL_VIOLATION => Remedy::Bisect,
-        &SqlState::ADMIN_SHUTDOWN
-        | &SqlState::CRASH_SHUTDOWN
-        | &SqlState::CANNOT_CONNECT_NOW
-        | &SqlState::DATABASE_DROPPED
-        | &SqlState::TOO_MANY_CONNECTIONS
-        | &SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT
-        | &SqlState::QUERY_CANCELED => Remedy::Reconnect,
-        _ if class == "08" => Remedy::Reconnect,
+        // Who may do what, where: an administrator's to mend.
+        &SqlState::INSUFFICIENT_PRIVILEGE | &SqlState::UNDEFINED_DATABASE => Remedy::Stop,
+        // A migration's to mend.
+        &SqlState::INVALID_SCHEMA_NAME
+        | &SqlState::UNDEFINED_TABLE
+        | &SqlState::UNDEFINED_COLUMN
+        | &SqlState::UNDEFINED_FUNCTION => Remedy::Stop,
+        _ if class == "28" => Remedy::Stop,
         _ if class == "22" => Remedy::Bisect,
-        _ => Remedy::Stop,
+        // A server that stops, that takes no writes after a failover, whose disk is full: that may pass.
+        _ => Remedy::Reconnect,
     }
 }
 
-/// Whether TLS failed for what the two sides are, such as a wrong CA or host name, and not because the connection broke.
+/// Whether TLS failed for what the two sides are, such as a wrong CA or host name, or a server without TLS, and not because the connection broke.
 fn is_distrust(error: &postgres::Error) -> bool {
     let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
     let causes: Vec<_> = causes.collect();
+    if causes.iter().any(|cause| cause.is::<NoTlsOffered>()) {
+        return true;
+    }
     causes.iter().any(|cause| cause.is::<native_tls::Error>())
         && !causes.iter().any(|cause| cause.is::<std::io::Error>())
 }

@@ -17,6 +17,7 @@ use super::claims::{Claim, Claims};
 use super::dimensions::Dimensions;
 use super::error::Remedy;
 use super::rows::{Columns, Instant, outcome_of};
+use super::time::AnyTime;
 use super::{dirty, retention};
 use crate::result::{Gap, Outcome};
 
@@ -170,8 +171,12 @@ impl Ingest {
         let failed = StoreError::database;
         let doing = "cannot read the floor of retention";
         let floor = self.prepared(transaction, retention::FLOOR, doing)?;
-        if let Some(floor) = transaction.query_one(&floor, &[]).map_err(failed(doing))?.get(0) {
-            batch.expire_before(floor);
+        let floor: Option<AnyTime> = transaction.query_one(&floor, &[]).map_err(failed(doing))?.get(0);
+        match floor {
+            // All would be expired, and never come back.
+            Some(floor) if floor.is_infinite() => return Err(StoreError::InfiniteFloor),
+            Some(AnyTime(floor)) => batch.expire_before(floor),
+            None => {}
         }
         let batch = &*batch;
         let mut counts = Counts { duplicate: batch.duplicate, expired: batch.expired, ..Counts::default() };

@@ -7,6 +7,7 @@
 mod batch;
 mod claims;
 mod connect;
+mod crew;
 mod dead_letters;
 mod dimensions;
 mod dirty;
@@ -15,19 +16,25 @@ mod incidents;
 mod ingest;
 mod locations;
 mod migrate;
+mod outage;
 mod replay;
 mod report;
 mod retention;
 mod rollup;
 mod rows;
 mod set_aside;
+mod stream;
+mod throttle;
+mod time;
 mod verify;
 mod writer;
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
-pub use self::connect::Connector;
+pub(crate) use self::connect::STEADY_PATIENCE;
+pub use self::connect::{Connector, PATIENCE};
+pub(crate) use self::crew::{Crew, panic_message};
 pub use self::dead_letters::{
     DeadLetter, DeadLetterFilter, Discarded, MAX_REASON, Retried, count_dead_letters, dead_letters,
     discard_dead_letters, export_dead_letters, retry_dead_letters,
@@ -36,6 +43,7 @@ pub(crate) use self::error::Remedy;
 pub use self::error::StoreError;
 pub use self::locations::{Location, locations, retire_location, retire_silent};
 pub use self::migrate::{check_schema, migrate};
+pub(crate) use self::outage::Outage;
 pub use self::replay::replay;
 pub use self::report::{LatestResult, PartitionStatus, latest_results, partition_status, resume};
 pub use self::retention::{
@@ -43,11 +51,20 @@ pub use self::retention::{
 };
 pub use self::rollup::{RollUpLimits, RolledUp, roll_up};
 pub use self::set_aside::{SetAside, set_aside};
+pub(crate) use self::stream::Line;
+use self::throttle::Throttle;
+pub(crate) use self::time::AnyTime;
 pub use self::verify::{Link, MAX_NAMED, PartitionLedger, Verification, compact_ledger, verify};
 pub use self::writer::ConsumerFactory;
 use self::writer::Writer;
 use crate::config::Config;
 use crate::shutdown::Shutdown;
+
+/// How long writers may take to hand over once a stop was asked for. Then their connections are cut off, and others take
+/// their partitions when the leases are over.
+pub const GRACE: Duration = Duration::from_secs(10);
+/// How many leases a server may be silent while a writer waits for it, and 30 s at least.
+const PATIENCE_LEASES: u32 = 3;
 
 /// Stores the records of `config.kafka.topic` until `shutdown` is requested, with `config.store.threads` writers
 /// in this process. Returns at once when one of them meets a fault that trying again cannot mend.
@@ -73,39 +90,28 @@ use crate::shutdown::Shutdown;
 /// ```
 ///
 /// # Errors
-/// The first such fault: the topic or the schema is missing, rights are missing, the disk is full, and the like.
+/// The first such fault: the topic or the schema is missing, rights are missing, a writer panicked, and the like. A
+/// database that is away, is read-only or full is none: connections are made again, without end, and the log says so.
 pub fn run(config: &Config, consumer: &ConsumerFactory, shutdown: &Shutdown) -> Result<(), StoreError> {
-    let fault: Mutex<Option<StoreError>> = Mutex::new(None);
+    let patience = STEADY_PATIENCE.max(config.store.lease * PATIENCE_LEASES);
+    let connector = Connector::new(&config.postgres, "webmon-store")?.patience(patience);
     let process = process_name(&config.check.checker);
+    let crew = Crew::new(shutdown);
     std::thread::scope(|scope| {
         for thread in 0..config.store.threads {
             let writer = Writer {
                 topic: &config.kafka.topic,
                 owner: format!("{process}:{thread}"),
-                postgres: &config.postgres,
+                connector: &connector,
                 store: &config.store,
                 consumer,
                 shutdown,
+                throttle: Throttle::new(config.store.batch_records),
             };
-            let fault = &fault;
-            let work = move || {
-                if let Err(error) = writer.run() {
-                    fault.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                    writer.shutdown.request();
-                }
-            };
-            let spawned =
-                std::thread::Builder::new().name(format!("writer-{thread}")).spawn_scoped(scope, work);
-            if let Err(error) = spawned {
-                log::error!(error = error.to_string(); "cannot start a writer");
-                shutdown.request();
-            }
+            crew.spawn(scope, format!("writer-{thread}"), move || writer.run());
         }
-    });
-    match fault.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        Some(error) => Err(error),
-        None => Ok(()),
-    }
+        crew.see_out(&connector, GRACE)
+    })
 }
 
 /// A name for this process: short enough to stand whole in application_name, by which the connections of a frozen one

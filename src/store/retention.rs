@@ -19,6 +19,7 @@ use postgres::error::SqlState;
 use serde::Serialize;
 
 use super::rollup::{RolledUp, in_transaction, roll_up_before, roll_up_days_before};
+use super::time::AnyTime;
 use super::{StoreError, incidents};
 use crate::config::Retention;
 
@@ -195,7 +196,11 @@ fn let_go(client: &mut Client, retention: &Retention, patience: Duration) -> Res
         .query_one("SELECT nullif(floor_at, '-infinity'), purged_at < floor_at FROM webmon.retention", &[])
         .map_err(failed())?;
     let mut done = Retained::default();
-    let (Some(floor), raised): (Option<Timestamp>, bool) = (row.get(0), row.get(1)) else { return Ok(done) };
+    let (Some(floor), raised): (Option<AnyTime>, bool) = (row.get(0), row.get(1)) else { return Ok(done) };
+    if floor.is_infinite() {
+        return Err(StoreError::InfiniteFloor);
+    }
+    let AnyTime(floor) = floor;
     if raised {
         if !wait_out(client, patience)? {
             return Ok(Retained { again: true, ..done });

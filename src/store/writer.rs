@@ -14,14 +14,15 @@ use super::connect::Connector;
 use super::error::Remedy;
 use super::ingest::{Committed, Counts, Ingest};
 use super::migrate::check_schema;
-use crate::config::{Postgres, Store};
+use super::outage::Outage;
+use super::stream::{End, Line};
+use super::throttle::Throttle;
+use crate::config::Store;
 use crate::kafka::{Consumer, FetchLimits, KafkaError, OffsetRange};
 use crate::shutdown::Shutdown;
 
 /// How long a fetch waits at most, so that a stop and the next heartbeat are never far.
 const FETCH_WAIT: Duration = Duration::from_millis(200);
-const BACKOFF_MIN: Duration = Duration::from_millis(100);
-const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// Tries of a batch that the server rolls back through no fault of its own, before the connection is doubted.
 const MAX_TRIES: u32 = 8;
 /// How long apart heartbeats are at most: a partition that was handed over is taken up within this time.
@@ -41,35 +42,44 @@ pub type ConsumerFactory = dyn Fn() -> Result<Box<dyn Consumer>, KafkaError> + S
 pub(super) struct Writer<'a> {
     pub topic: &'a str,
     pub owner: String,
-    pub postgres: &'a Postgres,
+    pub connector: &'a Connector,
     pub store: &'a Store,
     pub consumer: &'a ConsumerFactory,
     pub shutdown: &'a Shutdown,
+    pub throttle: Throttle,
 }
 
 impl Writer<'_> {
     /// Stores until a stop is asked for. Connections that fail are made again, without end and ever more slowly.
     pub fn run(&self) -> Result<(), StoreError> {
-        let connector = Connector::new(self.postgres, &format!("webmon-store:{}", self.owner))?;
-        let mut backoff = BACKOFF_MIN;
+        let mut outage = Outage::default();
+        let mut owner = self.owner.clone();
+        let mut silences = 0;
         while !self.shutdown.is_requested() {
             let begun = Instant::now();
-            let Err(error) = self.session(&connector) else { return Ok(()) };
-            if matches!(error.remedy(), Remedy::Stop | Remedy::Bisect) {
+            let line = self.connector.line();
+            let Err(error) = self.session(&line, &owner) else { return Ok(()) };
+            if error.remedy() == Remedy::Stop {
                 return Err(error);
             }
-            if begun.elapsed() > BACKOFF_MAX * 4 {
-                backoff = BACKOFF_MIN;
+            if self.shutdown.is_requested() {
+                log::warn!(error = error.to_string(); "stopped without handing over: others take the partitions when their leases are over");
+                return Ok(());
             }
-            log::warn!(error = error.to_string(), again_in_ms = backoff.as_millis() as u64; "gave every claim up, connecting anew");
-            self.shutdown.wait(backoff);
-            backoff = (backoff * 2).min(BACKOFF_MAX);
+            if let Some(End::Silence(_)) = line.end() {
+                // The server may be at that batch still, and hold rows locked that have this name.
+                self.throttle.halve();
+                silences += 1;
+                owner = format!("{}.{silences}", self.owner);
+            }
+            let doing = "gave every claim up, connecting anew";
+            self.shutdown.wait(outage.note(begun, &error, line.end(), doing));
         }
         Ok(())
     }
 
-    fn session(&self, connector: &Connector) -> Result<(), StoreError> {
-        let mut client = connector.connect()?;
+    fn session(&self, line: &Line, owner: &str) -> Result<(), StoreError> {
+        let mut client = self.connector.named(&format!("webmon-store:{owner}")).connect_on(line)?;
         check_schema(&mut client)?;
         let mut consumer = (self.consumer)()?;
         let cluster = consumer.cluster_id()?;
@@ -78,11 +88,7 @@ impl Writer<'_> {
             client,
             consumer,
             cluster,
-            claims: Claims {
-                topic: self.topic.to_owned(),
-                owner: self.owner.clone(),
-                lease: self.store.lease,
-            },
+            claims: Claims { topic: self.topic.to_owned(), owner: owner.to_owned(), lease: self.store.lease },
             ingest: Ingest::default(),
             held: BTreeMap::new(),
             reassign: false,
@@ -264,7 +270,7 @@ impl Session<'_> {
         let server_now = Timestamp::now().checked_add(self.clock_ahead).unwrap_or(Timestamp::MAX);
         let window = Window::around(server_now, store.retention.results, store.max_ahead);
         let limits = FetchLimits {
-            records: store.batch_records,
+            records: self.writer.throttle.records(),
             bytes: store.batch_bytes,
             wait: FETCH_WAIT.min(self.until_beat()),
         };
@@ -318,9 +324,20 @@ impl Session<'_> {
         if records > 10_000 {
             held.recent = (records / 2, unknown / 2);
         }
-        match self.try_store(claim, batch)? {
+        let committed = match self.try_store(claim, batch) {
+            Err(error) if error.is_cancelled() && self.writer.throttle.halve() => {
+                let records = self.writer.throttle.records();
+                log::warn!(partition = batch.partition, records, error = error.to_string(); "a batch took too long: trying smaller ones");
+                // What was fetched behind its beginning is fetched again.
+                self.reassign = true;
+                return Ok(());
+            }
+            outcome => outcome?,
+        };
+        match committed {
             Committed::ClaimLost => self.lose(batch.partition),
             Committed::Stored(counts) => {
+                self.writer.throttle.note_in_time();
                 log::debug!(partition = batch.partition, from = batch.from, to = batch.to, inserted = counts.inserted; "stored a batch");
                 if let Some(held) = self.held.get_mut(&batch.partition) {
                     held.claim.next_offset = Some(batch.to);

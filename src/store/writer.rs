@@ -9,7 +9,7 @@ use postgres::Client;
 
 use super::StoreError;
 use super::batch::{Batch, Mark, Window};
-use super::claims::{Claim, Claims, Taken};
+use super::claims::{Claim, Claims, Taken, application_name};
 use super::connect::Connector;
 use super::error::Remedy;
 use super::incidents::set_incident_thresholds;
@@ -25,8 +25,9 @@ const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// Tries of a batch that the server rolls back through no fault of its own, before the connection is doubted.
 const MAX_TRIES: u32 = 8;
-/// How long apart heartbeats are at most: a partition that was handed over is taken up within this time.
-const BEAT: Duration = Duration::from_secs(1);
+/// How long apart heartbeats are at most: a partition that was handed over, or whose lease is over, is taken up within this
+/// time and that of a batch.
+const BEAT: Duration = Duration::from_millis(500);
 /// How often new partitions are looked for, in leases, and at least.
 const DISCOVERY_LEASES: u32 = 3;
 const DISCOVERY: Duration = Duration::from_secs(30);
@@ -51,7 +52,7 @@ pub(super) struct Writer<'a> {
 impl Writer<'_> {
     /// Stores until a stop is asked for. Connections that fail are made again, without end and ever more slowly.
     pub fn run(&self) -> Result<(), StoreError> {
-        let connector = Connector::new(self.postgres, &format!("webmon-store:{}", self.owner))?;
+        let connector = Connector::new(self.postgres, &application_name(&self.owner))?;
         let mut backoff = BACKOFF_MIN;
         while !self.shutdown.is_requested() {
             let begun = Instant::now();
@@ -82,11 +83,7 @@ impl Writer<'_> {
             client,
             consumer,
             cluster,
-            claims: Claims {
-                topic: self.topic.to_owned(),
-                owner: self.owner.clone(),
-                lease: self.store.lease,
-            },
+            claims: Claims::new(self.topic, &self.owner, self.store.lease),
             ingest: Ingest::default(),
             held: BTreeMap::new(),
             reassign: false,

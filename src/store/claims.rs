@@ -89,6 +89,17 @@ struct Look {
 /// How long apart the two looks at a connection are, at least, between which it has not moved.
 const LOOKS_APART: Duration = Duration::from_secs(1);
 
+/// Why partitions are given back.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Release<'a> {
+    /// For others to claim at once.
+    Free,
+    /// The same, with what is wrong with them.
+    Failed(&'a str),
+    /// For nobody to claim before somebody has looked at them.
+    Paused(&'a str),
+}
+
 /// One writer's dealings with `partition_offsets`.
 pub(super) struct Claims {
     pub topic: String,
@@ -126,6 +137,15 @@ impl Claims {
             .map_err(StoreError::database("cannot register the topic's partitions"))
     }
 
+    /// About the newest instant of which there is an hour, where there is one.
+    pub fn newest_stored(&self, client: &mut Client) -> Result<Option<Timestamp>, StoreError> {
+        let sql = "SELECT max(last_hour) + interval '1 hour' FROM webmon.site_locations";
+        client
+            .query_one(sql, &[])
+            .map(|row| row.get(0))
+            .map_err(StoreError::database("cannot read what is stored last"))
+    }
+
     /// Says that this writer is at work, and learns who else is.
     pub fn heartbeat(&self, client: &mut Client) -> Result<Company, StoreError> {
         let row = client
@@ -144,17 +164,27 @@ impl Claims {
         })
     }
 
-    /// Claims up to `count` free partitions, to be stored from `cluster`.
+    /// Claims up to `count` free ones of the topic's `partitions`, but for those `barred`, to be stored from `cluster`.
     pub fn claim(
         &self,
         client: &mut Client,
         count: usize,
+        partitions: i32,
+        barred: &[i32],
         cluster: Option<&str>,
     ) -> Result<Vec<Taken>, StoreError> {
         let rows = client
             .query(
                 include_str!("../../sql/queries/claim_partitions.sql"),
-                &[&self.topic, &self.owner, &self.lease_ms(), &(count as i64), &cluster],
+                &[
+                    &self.topic,
+                    &self.owner,
+                    &self.lease_ms(),
+                    &(count as i64),
+                    &cluster,
+                    &partitions,
+                    &barred,
+                ],
             )
             .map_err(StoreError::database("cannot claim partitions"))?;
         let taken = |row: &postgres::Row| {
@@ -215,18 +245,23 @@ impl Claims {
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
-    /// Gives partitions back; `paused` says why nobody is to claim them again.
+    /// Gives partitions back.
     pub fn release(
         &self,
         client: &mut Client,
         held: &[Claim],
-        paused: Option<&str>,
+        release: Release<'_>,
     ) -> Result<(), StoreError> {
         let (partitions, epochs) = columns(held);
+        let (paused, failed) = match release {
+            Release::Free => (None, None),
+            Release::Failed(why) => (None, Some(why)),
+            Release::Paused(why) => (Some(why), None),
+        };
         client
             .execute(
                 include_str!("../../sql/queries/release_partitions.sql"),
-                &[&self.topic, &self.owner, &partitions, &epochs, &paused],
+                &[&self.topic, &self.owner, &partitions, &epochs, &paused, &failed],
             )
             .map(drop)
             .map_err(StoreError::database("cannot release partitions"))

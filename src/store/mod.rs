@@ -5,6 +5,7 @@
 //! reason and however late it notices, cannot move the offset and so can commit nothing.
 
 mod batch;
+mod bisect;
 mod claims;
 mod connect;
 mod dead_letters;
@@ -22,7 +23,7 @@ mod rows;
 mod verify;
 mod writer;
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 pub use self::connect::Connector;
@@ -70,6 +71,7 @@ use crate::shutdown::Shutdown;
 /// The first such fault: the topic or the schema is missing, rights are missing, the disk is full, and the like.
 pub fn run(config: &Config, consumer: &ConsumerFactory, shutdown: &Shutdown) -> Result<(), StoreError> {
     let fault: Mutex<Option<StoreError>> = Mutex::new(None);
+    let topic_seen = AtomicBool::new(false);
     let process = process_name(&config.check.checker);
     std::thread::scope(|scope| {
         for thread in 0..config.store.threads {
@@ -79,6 +81,7 @@ pub fn run(config: &Config, consumer: &ConsumerFactory, shutdown: &Shutdown) -> 
                 postgres: &config.postgres,
                 store: &config.store,
                 consumer,
+                topic_seen: &topic_seen,
                 shutdown,
             };
             let fault = &fault;

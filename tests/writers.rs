@@ -96,7 +96,7 @@ fn a_writer_that_dies_as_soon_as_it_has_begun_costs_the_others_one_partition_at_
         wait_until("it has begun", || registered() > before);
         let born = Instant::now();
         // It dies once it has a partition, or when there is none for it, before it has lived for a lease.
-        let mut its = 0;
+        let mut its = 0_i64;
         while its == 0 && born.elapsed() < Duration::from_millis(1_700) {
             let held = held(&mut client);
             let others = held.iter().filter(|(name, _)| *name != owner).map(|(_, count)| count).sum::<i64>();

@@ -1,8 +1,8 @@
 -- Says that a writer is at work, and counts all of its topic whose lease is running: that of each is as long as it asked
 -- for itself. Who was seen later than now was seen before the clock was set back: they show up again at once, or are
 -- gone.
--- A writer that joins others that have lived for a lease is a newcomer until it has lived for one of its own; where nobody
--- has, all count alike from the beginning.
+-- A writer that joins others that have lived for a lease is a newcomer until it was seen a lease of its own later; where
+-- nobody has, all count alike from the beginning.
 -- Parameters: $1 topic, $2 owner, $3 lease in milliseconds
 -- Rows returned: one: the writers at work that are no newcomers (this one included, if it is none), how many of them come
 --                before it by name, the newcomers (it included, if it is one), how many of them came after it, whether it
@@ -10,8 +10,8 @@
 WITH living AS (
     SELECT owner,
            started_at,
-           started_at <= clock_timestamp() - (lease_until - seen_at) AS proven,
-           full_from > clock_timestamp() AND full_from <= clock_timestamp() + (lease_until - seen_at) AS newcomer
+           started_at <= seen_at - (lease_until - seen_at) AS proven,
+           full_from > seen_at AND full_from <= lease_until AS newcomer
     FROM webmon.writers
     WHERE topic = $1
       AND owner <> $2

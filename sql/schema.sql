@@ -261,9 +261,12 @@ CREATE TABLE webmon.writers (
     started_at timestamptz NOT NULL,
     seen_at timestamptz NOT NULL,
     lease_until timestamptz NOT NULL,
+    full_from timestamptz NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT writers_pkey PRIMARY KEY (topic, owner)
 );
 COMMENT ON TABLE webmon.writers IS 'The writers at work, for sharing the partitions among them.';
+COMMENT ON COLUMN webmon.writers.lease_until IS 'Until when it counts as at work unless seen again: one lease of its own after seen_at.';
+COMMENT ON COLUMN webmon.writers.full_from IS 'From when it has a full share: before, it is a newcomer among writers that have lived for a lease.';
 
 CREATE TABLE webmon.ingest_batches (
     topic text NOT NULL,

@@ -20,7 +20,12 @@ fn survives_a_killed_broker(service: &'static str, variable: &str, client: Kafka
     let mut producer = kafka::producer(&config.kafka).unwrap();
     let mut consumer = kafka::consumer(&config.kafka).unwrap();
     consumer.assign(&[(0, 0)]).unwrap();
-    let limits = FetchLimits { records: 1_000, bytes: 1 << 20, wait: Duration::from_millis(200) };
+    let limits = FetchLimits {
+        records: 1_000,
+        bytes: 1 << 20,
+        wait: Duration::from_millis(200),
+        linger: Duration::ZERO,
+    };
     let mut fetched: Vec<Vec<u8>> = Vec::new();
     let mut offsets: Vec<i64> = Vec::new();
     let mut produced: Vec<Vec<u8>> = Vec::new();

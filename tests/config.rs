@@ -548,12 +548,12 @@ fn a_fault_of_the_environment_names_the_variable() {
         (
             "WEBMON_KAFKA__TOPICS",
             "t",
-            "kafka.topics is unknown: expected one of brokers, client, sasl, tls, topic",
+            "kafka.topics is unknown: expected one of brokers, client, group, sasl, tls, topic",
         ),
         (
             "WEBMON_KAFKA__SSL__CA",
             "ca.pem",
-            "kafka.ssl is unknown: expected one of brokers, client, sasl, tls, topic",
+            "kafka.ssl is unknown: expected one of brokers, client, group, sasl, tls, topic",
         ),
         (
             "WEBMON_KAFCA__BROKERS",

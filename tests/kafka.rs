@@ -42,7 +42,8 @@ impl Client {
 }
 
 const WAIT: Duration = Duration::from_secs(20);
-const ANY: FetchLimits = FetchLimits { records: 100_000, bytes: 100 << 20, wait: WAIT };
+const ANY: FetchLimits =
+    FetchLimits { records: 100_000, bytes: 100 << 20, wait: WAIT, linger: Duration::ZERO };
 
 fn config(brokers: &str, topic: &str) -> Kafka {
     let toml = format!("kafka.brokers = [{brokers:?}]\nkafka.topic = {topic:?}\npostgres.url = \"-\"");
@@ -247,7 +248,7 @@ fn a_fetch_keeps_its_limits_and_loses_nothing(client: &Client) {
     for (records, bytes, most) in
         [(7, 100 << 20, 7), (1, 1, 1), (100, 1, 1), (100, 3_500, 4), (100, 3_000, 3)]
     {
-        let fetched = fetch(consumer.as_mut(), FetchLimits { records, bytes, wait: WAIT }).unwrap();
+        let fetched = fetch(consumer.as_mut(), FetchLimits { records, bytes, ..ANY }).unwrap();
         assert!(!fetched.is_empty() && fetched.len() <= most, "{} of {most}", fetched.len());
         seen.extend(offsets_of(&fetched));
     }
@@ -255,6 +256,26 @@ fn a_fetch_keeps_its_limits_and_loses_nothing(client: &Client) {
         seen.extend(offsets_of(&fetch(consumer.as_mut(), ANY).unwrap()));
     }
     assert_eq!(seen, (0..50).collect::<Vec<i64>>());
+}
+
+fn a_fetch_waits_for_more_once_it_has_a_record_unless_it_is_full(client: &Client) {
+    let Some(topic) = Topic::new(client, 1) else { return };
+    let mut consumer = client.consumer(&topic.config);
+    consumer.assign(&[(0, 0)]).unwrap();
+    let put = || topic.produce_raw(0, Some(b"k"), Some(b"v"));
+    let long = FetchLimits { linger: WAIT, ..ANY };
+    std::thread::scope(|scope| {
+        scope.spawn(|| (0..3).for_each(|_| put()));
+        let started = Instant::now();
+        let fetched = fetch(consumer.as_mut(), FetchLimits { records: 3, ..long }).unwrap();
+        assert_eq!(offsets_of(&fetched), [0, 1, 2]);
+        assert!(started.elapsed() < WAIT / 2, "{:?}", started.elapsed());
+    });
+    put();
+    let started = Instant::now();
+    let linger = Duration::from_millis(700);
+    assert_eq!(offsets_of(&fetch(consumer.as_mut(), FetchLimits { linger, ..ANY }).unwrap()), [3]);
+    assert!(started.elapsed() >= linger && started.elapsed() < WAIT, "{:?}", started.elapsed());
 }
 
 fn a_new_assignment_takes_effect_at_once(client: &Client) {
@@ -606,6 +627,7 @@ macro_rules! contract_of {
             a_delivery_is_told_as_soon_as_it_is_reported
             a_fetch_without_records_waits_and_brings_none
             a_fetch_keeps_its_limits_and_loses_nothing
+            a_fetch_waits_for_more_once_it_has_a_record_unless_it_is_full
             a_new_assignment_takes_effect_at_once
             a_consumer_catches_up_after_it_has_waited_at_the_end
             the_offsets_are_those_that_the_partition_holds

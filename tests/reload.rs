@@ -75,7 +75,12 @@ impl Bench {
         consumer.assign(&[(0, 0), (1, 0)]).unwrap();
         let mut arrived = Arrived::default();
         while left > 0 {
-            let limits = FetchLimits { records: 1_000, bytes: 8 << 20, wait: Duration::from_millis(200) };
+            let limits = FetchLimits {
+                records: 1_000,
+                bytes: 8 << 20,
+                wait: Duration::from_millis(200),
+                linger: Duration::ZERO,
+            };
             let fetched = consumer.fetch(limits, &mut |fetched| match Record::decode(fetched.value.unwrap())
                 .unwrap()
             {

@@ -54,7 +54,8 @@ fn assert_round_trip(config: &Config) {
     assert_eq!(consumer.partitions().unwrap(), 1);
     consumer.assign(&[(0, 0)]).unwrap();
     let mut fetched = Vec::new();
-    let limits = FetchLimits { records: 1_000, bytes: 1 << 20, wait: Duration::from_secs(1) };
+    let limits =
+        FetchLimits { records: 1_000, bytes: 1 << 20, wait: Duration::from_secs(1), linger: Duration::ZERO };
     wait_until("all records are back", || {
         consumer.fetch(limits, &mut |record| fetched.push(record.value.unwrap().to_vec())).unwrap();
         fetched.len() >= records.len()

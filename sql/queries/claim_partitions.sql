@@ -1,6 +1,7 @@
 -- Claims free partitions: never claimed, released, or with a lease that is over. A lease given in
 -- the future was given before the clock was set back, and counts as over.
--- Parameters: $1 topic, $2 claimer, $3 lease in milliseconds, $4 partitions at most, $5 Kafka's cluster (null: unknown)
+-- Parameters: $1 topic, $2 claimer, $3 lease in milliseconds, $4 partitions at most, $5 Kafka's cluster (null: unknown),
+--             $6 how many partitions the topic has now, $7 partitions to leave alone
 -- Locks: the claimed rows, until the transaction ends; rows locked by others are passed over
 -- Rows returned: the partitions claimed, with their new epoch, the offset to go on from (null: none yet), the cluster
 --                they are stored from, and timestamp and CRC of the record before that offset
@@ -8,6 +9,8 @@ WITH free AS (
     SELECT topic, partition
     FROM webmon.partition_offsets
     WHERE topic = $1
+      AND partition < $6
+      AND partition <> ALL ($7::integer[])
       AND paused IS NULL
       AND (owner IS NULL
            OR lease_until < clock_timestamp()

@@ -1,19 +1,35 @@
--- Says that a writer is at work, and counts all of its topic that were seen within two leases. Who was seen later than
--- now was seen before the clock was set back: they show up again at once, or are gone.
+-- Says that a writer is at work, and counts all of its topic whose lease is running: that of each is as long as it asked
+-- for itself. Who was seen later than now was seen before the clock was set back: they show up again at once, or are
+-- gone.
+-- A writer that joins others that have lived for a lease is a newcomer until it was seen a lease of its own later; where
+-- nobody has, all count alike from the beginning.
 -- Parameters: $1 topic, $2 owner, $3 lease in milliseconds
--- Rows returned: one: the writers at work (this one included), its place among them by name (from 0), and the server's
---                clock
-WITH seen AS (
-    INSERT INTO webmon.writers (topic, owner, started_at, seen_at, lease_until)
-    VALUES ($1, $2, clock_timestamp(), clock_timestamp(),
-            clock_timestamp() + $3::float8 * interval '1 millisecond')
+-- Rows returned: one: the writers at work that are no newcomers (this one included, if it is none), how many of them come
+--                before it by name, the newcomers (it included, if it is one), how many of them came after it, whether it
+--                is one itself, and the server's clock
+WITH living AS (
+    SELECT owner,
+           started_at,
+           started_at <= seen_at - (lease_until - seen_at) AS proven,
+           full_from > seen_at AND full_from <= lease_until AS newcomer
+    FROM webmon.writers
+    WHERE topic = $1
+      AND owner <> $2
+      AND lease_until > clock_timestamp()
+      AND seen_at <= clock_timestamp() + (lease_until - seen_at)
+), me AS (
+    INSERT INTO webmon.writers AS w (topic, owner, started_at, seen_at, lease_until, full_from)
+    SELECT $1, $2, now, now, now + lease, CASE WHEN EXISTS (SELECT FROM living WHERE proven) THEN now + lease ELSE now END
+    FROM (SELECT clock_timestamp() AS now, $3::float8 * interval '1 millisecond' AS lease) AS given
     ON CONFLICT (topic, owner) DO UPDATE SET seen_at = excluded.seen_at, lease_until = excluded.lease_until
+    RETURNING started_at, full_from > seen_at AND full_from <= lease_until AS newcomer
 )
-SELECT 1 + count(*) AS writers,
-       count(*) FILTER (WHERE owner < $2) AS place,
+SELECT count(*) FILTER (WHERE NOT living.newcomer) + (NOT me.newcomer)::integer AS writers,
+       count(*) FILTER (WHERE NOT living.newcomer AND living.owner < $2) AS place,
+       count(*) FILTER (WHERE living.newcomer) + me.newcomer::integer AS newcomers,
+       count(*) FILTER (WHERE living.newcomer AND (living.started_at, living.owner) > (me.started_at, $2)) AS younger,
+       me.newcomer,
        clock_timestamp() AS server_time
-FROM webmon.writers
-WHERE topic = $1
-  AND owner <> $2
-  AND seen_at > clock_timestamp() - 2 * $3::float8 * interval '1 millisecond'
-  AND seen_at <= clock_timestamp() + 2 * $3::float8 * interval '1 millisecond'
+FROM me
+LEFT JOIN living ON true
+GROUP BY me.started_at, me.newcomer

@@ -1,6 +1,7 @@
 -- Replaces stored results by those of a higher rank: missed < failure < success. Runs after insert_results, in
--- the same transaction; what it leaves alone is equal to, or below, what is stored: a duplicate.
--- Parameters: as insert_results
+-- the same transaction; what it leaves alone is equal to, or below, what is stored: a duplicate. All are of one UTC day.
+-- Not to be prepared once for all: planned with its values, it reads and locks the one partition, else all there are.
+-- Parameters: as insert_results; $31 begin and $32 end of the day
 -- Locks: the replaced rows, until the transaction ends
 -- Rows changed: the results replaced
 UPDATE webmon.check_results stored
@@ -45,4 +46,6 @@ FROM unnest(
 WHERE stored.site_id = new.site_id
   AND stored.location_id = new.location_id
   AND stored.scheduled_at = new.scheduled_at
+  AND stored.scheduled_at >= $31
+  AND stored.scheduled_at < $32
   AND webmon.outcome_rank(new.outcome) > webmon.outcome_rank(stored.outcome)

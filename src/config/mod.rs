@@ -74,6 +74,9 @@ pub struct Kafka {
     pub topic: String,
     /// The client library. Default: librdkafka.
     pub client: KafkaClient,
+    /// The consumer group to which the writers commit what is stored, for other tools to read; none: no group. Default:
+    /// `webmon-store`.
+    pub group: Option<String>,
     /// `[kafka.tls]`: its presence turns TLS on.
     pub tls: Option<KafkaTls>,
     /// `[kafka.sasl]`: user and password; over TLS where `tls` is there too.
@@ -189,7 +192,11 @@ pub struct Store {
     pub batch_records: usize,
     /// Bytes of one transaction's records at most. 64 KiB to 256 MiB, default 8 MiB.
     pub batch_bytes: usize,
-    /// How far `scheduled_at` may lie ahead of the database's clock. 1 min to 30 days, default 1 h.
+    /// How long a writer waits for more records once it has one, so that a transaction holds more than one at low rates.
+    /// 0 s to 5 s, default 20 ms.
+    pub linger: Duration,
+    /// How far `scheduled_at` may lie ahead of the later of the database's clock and the writer's own. 1 min to 30 days,
+    /// default 1 h.
     pub max_ahead: Duration,
     /// Dead letters of one partition that are kept, beyond which it pauses. 1 to 1,000,000,000, default 100,000.
     pub max_dead_letters: i64,
@@ -479,6 +486,8 @@ fn kafka(table: &Table) -> Kafka {
     let default_client =
         if cfg!(feature = "librdkafka") { KafkaClient::Librdkafka } else { KafkaClient::KafkaRust };
     let client = client.unwrap_or(default_client);
+    let group = table.text("group", 249).unwrap_or_else(|| "webmon-store".to_owned());
+    let group = (group != "off").then_some(group);
     let tls = table.table("tls").map(|table| kafka_tls(&table));
     let sasl = table.table("sasl").and_then(|table| sasl(&table));
     if client == KafkaClient::KafkaRust
@@ -488,7 +497,7 @@ fn kafka(table: &Table) -> Kafka {
     }
     table.refuse_unknown();
     let topic = topic.unwrap_or_else(|| "webmon.check-results.v1".to_owned());
-    Kafka { brokers, topic, client, tls, sasl }
+    Kafka { brokers, topic, client, group, tls, sasl }
 }
 
 fn kafka_tls(table: &Table) -> KafkaTls {
@@ -696,6 +705,7 @@ fn store(table: &Table) -> Store {
         lease: table.duration("lease", MILLISECOND * 500, MINUTE * 5).unwrap_or(SECOND * 10),
         batch_records: table.integer("batch_records", 1, 100_000u32).map_or(5_000, |n| n as usize),
         batch_bytes: table.size("batch_bytes", 64 << 10, 256 << 20).map_or(8 << 20, |n| n as usize),
+        linger: table.duration("linger", Duration::ZERO, SECOND * 5).unwrap_or(MILLISECOND * 20),
         max_ahead: table.duration("max_ahead", MINUTE, DAY * 30).unwrap_or(HOUR),
         max_dead_letters: table.integer("max_dead_letters", 1, 1_000_000_000u32).map_or(100_000, i64::from),
         retention: table.table("retention").map_or(RETENTION, |table| retention(&table)),

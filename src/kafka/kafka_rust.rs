@@ -106,6 +106,7 @@ fn coded(config: &Kafka, doing: &str, code: KafkaCode) -> KafkaError {
         KafkaCode::OffsetOutOfRange => KafkaError::OffsetOutOfRange { topic: topic() },
         KafkaCode::LeaderNotAvailable
         | KafkaCode::NotLeaderForPartition
+        | KafkaCode::ReplicaNotAvailable
         | KafkaCode::RequestTimedOut
         | KafkaCode::BrokerNotAvailable
         | KafkaCode::NetworkException => KafkaError::Unreachable {
@@ -344,6 +345,13 @@ impl Consumer for KafkaRustConsumer {
         Ok(found.max(self.read_offset(partition, FetchOffset::Earliest)?))
     }
 
+    fn leaderless(&self) -> Vec<i32> {
+        let Some(connection) = &self.connection else { return Vec::new() };
+        let topics = connection.client.topics();
+        let partitions = topics.partitions(&self.config.topic).into_iter().flatten();
+        partitions.filter(|partition| !partition.is_available()).map(|partition| partition.id()).collect()
+    }
+
     fn assign(&mut self, positions: &[(i32, i64)]) -> Result<(), KafkaError> {
         self.positions = positions
             .iter()
@@ -357,22 +365,36 @@ impl Consumer for KafkaRustConsumer {
     }
 
     fn fetch(&mut self, limits: FetchLimits, each: &mut dyn FnMut(Fetched<'_>)) -> Result<usize, KafkaError> {
-        let deadline = Instant::now() + limits.wait;
+        let mut deadline = Instant::now() + limits.wait;
+        let (mut records, mut bytes) = (0, 0);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             if self.positions.is_empty() {
                 std::thread::park_timeout(left);
                 return Ok(0);
             }
-            match self.fetch_once(limits, left, each) {
-                Ok(0) if Instant::now() < deadline => {}
-                Ok(records) => return Ok(records),
+            let rest =
+                FetchLimits { records: limits.records - records, bytes: limits.bytes - bytes, ..limits };
+            let mut counted = |record: Fetched<'_>| {
+                bytes += record.value.map_or(0, <[u8]>::len);
+                each(record);
+            };
+            match self.fetch_once(rest, left, &mut counted) {
+                Ok(more) => {
+                    if records == 0 && more > 0 {
+                        deadline = Instant::now() + limits.linger;
+                    }
+                    records += more;
+                    if records >= limits.records || bytes >= limits.bytes || Instant::now() >= deadline {
+                        return Ok(records);
+                    }
+                }
                 Err(KafkaError::Unreachable { detail, .. }) => {
                     // As with the other client, a broker that is away is waited for.
                     log::debug!(error = detail; "kafka is away, trying on");
                     self.connection = None;
-                    if Instant::now() >= deadline {
-                        return Ok(0);
+                    if records > 0 || Instant::now() >= deadline {
+                        return Ok(records);
                     }
                     std::thread::park_timeout(left.min(Duration::from_millis(100)));
                 }

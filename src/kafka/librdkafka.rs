@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
-use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
+use rdkafka::error::{KafkaError as ClientError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 use rdkafka::util::Timeout;
@@ -78,6 +78,8 @@ struct Events {
     distrusted: AtomicBool,
     /// The last warning or error it logged: the only place where it says why.
     last_words: Mutex<String>,
+    /// Why the last commit of offsets was refused, until that was told.
+    commit_refused: Mutex<Option<RDKafkaErrorCode>>,
 }
 
 impl Events {
@@ -119,7 +121,15 @@ impl ClientContext for Events {
     }
 }
 
-impl ConsumerContext for Events {}
+impl ConsumerContext for Events {
+    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
+        *self.commit_refused.lock().unwrap_or_else(PoisonError::into_inner) = match result {
+            // Nothing was new.
+            Ok(()) | Err(ClientError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => None,
+            Err(error) => Some(code(&error)),
+        };
+    }
+}
 
 impl ProducerContext for Events {
     type DeliveryOpaque = usize;
@@ -237,7 +247,8 @@ impl Producer for LibrdkafkaProducer {
     fn partitions(&mut self) -> Result<i32, KafkaError> {
         let config = self.config.clone();
         let client = self.client()?;
-        partitions(client.client(), &config, || client.poll(Duration::ZERO))
+        let pump = || client.poll(Duration::ZERO);
+        topic_partitions(client.client(), &config, REQUEST_TIMEOUT, pump).map(|found| found.count)
     }
 
     fn produce(&mut self, records: &[Outgoing]) -> Vec<Delivery> {
@@ -297,6 +308,8 @@ pub struct LibrdkafkaConsumer {
     config: Kafka,
     client: BaseConsumer<Events>,
     assigned: bool,
+    leaderless: Vec<i32>,
+    request_timeout: Duration,
 }
 
 impl LibrdkafkaConsumer {
@@ -306,8 +319,8 @@ impl LibrdkafkaConsumer {
     /// Where librdkafka refuses its configuration.
     pub fn new(config: &Kafka) -> Result<LibrdkafkaConsumer, KafkaError> {
         let client = client(config)
-            // librdkafka assigns nothing without a group's name; no group is joined and nothing committed.
-            .set("group.id", "webmon-store")
+            // librdkafka assigns nothing without a group's name. No group is joined, and what is committed is never read.
+            .set("group.id", config.group.as_deref().unwrap_or("webmon-store"))
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "error")
@@ -319,25 +332,56 @@ impl LibrdkafkaConsumer {
             .set("queued.max.messages.kbytes", "16384")
             .create_with_context(Events::default())
             .map_err(|error| other("cannot set up the kafka consumer", &error))?;
-        Ok(LibrdkafkaConsumer { config: config.clone(), client, assigned: false })
+        Ok(LibrdkafkaConsumer {
+            config: config.clone(),
+            client,
+            assigned: false,
+            leaderless: Vec::new(),
+            request_timeout: REQUEST_TIMEOUT,
+        })
     }
 }
 
 impl Consumer for LibrdkafkaConsumer {
     fn partitions(&mut self) -> Result<i32, KafkaError> {
-        partitions(self.client.client(), &self.config, || {
+        let found = topic_partitions(self.client.client(), &self.config, self.request_timeout, || {
             // Once something is assigned this could be a record.
             if !self.assigned
                 && let Some(Err(error)) = self.client.poll(Duration::ZERO)
             {
                 self.client.context().note(code(&error));
             }
-        })
+        })?;
+        self.leaderless = found.leaderless;
+        Ok(found.count)
+    }
+
+    fn leaderless(&self) -> Vec<i32> {
+        self.leaderless.clone()
+    }
+
+    fn set_request_timeout(&mut self, timeout: Duration) {
+        self.request_timeout = timeout;
+    }
+
+    fn commit(&mut self, next_offsets: &[(i32, i64)]) -> Result<(), KafkaError> {
+        let doing = "cannot commit offsets to the consumer group";
+        if self.config.group.is_none() || next_offsets.is_empty() {
+            return Ok(());
+        }
+        let list = positions(&self.config.topic, next_offsets).map_err(|error| other(doing, &error))?;
+        self.client.commit(&list, CommitMode::Async).map_err(|error| other(doing, &error))?;
+        let refused =
+            self.client.context().commit_refused.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match refused {
+            None => Ok(()),
+            Some(code) => Err(KafkaError::Other { doing: doing.to_owned(), detail: code.to_string() }),
+        }
     }
 
     fn offsets(&mut self, partition: i32) -> Result<OffsetRange, KafkaError> {
         self.client
-            .fetch_watermarks(&self.config.topic, partition, REQUEST_TIMEOUT)
+            .fetch_watermarks(&self.config.topic, partition, self.request_timeout)
             .map(|(earliest, end)| OffsetRange { earliest, end })
             .map_err(|cause| error(&self.config, "cannot read offsets", code(&cause), &cause.to_string()))
     }
@@ -360,31 +404,26 @@ impl Consumer for LibrdkafkaConsumer {
     }
 
     fn cluster_id(&mut self) -> Result<Option<String>, KafkaError> {
-        Ok(self.client.client().fetch_cluster_id(REQUEST_TIMEOUT))
+        Ok(self.client.client().fetch_cluster_id(self.request_timeout))
     }
 
     fn assign(&mut self, positions: &[(i32, i64)]) -> Result<(), KafkaError> {
-        let mut list = TopicPartitionList::with_capacity(positions.len());
-        for (partition, offset) in positions {
-            list.add_partition_offset(&self.config.topic, *partition, Offset::Offset(*offset))
-                .map_err(|error| other("cannot assign partitions", &error))?;
-        }
+        let doing = "cannot assign partitions";
+        let list = self::positions(&self.config.topic, positions).map_err(|error| other(doing, &error))?;
         self.assigned = true;
-        self.client.assign(&list).map_err(|error| other("cannot assign partitions", &error))
+        self.client.assign(&list).map_err(|error| other(doing, &error))
     }
 
     fn fetch(&mut self, limits: FetchLimits, each: &mut dyn FnMut(Fetched<'_>)) -> Result<usize, KafkaError> {
-        let deadline = Instant::now() + limits.wait;
+        let mut deadline = Instant::now() + limits.wait;
         let (mut records, mut bytes) = (0, 0);
         while records < limits.records && bytes < limits.bytes {
-            // Only the first record is waited for: a batch is what is there.
-            let wait = if records == 0 {
-                deadline.saturating_duration_since(Instant::now())
-            } else {
-                Duration::ZERO
-            };
+            let wait = deadline.saturating_duration_since(Instant::now());
             match self.client.poll(Timeout::After(wait)) {
                 Some(Ok(message)) => {
+                    if records == 0 {
+                        deadline = Instant::now() + limits.linger;
+                    }
                     records += 1;
                     bytes += message.payload_len();
                     each(Fetched {
@@ -402,7 +441,7 @@ impl Consumer for LibrdkafkaConsumer {
                     }
                     log::debug!(error = cause.to_string(); "kafka is away, trying on");
                 }
-                None if records > 0 || Instant::now() >= deadline => break,
+                None if Instant::now() >= deadline => break,
                 None => {}
             }
         }
@@ -422,9 +461,18 @@ fn is_passing(code: RDKafkaErrorCode) -> bool {
             | RDKafkaErrorCode::NetworkException
             | RDKafkaErrorCode::NotLeaderForPartition
             | RDKafkaErrorCode::LeaderNotAvailable
+            | RDKafkaErrorCode::BrokerNotAvailable
+            | RDKafkaErrorCode::ReplicaNotAvailable
+            | RDKafkaErrorCode::OffsetNotAvailable
+            | RDKafkaErrorCode::KafkaStorageError
+            | RDKafkaErrorCode::FencedLeaderEpoch
+            | RDKafkaErrorCode::UnknownLeaderEpoch
+            | RDKafkaErrorCode::PartitionEOF
+            // Of the group, which only serves other tools.
             | RDKafkaErrorCode::CoordinatorNotAvailable
             | RDKafkaErrorCode::CoordinatorLoadInProgress
-            | RDKafkaErrorCode::PartitionEOF
+            | RDKafkaErrorCode::NotCoordinator
+            | RDKafkaErrorCode::GroupAuthorizationFailed
             // Trust is settled at the first contact; afterwards a broker that restarts can look like this too.
             | RDKafkaErrorCode::SSL
             | RDKafkaErrorCode::Authentication
@@ -460,15 +508,31 @@ pub fn create_topic(config: &Kafka, topic: &NewTopic) -> Result<(), KafkaError> 
     }
 }
 
-/// How many partitions the topic has. `pump` lets librdkafka tell what keeps it from connecting.
-fn partitions(
+/// Partitions of the topic, each with an offset.
+fn positions(topic: &str, offsets: &[(i32, i64)]) -> KafkaResult<TopicPartitionList> {
+    let mut list = TopicPartitionList::with_capacity(offsets.len());
+    for (partition, offset) in offsets {
+        list.add_partition_offset(topic, *partition, Offset::Offset(*offset))?;
+    }
+    Ok(list)
+}
+
+/// What the brokers say of the topic.
+struct TopicPartitions {
+    count: i32,
+    leaderless: Vec<i32>,
+}
+
+/// Asks for the topic's partitions, for `timeout` at most. `pump` lets librdkafka tell what keeps it from connecting.
+fn topic_partitions(
     client: &rdkafka::client::Client<Events>,
     config: &Kafka,
+    timeout: Duration,
     pump: impl Fn(),
-) -> Result<i32, KafkaError> {
-    let deadline = Instant::now() + REQUEST_TIMEOUT;
+) -> Result<TopicPartitions, KafkaError> {
+    let deadline = Instant::now() + timeout;
     loop {
-        match partitions_once(client, config) {
+        match partitions_once(client, config, timeout.min(REQUEST_TIMEOUT / 10)) {
             Err(error @ KafkaError::Unreachable { .. }) => {
                 pump();
                 let events = client.context();
@@ -491,19 +555,25 @@ fn partitions(
     }
 }
 
-fn partitions_once(client: &rdkafka::client::Client<Events>, config: &Kafka) -> Result<i32, KafkaError> {
+fn partitions_once(
+    client: &rdkafka::client::Client<Events>,
+    config: &Kafka,
+    timeout: Duration,
+) -> Result<TopicPartitions, KafkaError> {
     let unknown = || KafkaError::UnknownTopic { topic: config.topic.clone() };
     let doing = "cannot read the topic's partitions";
     let metadata = client
-        .fetch_metadata(Some(&config.topic), REQUEST_TIMEOUT / 10)
+        .fetch_metadata(Some(&config.topic), timeout)
         .map_err(|cause| error(config, doing, code(&cause), &cause.to_string()))?;
     let topic = metadata.topics().iter().find(|topic| topic.name() == config.topic).ok_or_else(unknown)?;
     if let Some(failure) = topic.error() {
         let code = RDKafkaErrorCode::from(failure);
         return Err(error(config, doing, code, &code.to_string()));
     }
+    let leaderless =
+        topic.partitions().iter().filter(|partition| partition.leader() < 0).map(|partition| partition.id());
     match i32::try_from(topic.partitions().len()) {
-        Ok(count) if count > 0 => Ok(count),
+        Ok(count) if count > 0 => Ok(TopicPartitions { count, leaderless: leaderless.collect() }),
         _ => Err(unknown()),
     }
 }

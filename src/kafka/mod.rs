@@ -1,6 +1,6 @@
 //! What webmon asks of Kafka, narrow enough for more than one client: produce with a report for each record,
-//! list partitions and offsets, fetch from explicit offsets. No consumer group, no committed offsets: the
-//! offset lives in the database, beside the rows.
+//! list partitions and offsets, fetch from explicit offsets. No consumer group is joined and no committed offset
+//! read: the offset lives in the database, beside the rows. What is committed is for other tools to read.
 
 #[cfg(feature = "kafka-rust")]
 pub mod kafka_rust;
@@ -76,7 +76,7 @@ pub struct Fetched<'a> {
     pub value: Option<&'a [u8]>,
 }
 
-/// How much one fetch may bring, and how long it may wait for the first record.
+/// How much one fetch may bring, and how long it may wait.
 #[derive(Clone, Copy, Debug)]
 pub struct FetchLimits {
     /// Records at most.
@@ -85,6 +85,8 @@ pub struct FetchLimits {
     pub bytes: usize,
     /// How long to wait for a first record.
     pub wait: Duration,
+    /// How long to wait for more once there is one, unless the other limits are reached before.
+    pub linger: Duration,
 }
 
 /// The offsets a partition holds: `earliest` included, `end` (that of the next record) not.
@@ -125,6 +127,27 @@ pub trait Consumer: Send {
         Ok(None)
     }
 
+    /// The partitions that had no leader when [`Consumer::partitions`] was asked last: nothing can be fetched of them until
+    /// they have one. None where the client cannot tell.
+    fn leaderless(&self) -> Vec<i32> {
+        Vec::new()
+    }
+
+    /// Bounds how long any request may take from now on, other than a fetch, where the client can be told.
+    fn set_request_timeout(&mut self, timeout: Duration) {
+        let _ = timeout;
+    }
+
+    /// Commits the next offset of each of these partitions to the group of `kafka.group`, for other tools to read: they are
+    /// on their way when this returns. Clients without groups do nothing.
+    ///
+    /// # Errors
+    /// Why it cannot be sent, or why what was sent earlier was refused: nobody depends on it.
+    fn commit(&mut self, next_offsets: &[(i32, i64)]) -> Result<(), KafkaError> {
+        let _ = next_offsets;
+        Ok(())
+    }
+
     /// Fetches from now on exactly these partitions, each from the offset beside it.
     ///
     /// # Errors
@@ -132,7 +155,7 @@ pub trait Consumer: Send {
     fn assign(&mut self, positions: &[(i32, i64)]) -> Result<(), KafkaError>;
 
     /// Hands records to `each`, in order within a partition, and returns how many there were: 0 after
-    /// `limits.wait` without any.
+    /// `limits.wait` without any. Of what comes within `limits.linger` after the first, as many as the limits allow.
     ///
     /// # Errors
     /// [`KafkaError::OffsetOutOfRange`] when a position is no longer, or not yet, held: ask
@@ -261,4 +284,23 @@ pub enum KafkaError {
         /// The client's words.
         detail: String,
     },
+}
+
+impl KafkaError {
+    /// Whether waiting may mend it: no broker answers, a partition has no leader, a topic is not there yet or is being made
+    /// anew, or the broker refuses for a reason of its own. What is left is a matter of the configuration, or of a client
+    /// that must be built anew.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            KafkaError::Unreachable { .. }
+            | KafkaError::UnknownTopic { .. }
+            | KafkaError::OffsetOutOfRange { .. }
+            | KafkaError::Other { .. } => true,
+            KafkaError::TopicExists { .. }
+            | KafkaError::Config(_)
+            | KafkaError::Security { .. }
+            | KafkaError::UnsupportedBroker { .. }
+            | KafkaError::Fatal(_) => false,
+        }
+    }
 }

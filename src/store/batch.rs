@@ -14,6 +14,17 @@ use crate::result::{CheckResult, DecodeError, Gap, GapReason, GapRecord, MAX_MES
 /// How far ahead an instant may be announced, and so taken back: as far as `next_at` may be.
 const ANNOUNCED: SignedDuration = SignedDuration::from_secs(i32::MAX as i64);
 
+/// What clocks there are. One of them may be wrong: nothing is refused for being too late or too early by that one alone.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clocks {
+    /// The database's.
+    pub server: Timestamp,
+    /// This program's.
+    pub own: Timestamp,
+    /// About the newest instant of which there is an hour, where there is one.
+    pub newest_stored: Option<Timestamp>,
+}
+
 /// What an instant may be: later is a dead letter, earlier is expired.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Window {
@@ -22,11 +33,15 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// The window around the database's `now`.
-    pub fn around(now: Timestamp, max_age: Duration, max_ahead: Duration) -> Window {
+    /// From `max_age` before the earliest of the clocks to `max_ahead` after the latest of them. How old a result may be
+    /// at most, retention decides in the database.
+    pub fn around(clocks: Clocks, max_age: Duration, max_ahead: Duration) -> Window {
+        let Clocks { server, own, newest_stored } = clocks;
+        let earliest = server.min(own).min(newest_stored.unwrap_or(Timestamp::MAX));
+        let latest = server.max(own);
         Window {
-            oldest: now.checked_sub(max_age).unwrap_or(Timestamp::MIN),
-            newest: now.checked_add(max_ahead).unwrap_or(Timestamp::MAX),
+            oldest: earliest.checked_sub(max_age).unwrap_or(Timestamp::MIN),
+            newest: latest.checked_add(max_ahead).unwrap_or(Timestamp::MAX),
         }
     }
 
@@ -93,14 +108,14 @@ pub(super) struct Row {
     pub source: Source,
 }
 
-/// A gap, and where it came from.
+/// A gap, likewise; it has no version.
 pub(super) struct GapRow {
-    pub record: GapRecord,
+    pub gap: GapRecord,
+    pub ids: Ids,
     pub source: Source,
 }
 
 /// Where a record came from.
-#[derive(Clone)]
 pub(super) struct Source {
     offset: i64,
     timestamp_ms: Option<i64>,
@@ -109,6 +124,7 @@ pub(super) struct Source {
 }
 
 /// A record that is not a result.
+#[derive(Clone)]
 pub(super) struct DeadLetter {
     pub offset: i64,
     pub at: Option<Timestamp>,
@@ -116,6 +132,14 @@ pub(super) struct DeadLetter {
     pub value: Option<Vec<u8>>,
     pub reason: &'static str,
     pub detail: String,
+}
+
+impl DeadLetter {
+    /// What is left to keep of a letter that the database does not take as it is: all but the record itself.
+    pub fn stripped(&self, refusal: &str) -> DeadLetter {
+        let detail = format!("{}; kept without key and value: {refusal}", truncated(&self.detail, 100));
+        DeadLetter { key: None, value: None, detail: truncated(&detail, 300), ..self.clone() }
+    }
 }
 
 impl Batch {
@@ -149,11 +173,12 @@ impl Batch {
         match Record::decode(record.value.unwrap_or_default()) {
             Ok(Record::Result(result)) if result.scheduled_at < window.oldest => self.expired += 1,
             Ok(Record::Result(result)) if result.scheduled_at > window.newest => {
-                let detail = format!("scheduled_at {} is ahead of the database's clock", result.scheduled_at);
+                let detail =
+                    format!("scheduled_at {} is too far ahead of every clock here", result.scheduled_at);
                 self.bury(record, "ahead_of_time", detail);
             }
             Ok(Record::Result(result)) => {
-                let source = self.keep_whole(&record);
+                let source = self.source(record);
                 self.results.push(Row { result, ids: Ids::default(), source });
             }
             Ok(Record::Gap(gap)) if gap.gap.end() <= window.oldest => self.expired += 1,
@@ -162,8 +187,8 @@ impl Batch {
                 self.bury(record, "ahead_of_time", detail);
             }
             Ok(Record::Gap(gap)) => {
-                let source = self.keep_whole(&record);
-                self.gaps.push(GapRow { record: gap, source });
+                let source = self.source(record);
+                self.gaps.push(GapRow { gap, ids: Ids::default(), source });
             }
             Err(error) => {
                 self.unknown_versions += usize::from(matches!(error, DecodeError::UnknownVersion(_)));
@@ -172,7 +197,7 @@ impl Batch {
         }
     }
 
-    fn keep_whole(&mut self, record: &Fetched<'_>) -> Source {
+    fn source(&mut self, record: Fetched<'_>) -> Source {
         let key = self.keep(record.key.unwrap_or_default());
         let value = self.keep(record.value.unwrap_or_default());
         Source { offset: record.offset, timestamp_ms: record.timestamp_ms, key, value }
@@ -199,20 +224,47 @@ impl Batch {
     pub fn expire_before(&mut self, floor: Timestamp) {
         let before = self.results.len() + self.gaps.len();
         self.results.retain(|row| row.result.scheduled_at >= floor);
-        self.gaps.retain(|row| row.record.gap.end() > floor);
+        self.gaps.retain(|row| row.gap.gap.end() > floor);
         self.expired += (before - self.results.len() - self.gaps.len()) as i64;
     }
 
-    /// The dead letter of a result or a gap that the database will not store.
+    /// The dead letter of a record that the database will not store.
     pub fn refused(&self, source: &Source, detail: &str) -> DeadLetter {
-        let source = source.clone();
+        log::warn!(partition = self.partition, offset = source.offset; "the database refuses a record: {detail}");
         DeadLetter {
             offset: source.offset,
             at: timestamp(source.timestamp_ms),
-            key: Some(self.raw[source.key].to_vec()),
-            value: Some(self.raw[source.value].to_vec()),
+            key: Some(self.raw[source.key.clone()].to_vec()),
+            value: Some(self.raw[source.value.clone()].to_vec()),
             reason: "refused",
             detail: truncated(detail, MAX_MESSAGE),
+        }
+    }
+
+    /// Gives every result and gap the ids that `ids` finds for it. One for which there is none, and why, becomes a dead
+    /// letter.
+    pub fn identify(
+        &mut self,
+        results: &dyn Fn(&Row) -> Result<Ids, String>,
+        gaps: &dyn Fn(&GapRow) -> Result<Ids, String>,
+    ) {
+        for row in std::mem::take(&mut self.results) {
+            match results(&row) {
+                Ok(ids) => self.results.push(Row { ids, ..row }),
+                Err(detail) => {
+                    let letter = self.refused(&row.source, &detail);
+                    self.dead.push(letter);
+                }
+            }
+        }
+        for row in std::mem::take(&mut self.gaps) {
+            match gaps(&row) {
+                Ok(ids) => self.gaps.push(GapRow { ids, ..row }),
+                Err(detail) => {
+                    let letter = self.refused(&row.source, &detail);
+                    self.dead.push(letter);
+                }
+            }
         }
     }
 
@@ -231,4 +283,36 @@ impl Batch {
 /// A record's timestamp, unless it is absent or absurd.
 pub(super) fn timestamp(ms: Option<i64>) -> Option<Timestamp> {
     ms.and_then(|ms| Timestamp::from_millisecond(ms).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    /// A clock that is wrong makes no dead letter and expires nothing, as long as another one is right.
+    #[test]
+    fn one_wrong_clock_narrows_the_window_nowhere() {
+        let now = at("2026-05-01T12:00:00Z");
+        let year = 365 * DAY;
+        for wrong in [now - 2 * HOUR, now - year, now + year] {
+            for (server, own) in [(wrong, now), (now, wrong)] {
+                let clocks = Clocks { server, own, newest_stored: Some(now) };
+                let window = Window::around(clocks, 90 * DAY, HOUR);
+                assert!(window.oldest <= now - 90 * DAY && window.newest >= now + HOUR, "{clocks:?}");
+            }
+        }
+        // Both are a year ahead: what is stored tells.
+        let clocks = Clocks { server: now + year, own: now + year, newest_stored: Some(now) };
+        assert_eq!(Window::around(clocks, 90 * DAY, HOUR).oldest, now - 90 * DAY);
+        let clocks = Clocks { server: now, own: now, newest_stored: None };
+        let window = Window::around(clocks, 90 * DAY, HOUR);
+        assert_eq!((window.oldest, window.newest), (now - 90 * DAY, now + HOUR));
+    }
 }

@@ -1,13 +1,14 @@
 //! Claims on topic-partitions: a lease and a fence. A claim is taken and renewed in short transactions that
 //! are durable when they return; the epoch it was given is the fence that every ingest transaction must pass.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use postgres::Client;
 
 use super::StoreError;
 use super::batch::Mark;
+use crate::result::truncated;
 
 /// A partition that this writer may store, until its lease is over or its epoch passed by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,22 +29,75 @@ pub(super) struct Taken {
     pub last: Option<Mark>,
 }
 
-/// The writers at work on a topic.
+/// The writers at work on a topic, as one of them sees them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Company {
-    /// How many they are, this one included.
+    /// How many they are without the newcomers.
     pub writers: usize,
-    /// This one's place among them, from 0.
+    /// How many of these come before this one, by name.
     pub place: usize,
+    /// How many have joined the others less than a lease of their own ago.
+    pub newcomers: usize,
+    /// How many of the newcomers came after this one.
+    pub younger: usize,
+    /// Whether this one is a newcomer.
+    pub newcomer: bool,
     pub server_time: Timestamp,
 }
 
 impl Company {
-    /// How many of `partitions` are this writer's: no two writers differ by more than one.
+    /// How many of `partitions` are this writer's. The newcomers together have one, which is the youngest's: who dies
+    /// as soon as it has begun, again and again, costs the others no more than the one it died with. Of the rest all
+    /// others have a part, and no two differ by more than one.
     pub fn share(self, partitions: usize) -> usize {
-        let writers = self.writers.max(1);
-        partitions / writers + usize::from(self.place < partitions % writers)
+        if self.writers == 0 {
+            // Newcomers among themselves: those they had joined are gone.
+            return part(partitions, self.newcomers, self.younger);
+        }
+        let tried = partitions.min(usize::from(self.newcomers > 0));
+        match self.newcomer {
+            true if self.younger == 0 => tried,
+            true => 0,
+            false => part(partitions - tried, self.writers, self.place),
+        }
     }
+}
+
+/// The part of the one at `place` (from 0) among `writers`.
+fn part(partitions: usize, writers: usize, place: usize) -> usize {
+    let writers = writers.max(1);
+    partitions / writers + usize::from(place < partitions % writers)
+}
+
+/// What the connection of a writer is called: its name in printable ASCII, as the server would put it, and as much of it as
+/// NAMEDATALEN leaves room for. `end_frozen_writers.sql` makes the same of it.
+pub(super) fn application_name(owner: &str) -> String {
+    let printable = |c: char| if matches!(c, ' '..='~') { c } else { '?' };
+    let name: String = "webmon-store:".chars().chain(owner.chars().map(printable)).collect();
+    truncated(&name, 63)
+}
+
+/// A connection that looked frozen, and how far it was then.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    pid: i32,
+    xact_start: Timestamp,
+    state_change: Timestamp,
+    bytes: i64,
+}
+
+/// How long apart the two looks at a connection are, at least, between which it has not moved.
+const LOOKS_APART: Duration = Duration::from_secs(1);
+
+/// Why partitions are given back.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Release<'a> {
+    /// For others to claim at once.
+    Free,
+    /// The same, with what is wrong with them.
+    Failed(&'a str),
+    /// For nobody to claim before somebody has looked at them.
+    Paused(&'a str),
 }
 
 /// One writer's dealings with `partition_offsets`.
@@ -51,9 +105,22 @@ pub(super) struct Claims {
     pub topic: String,
     pub owner: String,
     pub lease: Duration,
+    /// The connections that looked frozen, and when that was.
+    suspects: Vec<Look>,
+    looked_at: Option<Instant>,
 }
 
 impl Claims {
+    pub fn new(topic: &str, owner: &str, lease: Duration) -> Claims {
+        Claims {
+            topic: topic.to_owned(),
+            owner: owner.to_owned(),
+            lease,
+            suspects: Vec::new(),
+            looked_at: None,
+        }
+    }
+
     pub fn lease_ms(&self) -> f64 {
         self.lease.as_millis() as f64
     }
@@ -70,6 +137,15 @@ impl Claims {
             .map_err(StoreError::database("cannot register the topic's partitions"))
     }
 
+    /// About the newest instant of which there is an hour, where there is one.
+    pub fn newest_stored(&self, client: &mut Client) -> Result<Option<Timestamp>, StoreError> {
+        let sql = "SELECT max(last_hour) + interval '1 hour' FROM webmon.site_locations";
+        client
+            .query_one(sql, &[])
+            .map(|row| row.get(0))
+            .map_err(StoreError::database("cannot read what is stored last"))
+    }
+
     /// Says that this writer is at work, and learns who else is.
     pub fn heartbeat(&self, client: &mut Client) -> Result<Company, StoreError> {
         let row = client
@@ -81,21 +157,34 @@ impl Claims {
         Ok(Company {
             writers: row.get::<_, i64>(0) as usize,
             place: row.get::<_, i64>(1) as usize,
-            server_time: row.get(2),
+            newcomers: row.get::<_, i64>(2) as usize,
+            younger: row.get::<_, i64>(3) as usize,
+            newcomer: row.get(4),
+            server_time: row.get(5),
         })
     }
 
-    /// Claims up to `count` free partitions, to be stored from `cluster`.
+    /// Claims up to `count` free ones of the topic's `partitions`, but for those `barred`, to be stored from `cluster`.
     pub fn claim(
         &self,
         client: &mut Client,
         count: usize,
+        partitions: i32,
+        barred: &[i32],
         cluster: Option<&str>,
     ) -> Result<Vec<Taken>, StoreError> {
         let rows = client
             .query(
                 include_str!("../../sql/queries/claim_partitions.sql"),
-                &[&self.topic, &self.owner, &self.lease_ms(), &(count as i64), &cluster],
+                &[
+                    &self.topic,
+                    &self.owner,
+                    &self.lease_ms(),
+                    &(count as i64),
+                    &cluster,
+                    &partitions,
+                    &barred,
+                ],
             )
             .map_err(StoreError::database("cannot claim partitions"))?;
         let taken = |row: &postgres::Row| {
@@ -110,16 +199,36 @@ impl Claims {
         Ok(rows.iter().map(taken).collect())
     }
 
-    /// Ends the connections of writers that hold partitions locked and no longer answer.
-    pub fn end_frozen(&self, client: &mut Client) -> Result<(), StoreError> {
-        let ended = client
+    /// Looks for connections of writers that keep partitions or rows locked though their lease is over, and ends those
+    /// that have not moved since the look before.
+    pub fn end_frozen(&mut self, client: &mut Client) -> Result<(), StoreError> {
+        if self.looked_at.is_some_and(|at| at.elapsed() < LOOKS_APART.min(self.lease / 3)) {
+            return Ok(());
+        }
+        let column = |of: fn(&Look) -> Timestamp| self.suspects.iter().map(of).collect::<Vec<_>>();
+        let pids: Vec<i32> = self.suspects.iter().map(|look| look.pid).collect();
+        let begun = column(|look| look.xact_start);
+        let changed = column(|look| look.state_change);
+        let bytes: Vec<i64> = self.suspects.iter().map(|look| look.bytes).collect();
+        let found = client
             .query(
                 include_str!("../../sql/queries/end_frozen_writers.sql"),
-                &[&self.topic, &self.owner, &self.lease_ms()],
+                &[&self.topic, &self.owner, &self.lease_ms(), &pids, &begun, &changed, &bytes],
             )
             .map_err(StoreError::database("cannot end frozen writers"))?;
-        for row in ended {
-            log::warn!(writer = row.get::<_, &str>(0); "ended the connection of a writer that does not answer");
+        self.looked_at = Some(Instant::now());
+        self.suspects.clear();
+        for row in found {
+            if row.get("ended") {
+                log::warn!(writer = row.get::<_, &str>("application_name"); "ended the connection of a writer that does not answer");
+            } else {
+                self.suspects.push(Look {
+                    pid: row.get("pid"),
+                    xact_start: row.get("xact_start"),
+                    state_change: row.get("state_change"),
+                    bytes: row.get("bytes"),
+                });
+            }
         }
         Ok(())
     }
@@ -136,18 +245,23 @@ impl Claims {
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
-    /// Gives partitions back; `paused` says why nobody is to claim them again.
+    /// Gives partitions back.
     pub fn release(
         &self,
         client: &mut Client,
         held: &[Claim],
-        paused: Option<&str>,
+        release: Release<'_>,
     ) -> Result<(), StoreError> {
         let (partitions, epochs) = columns(held);
+        let (paused, failed) = match release {
+            Release::Free => (None, None),
+            Release::Failed(why) => (None, Some(why)),
+            Release::Paused(why) => (Some(why), None),
+        };
         client
             .execute(
                 include_str!("../../sql/queries/release_partitions.sql"),
-                &[&self.topic, &self.owner, &partitions, &epochs, &paused],
+                &[&self.topic, &self.owner, &partitions, &epochs, &paused, &failed],
             )
             .map(drop)
             .map_err(StoreError::database("cannot release partitions"))
@@ -205,4 +319,52 @@ impl Claims {
 
 fn columns(held: &[Claim]) -> (Vec<i32>, Vec<i64>) {
     held.iter().map(|claim| (claim.partition, claim.epoch)).unzip()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What each of so many writers and newcomers sees, the newcomers last and the youngest first.
+    fn companies(writers: usize, newcomers: usize) -> Vec<Company> {
+        let company = |place: usize, younger: usize, newcomer: bool| Company {
+            writers,
+            place,
+            newcomers,
+            younger,
+            newcomer,
+            server_time: Timestamp::UNIX_EPOCH,
+        };
+        let full = (0..writers).map(|place| company(place, 0, false));
+        full.chain((0..newcomers).map(|younger| company(0, younger, true))).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn every_partition_has_one_owner_and_newcomers_have_one_partition_in_all(
+            partitions in 0_usize..200,
+            writers in 0_usize..20,
+            newcomers in 0_usize..20,
+        ) {
+            prop_assume!(writers + newcomers > 0);
+            let shares: Vec<usize> =
+                companies(writers, newcomers).into_iter().map(|company| company.share(partitions)).collect();
+            prop_assert_eq!(shares.iter().sum::<usize>(), partitions);
+            let (full, new) = shares.split_at(writers);
+            let alike = if writers > 0 { full } else { new };
+            prop_assert!(alike.iter().max().unwrap() - alike.iter().min().unwrap() <= 1);
+            if writers > 0 {
+                prop_assert!(new.iter().sum::<usize>() <= 1);
+            }
+        }
+    }
+
+    #[test]
+    fn a_connection_is_named_in_printable_ascii_within_namedatalen() {
+        assert_eq!(application_name("pöd\n:7:0"), "webmon-store:p?d?:7:0");
+        let long = "ü".repeat(100);
+        assert_eq!(application_name(&long), format!("webmon-store:{}", "?".repeat(50)));
+    }
 }

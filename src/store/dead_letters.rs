@@ -7,7 +7,7 @@ use postgres::Client;
 use serde::{Serialize, Serializer};
 
 use super::StoreError;
-use super::batch::{Batch, Window};
+use super::batch::{Batch, Clocks, Window};
 use super::ingest::{Counts, Ingest};
 use crate::config;
 use crate::kafka::Fetched;
@@ -283,11 +283,15 @@ fn retry(
         value: letter.value.as_deref(),
     };
     let mut batch = Batch::new(letter.partition, letter.offset);
-    batch.add(record, Window::around(Timestamp::now(), store.retention.results, store.max_ahead));
+    let now = Timestamp::now();
+    let clocks = Clocks { server: now, own: now, newest_stored: None };
+    batch.add(record, Window::around(clocks, store.retention.results, store.max_ahead));
+    if batch.dead.is_empty() {
+        ingest.prepare(client, &mut batch, PATIENCE)?;
+    }
     if !batch.dead.is_empty() {
         return Ok(false);
     }
-    ingest.prepare(client, &mut batch, PATIENCE)?;
     let mut transaction = client.transaction().map_err(failed("cannot begin a transaction"))?;
     let Some(ledger) = transaction
         .query_opt(

@@ -95,7 +95,10 @@ impl StoreError {
         match self {
             StoreError::Database { cause, .. } => remedy(cause),
             StoreError::InfiniteFloor => Remedy::Reconnect,
-            StoreError::Kafka(KafkaError::Unreachable { .. } | KafkaError::Fatal(_)) => Remedy::Reconnect,
+            // A topic that is missing at the first contact; once there was one, it is waited for.
+            StoreError::Kafka(KafkaError::UnknownTopic { .. }) => Remedy::Stop,
+            StoreError::Kafka(KafkaError::Fatal(_)) => Remedy::Reconnect,
+            StoreError::Kafka(error) if error.is_passing() => Remedy::Reconnect,
             _ => Remedy::Stop,
         }
     }

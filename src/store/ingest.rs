@@ -1,6 +1,6 @@
 //! One batch in one transaction: the offset first, as a fence, then everything that the records came to.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Write;
 use std::ops::AddAssign;
 use std::time::Duration;
@@ -9,17 +9,19 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use postgres::error::SqlState;
+use postgres::types::ToSql;
 use postgres::{Client, Statement, Transaction};
 
 use super::StoreError;
 use super::batch::{Batch, DeadLetter, GapRow, Row, timestamp};
+use super::bisect::bisect;
 use super::claims::{Claim, Claims};
 use super::dimensions::Dimensions;
 use super::error::Remedy;
 use super::rows::{Columns, Instant, outcome_of};
 use super::time::AnyTime;
 use super::{dirty, retention};
-use crate::result::{Gap, Outcome};
+use crate::result::Outcome;
 
 /// From how many rows on COPY is worth its savepoint.
 const COPY_FROM: usize = 200;
@@ -119,8 +121,8 @@ impl Ingest {
             return Ok(Committed::ClaimLost);
         }
         let (mut counts, refused) = self.write(&mut transaction, batch)?;
-        counts.dead =
-            insert_dead_letters(&mut transaction, topic, partition, batch.dead.iter().chain(&refused))?;
+        let dead = batch.dead.iter().chain(&refused);
+        counts.dead = insert_dead_letters(&mut transaction, topic, partition, dead)?;
         counts.duplicate += (batch.dead.len() + refused.len()) as i64 - counts.dead;
         let record = self.prepared(
             &mut transaction,
@@ -182,7 +184,7 @@ impl Ingest {
         let mut counts = Counts { duplicate: batch.duplicate, expired: batch.expired, ..Counts::default() };
         let mut refused = Vec::new();
         counts += self.store_results(transaction, batch, &mut refused)?;
-        counts += self.store_gaps(transaction, batch, &batch.gaps, &mut refused)?;
+        counts.gaps = insert_gaps(transaction, batch, &mut refused)?;
         let hours = dirty::hours(batch, &counts);
         if !hours.is_empty() {
             let doing = "cannot mark hours as changed";
@@ -264,27 +266,30 @@ impl Ingest {
 
     /// The outcomes that are stored already of the identities of `rows`.
     fn look_up(
-        &mut self,
+        &self,
         transaction: &mut Transaction<'_>,
         rows: &[&Row],
     ) -> Result<Vec<Option<Outcome>>, StoreError> {
         let doing = "cannot look up results";
         let sql = include_str!("../../sql/queries/look_up_results.sql");
-        let look_up = self.prepared(transaction, sql, doing)?;
-        let sites: Vec<i32> = rows.iter().map(|row| row.ids.site).collect();
-        let locations: Vec<i32> = rows.iter().map(|row| row.ids.location).collect();
-        let instants: Vec<Instant> = rows.iter().map(|row| Instant(row.result.scheduled_at)).collect();
-        let found = transaction
-            .query(&look_up, &[&sites, &locations, &instants])
-            .map_err(StoreError::database(doing))?;
         let mut stored = vec![None; rows.len()];
-        for row in found {
-            stored[row.get::<_, i64>(0) as usize - 1] = Some(outcome_of(row.get(1)));
+        for (day, places) in by_day(rows) {
+            let of_day = || places.iter().map(|place| rows[*place]);
+            let sites: Vec<i32> = of_day().map(|row| row.ids.site).collect();
+            let locations: Vec<i32> = of_day().map(|row| row.ids.location).collect();
+            let instants: Vec<Instant> = of_day().map(|row| Instant(row.result.scheduled_at)).collect();
+            let (from, to) = bounds(day);
+            let found = transaction
+                .query(sql, &[&sites, &locations, &instants, &from, &to])
+                .map_err(StoreError::database(doing))?;
+            for row in found {
+                stored[places[row.get::<_, i64>(0) as usize - 1]] = Some(outcome_of(row.get(1)));
+            }
         }
         Ok(stored)
     }
 
-    /// Inserts `rows`. Where the database refuses one for what is in it, halves the rows until it is found.
+    /// Inserts `rows`, all but those that the database refuses for what is in them.
     fn insert_results(
         &mut self,
         transaction: &mut Transaction<'_>,
@@ -292,28 +297,14 @@ impl Ingest {
         rows: &[&Row],
         refused: &mut Vec<DeadLetter>,
     ) -> Result<Counts, StoreError> {
-        if rows.is_empty() {
-            return Ok(Counts::default());
-        }
-        let mut savepoint =
-            transaction.savepoint("results").map_err(StoreError::database("cannot set a savepoint"))?;
-        let error = match self.try_insert(&mut savepoint, rows) {
-            Ok(counts) => {
-                savepoint.commit().map_err(StoreError::database("cannot release a savepoint"))?;
-                return Ok(counts);
-            }
-            Err(error) if error.remedy() == Remedy::Bisect => error,
-            Err(error) => return Err(error),
+        let mut counts = Counts::default();
+        let mut work = |transaction: &mut Transaction<'_>, rows: &[&Row]| {
+            counts += self.try_insert(transaction, rows)?;
+            Ok(())
         };
-        savepoint.rollback().map_err(StoreError::database("cannot roll back to a savepoint"))?;
-        if let [row] = rows {
-            log::warn!(site = row.result.site, error = error.to_string(); "the database refuses a result");
+        bisect(transaction, rows, &mut work, &mut |row, error| {
             refused.push(batch.refused(&row.source, &error.to_string()));
-            return Ok(Counts::default());
-        }
-        let (left, right) = rows.split_at(rows.len() / 2);
-        let mut counts = self.insert_results(transaction, batch, left, refused)?;
-        counts += self.insert_results(transaction, batch, right, refused)?;
+        })?;
         Ok(counts)
     }
 
@@ -362,98 +353,111 @@ impl Ingest {
         let inserted =
             transaction.execute(&insert, &parameters).map_err(failed("cannot insert results"))? as i64;
         let met = rows.len() as i64 - inserted;
-        let superseded = match met {
-            0 => 0,
-            _ => transaction
-                .execute(include_str!("../../sql/queries/supersede_results.sql"), &parameters)
-                .map_err(failed("cannot replace results"))? as i64,
-        };
-        Ok(Counts { inserted, superseded, duplicate: met - superseded, ..Counts::default() })
-    }
-
-    /// Stores `gaps`, and marks their hours. Where the database refuses one for what is in it, halves them until it is found.
-    fn store_gaps(
-        &self,
-        transaction: &mut Transaction<'_>,
-        batch: &Batch,
-        gaps: &[GapRow],
-        refused: &mut Vec<DeadLetter>,
-    ) -> Result<Counts, StoreError> {
-        if gaps.is_empty() {
-            return Ok(Counts::default());
-        }
-        let mut savepoint =
-            transaction.savepoint("gaps").map_err(StoreError::database("cannot set a savepoint"))?;
-        let error = match self.insert_gaps(&mut savepoint, batch.oldest, gaps) {
-            Ok(()) => {
-                savepoint.commit().map_err(StoreError::database("cannot release a savepoint"))?;
-                return Ok(Counts { gaps: gaps.len() as i64, ..Counts::default() });
+        let mut superseded = 0;
+        if met > 0 {
+            let sql = include_str!("../../sql/queries/supersede_results.sql");
+            for (day, places) in by_day(rows) {
+                let of_day: Vec<&Row> = places.into_iter().map(|place| rows[place]).collect();
+                let columns = Columns::of(&of_day);
+                let (from, to) = bounds(day);
+                let mut parameters = columns.parameters().to_vec();
+                parameters.extend([&from as &(dyn ToSql + Sync), &to]);
+                superseded +=
+                    transaction.execute(sql, &parameters).map_err(failed("cannot replace results"))? as i64;
             }
-            Err(error) if error.remedy() == Remedy::Bisect => error,
-            Err(error) => return Err(error),
-        };
-        savepoint.rollback().map_err(StoreError::database("cannot roll back to a savepoint"))?;
-        if let [row] = gaps {
-            log::warn!(site = row.record.site, error = error.to_string(); "the database refuses a gap");
-            refused.push(batch.refused(&row.source, &error.to_string()));
-            return Ok(Counts::default());
         }
-        let (left, right) = gaps.split_at(gaps.len() / 2);
-        let mut counts = self.store_gaps(transaction, batch, left, refused)?;
-        counts += self.store_gaps(transaction, batch, right, refused)?;
-        Ok(counts)
-    }
-
-    fn insert_gaps(
-        &self,
-        transaction: &mut Transaction<'_>,
-        oldest: Timestamp,
-        rows: &[GapRow],
-    ) -> Result<(), StoreError> {
-        let mut ids = Vec::with_capacity(rows.len());
-        for GapRow { record, .. } in rows {
-            ids.push(self.dimensions.gap_ids(&record.site, &record.location, &record.checker)?);
-        }
-        let sites: Vec<i32> = ids.iter().map(|ids| ids.0).collect();
-        let locations: Vec<i32> = ids.iter().map(|ids| ids.1).collect();
-        let checkers: Vec<i32> = ids.iter().map(|ids| ids.2).collect();
-        let gaps: Vec<&Gap> = rows.iter().map(|row| &row.record.gap).collect();
-        let from: Vec<Timestamp> = gaps.iter().map(|gap| gap.from).collect();
-        let to: Vec<Option<Timestamp>> = gaps.iter().map(|gap| gap.to).collect();
-        let instants: Vec<i64> = gaps.iter().map(|gap| gap.instants as i64).collect();
-        let reasons: Vec<&str> = gaps.iter().map(|gap| gap.reason.as_str()).collect();
-        transaction
-            .execute(
-                include_str!("../../sql/queries/mark_gaps.sql"),
-                &[&sites, &locations, &from, &to, &instants, &reasons, &oldest],
-            )
-            .map_err(StoreError::database("cannot mark the hours of gaps"))?;
-        transaction
-            .execute(
-                include_str!("../../sql/queries/insert_gaps.sql"),
-                &[&sites, &locations, &from, &to, &instants, &reasons, &checkers],
-            )
-            .map(drop)
-            .map_err(StoreError::database("cannot store gaps"))
+        Ok(Counts { inserted, superseded, duplicate: met - superseded, ..Counts::default() })
     }
 }
 
-/// Returns how many were not there already: a replay finds its own.
+/// Stores the batch's gaps and marks their hours, all but those that the database refuses for what is in them. Returns how
+/// many were stored.
+fn insert_gaps(
+    transaction: &mut Transaction<'_>,
+    batch: &Batch,
+    refused: &mut Vec<DeadLetter>,
+) -> Result<i64, StoreError> {
+    let mut stored = 0;
+    let mut work = |transaction: &mut Transaction<'_>, rows: &[&GapRow]| {
+        try_insert_gaps(transaction, batch.oldest, rows)?;
+        stored += rows.len() as i64;
+        Ok(())
+    };
+    let rows: Vec<&GapRow> = batch.gaps.iter().collect();
+    bisect(transaction, &rows, &mut work, &mut |row, error| {
+        refused.push(batch.refused(&row.source, &error.to_string()));
+    })?;
+    Ok(stored)
+}
+
+fn try_insert_gaps(
+    transaction: &mut Transaction<'_>,
+    oldest: Timestamp,
+    rows: &[&GapRow],
+) -> Result<(), StoreError> {
+    let sites: Vec<i32> = rows.iter().map(|row| row.ids.site).collect();
+    let locations: Vec<i32> = rows.iter().map(|row| row.ids.location).collect();
+    let checkers: Vec<i32> = rows.iter().map(|row| row.ids.checker).collect();
+    let gaps = || rows.iter().map(|row| &row.gap.gap);
+    let from: Vec<Timestamp> = gaps().map(|gap| gap.from).collect();
+    let to: Vec<Option<Timestamp>> = gaps().map(|gap| gap.to).collect();
+    let instants: Vec<i64> = gaps().map(|gap| gap.instants as i64).collect();
+    let reasons: Vec<&str> = gaps().map(|gap| gap.reason.as_str()).collect();
+    transaction
+        .execute(
+            include_str!("../../sql/queries/mark_gaps.sql"),
+            &[&sites, &locations, &from, &to, &instants, &reasons, &oldest],
+        )
+        .map_err(StoreError::database("cannot mark the hours of gaps"))?;
+    transaction
+        .execute(
+            include_str!("../../sql/queries/insert_gaps.sql"),
+            &[&sites, &locations, &from, &to, &instants, &reasons, &checkers],
+        )
+        .map(drop)
+        .map_err(StoreError::database("cannot store gaps"))
+}
+
+/// Stores dead letters; one that the database refuses as it is without its key and value. Returns how many were not there
+/// already: a replay finds its own.
+///
+/// # Errors
+/// With [`Remedy::Bisect`], where it refuses even that.
 fn insert_dead_letters<'a>(
     transaction: &mut Transaction<'_>,
     topic: &str,
     partition: i32,
-    dead: impl Iterator<Item = &'a DeadLetter> + Clone,
+    dead: impl Iterator<Item = &'a DeadLetter>,
 ) -> Result<i64, StoreError> {
-    let offsets: Vec<i64> = dead.clone().map(|letter| letter.offset).collect();
-    if offsets.is_empty() {
-        return Ok(0);
+    let (mut inserted, mut stripped) = (0, Vec::new());
+    let mut work = |transaction: &mut Transaction<'_>, letters: &[&DeadLetter]| {
+        inserted += try_insert_dead_letters(transaction, topic, partition, letters)?;
+        Ok(())
+    };
+    let letters: Vec<&DeadLetter> = dead.collect();
+    bisect(transaction, &letters, &mut work, &mut |letter, error| {
+        log::warn!(partition, offset = letter.offset, error = error.to_string(); "the database refuses a dead letter");
+        stripped.push(letter.stripped(&error.to_string()));
+    })?;
+    if stripped.is_empty() {
+        return Ok(inserted);
     }
-    let times: Vec<Option<Timestamp>> = dead.clone().map(|letter| letter.at).collect();
-    let keys: Vec<Option<&[u8]>> = dead.clone().map(|letter| letter.key.as_deref()).collect();
-    let values: Vec<Option<&[u8]>> = dead.clone().map(|letter| letter.value.as_deref()).collect();
-    let reasons: Vec<&str> = dead.clone().map(|letter| letter.reason).collect();
-    let details: Vec<&str> = dead.map(|letter| letter.detail.as_str()).collect();
+    let stripped: Vec<&DeadLetter> = stripped.iter().collect();
+    Ok(inserted + try_insert_dead_letters(transaction, topic, partition, &stripped)?)
+}
+
+fn try_insert_dead_letters(
+    transaction: &mut Transaction<'_>,
+    topic: &str,
+    partition: i32,
+    dead: &[&DeadLetter],
+) -> Result<i64, StoreError> {
+    let offsets: Vec<i64> = dead.iter().map(|letter| letter.offset).collect();
+    let times: Vec<Option<Timestamp>> = dead.iter().map(|letter| letter.at).collect();
+    let keys: Vec<Option<&[u8]>> = dead.iter().map(|letter| letter.key.as_deref()).collect();
+    let values: Vec<Option<&[u8]>> = dead.iter().map(|letter| letter.value.as_deref()).collect();
+    let reasons: Vec<&str> = dead.iter().map(|letter| letter.reason).collect();
+    let details: Vec<&str> = dead.iter().map(|letter| letter.detail.as_str()).collect();
     transaction
         .execute(
             include_str!("../../sql/queries/insert_dead_letters.sql"),
@@ -461,6 +465,21 @@ fn insert_dead_letters<'a>(
         )
         .map(|inserted| inserted as i64)
         .map_err(StoreError::database("cannot store dead letters"))
+}
+
+/// The places of the results of each UTC day.
+fn by_day(rows: &[&Row]) -> BTreeMap<Date, Vec<usize>> {
+    let mut days: BTreeMap<Date, Vec<usize>> = BTreeMap::new();
+    for (place, row) in rows.iter().enumerate() {
+        days.entry(utc_day(row.result.scheduled_at)).or_default().push(place);
+    }
+    days
+}
+
+/// The first instant of a UTC day, and that of the next one.
+fn bounds(day: Date) -> (Timestamp, Timestamp) {
+    let start = |day: Date| day.to_zoned(TimeZone::UTC).map_or(Timestamp::MAX, |start| start.timestamp());
+    (start(day), day.tomorrow().map_or(Timestamp::MAX, start))
 }
 
 fn utc_day(at: Timestamp) -> Date {

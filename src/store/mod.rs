@@ -5,6 +5,7 @@
 //! reason and however late it notices, cannot move the offset and so can commit nothing.
 
 mod batch;
+mod bisect;
 mod claims;
 mod connect;
 mod crew;
@@ -29,7 +30,7 @@ mod time;
 mod verify;
 mod writer;
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 pub(crate) use self::connect::STEADY_PATIENCE;
@@ -95,6 +96,7 @@ const PATIENCE_LEASES: u32 = 3;
 pub fn run(config: &Config, consumer: &ConsumerFactory, shutdown: &Shutdown) -> Result<(), StoreError> {
     let patience = STEADY_PATIENCE.max(config.store.lease * PATIENCE_LEASES);
     let connector = Connector::new(&config.postgres, "webmon-store")?.patience(patience);
+    let topic_seen = AtomicBool::new(false);
     let process = process_name(&config.check.checker);
     let crew = Crew::new(shutdown);
     std::thread::scope(|scope| {
@@ -105,6 +107,7 @@ pub fn run(config: &Config, consumer: &ConsumerFactory, shutdown: &Shutdown) -> 
                 connector: &connector,
                 store: &config.store,
                 consumer,
+                topic_seen: &topic_seen,
                 shutdown,
                 throttle: Throttle::new(config.store.batch_records),
             };

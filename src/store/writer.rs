@@ -2,14 +2,15 @@
 //! batch. It never waits for a lock it could be holding itself, and any doubt ends in giving its claims up.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use postgres::Client;
 
 use super::StoreError;
-use super::batch::{Batch, Mark, Window};
-use super::claims::{Claim, Claims, Taken};
+use super::batch::{Batch, Clocks, Mark, Window};
+use super::claims::{Claim, Claims, Release, Taken, application_name};
 use super::connect::Connector;
 use super::error::Remedy;
 use super::ingest::{Committed, Counts, Ingest};
@@ -25,13 +26,34 @@ use crate::shutdown::Shutdown;
 const FETCH_WAIT: Duration = Duration::from_millis(200);
 /// Tries of a batch that the server rolls back through no fault of its own, before the connection is doubted.
 const MAX_TRIES: u32 = 8;
-/// How long apart heartbeats are at most: a partition that was handed over is taken up within this time.
-const BEAT: Duration = Duration::from_secs(1);
+/// How long apart heartbeats are at most: a partition that was handed over, or whose lease is over, is taken up within this
+/// time and that of a batch.
+const BEAT: Duration = Duration::from_millis(500);
 /// How often new partitions are looked for, in leases, and at least.
 const DISCOVERY_LEASES: u32 = 3;
 const DISCOVERY: Duration = Duration::from_secs(30);
 /// How often the log says what was stored.
 const REPORT: Duration = Duration::from_secs(60);
+/// How long trouble with Kafka is waited out with the claims kept, before a partition is given back, or all of them.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long apart Kafka is asked again meanwhile.
+const AGAIN_MIN: Duration = Duration::from_millis(100);
+const AGAIN_MAX: Duration = Duration::from_secs(2);
+/// How long there must be no more of it before it counts as over.
+const QUIET: Duration = Duration::from_secs(5);
+/// How long a partition that was given back is left to others, the first time and at most.
+const BARRED_MIN: Duration = Duration::from_secs(5);
+const BARRED_MAX: Duration = Duration::from_secs(300);
+/// How long a partition may end before the next offset, as it does for a moment after an election of its leader, before the
+/// topic counts as recreated; a lease, if that is shorter.
+const RECREATED: Duration = Duration::from_secs(10);
+/// How long one request to Kafka may take, and the least of it: a third of a lease, within these.
+const REQUEST_MAX: Duration = Duration::from_secs(5);
+const REQUEST_MIN: Duration = Duration::from_millis(100);
+/// How often offsets are committed to the consumer group.
+const COMMIT: Duration = Duration::from_secs(5);
+/// How often the newest instant stored is read.
+const NEWEST: Duration = Duration::from_secs(60);
 /// Records of an unknown version that must have come before a partition may be paused for them.
 const UNKNOWN_MIN: usize = 20;
 
@@ -45,6 +67,8 @@ pub(super) struct Writer<'a> {
     pub connector: &'a Connector,
     pub store: &'a Store,
     pub consumer: &'a ConsumerFactory,
+    /// Whether this process has seen the topic: from then on a topic that is missing is waited for.
+    pub topic_seen: &'a AtomicBool,
     pub shutdown: &'a Shutdown,
     pub throttle: Throttle,
 }
@@ -79,23 +103,30 @@ impl Writer<'_> {
     }
 
     fn session(&self, line: &Line, owner: &str) -> Result<(), StoreError> {
-        let mut client = self.connector.named(&format!("webmon-store:{owner}")).connect_on(line)?;
+        let mut client = self.connector.named(&application_name(owner)).connect_on(line)?;
         check_schema(&mut client)?;
         let mut consumer = (self.consumer)()?;
-        let cluster = consumer.cluster_id()?;
+        consumer.set_request_timeout((self.store.lease / 3).clamp(REQUEST_MIN, REQUEST_MAX));
         let mut session = Session {
             writer: self,
             client,
             consumer,
-            cluster,
-            claims: Claims { topic: self.topic.to_owned(), owner: owner.to_owned(), lease: self.store.lease },
+            cluster: None,
+            claims: Claims::new(self.topic, owner, self.store.lease),
             ingest: Ingest::default(),
             held: BTreeMap::new(),
             reassign: false,
+            trouble: None,
+            leaderless: Vec::new(),
+            barred: BTreeMap::new(),
             clock_ahead: jiff::SignedDuration::ZERO,
+            newest_stored: None,
+            newest_read_at: None,
             partitions: 0,
             discovered_at: None,
             beat_at: None,
+            committed_at: Instant::now(),
+            commits: true,
             totals: Counts::default(),
             reported_at: Instant::now(),
         };
@@ -107,6 +138,46 @@ impl Writer<'_> {
     }
 }
 
+/// Trouble with Kafka that is being waited out.
+#[derive(Debug)]
+struct Trouble {
+    since: Instant,
+    last_at: Instant,
+    /// When to ask again.
+    again_at: Instant,
+    pause: Duration,
+    /// When the log told of it last.
+    told_at: Instant,
+}
+
+impl Trouble {
+    fn new() -> Trouble {
+        let now = Instant::now();
+        Trouble { since: now, last_at: now, again_at: now, pause: AGAIN_MIN, told_at: now }
+    }
+
+    /// It was there once more: asks again a little later than the time before.
+    fn again(&mut self) {
+        self.last_at = Instant::now();
+        self.again_at = self.last_at + self.pause;
+        self.pause = (self.pause * 2).min(AGAIN_MAX);
+    }
+
+    fn lasts(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    fn wait(&self) -> Duration {
+        self.again_at.saturating_duration_since(Instant::now())
+    }
+}
+
+/// A partition that was given back and is left to others for a while.
+struct Barred {
+    until: Instant,
+    pause: Duration,
+}
+
 /// A partition held.
 struct Held {
     claim: Claim,
@@ -115,11 +186,20 @@ struct Held {
     /// The record before the next offset, to be fetched once more and compared: is this still the topic that was
     /// stored? None once it was.
     unverified: Option<Mark>,
+    /// Whether Kafka is still to be asked what it holds of it; it is not fetched before.
+    unchecked: bool,
+    trouble: Option<Trouble>,
+    /// The offset committed to the consumer group.
+    committed: Option<i64>,
 }
 
 impl Held {
+    fn new(claim: Claim, unverified: Option<Mark>) -> Held {
+        Held { claim, recent: (0, 0), unverified, unchecked: true, trouble: None, committed: None }
+    }
+
     fn fetch_from(&self) -> Option<i64> {
-        Some(self.claim.next_offset? - i64::from(self.unverified.is_some()))
+        Some(self.claim.next_offset? - i64::from(self.unverified.is_some())).filter(|_| !self.unchecked)
     }
 }
 
@@ -135,11 +215,22 @@ struct Session<'a> {
     held: BTreeMap<i32, Held>,
     /// Whether what is held is no longer what is fetched.
     reassign: bool,
+    /// Trouble that is not a single partition's.
+    trouble: Option<Trouble>,
+    /// The partitions that had no leader when Kafka was asked last.
+    leaderless: Vec<i32>,
+    barred: BTreeMap<i32, Barred>,
     /// How far the server's clock is ahead of this one's.
     clock_ahead: jiff::SignedDuration,
+    /// About the newest instant stored, and when that was read.
+    newest_stored: Option<Timestamp>,
+    newest_read_at: Option<Instant>,
     partitions: i32,
     discovered_at: Option<Instant>,
     beat_at: Option<Instant>,
+    committed_at: Instant,
+    /// Whether the last commit to the consumer group was taken.
+    commits: bool,
     totals: Counts,
     reported_at: Instant,
 }
@@ -152,21 +243,17 @@ impl Session<'_> {
             return Ok(());
         }
         self.beat_at = Some(Instant::now());
-        let discovery = DISCOVERY.min(self.claims.lease * DISCOVERY_LEASES);
-        if self.discovered_at.is_none_or(|at| at.elapsed() >= discovery) {
-            self.discovered_at = Some(Instant::now());
-            match self.consumer.partitions() {
-                Ok(partitions) => {
-                    self.partitions = partitions;
-                    self.claims.discover(&mut self.client, partitions)?;
-                }
-                // A broker that is away is waited for, with the claims kept.
-                Err(KafkaError::Unreachable { .. }) if self.partitions > 0 => {}
-                Err(error) => return Err(error.into()),
-            }
+        self.discover()?;
+        if self.partitions == 0 || self.trouble.as_ref().is_some_and(|trouble| trouble.lasts() > PATIENCE) {
+            // Who cannot reach Kafka leaves the partitions to those who can, and has no share.
+            return self.release_all(Release::Failed("kafka cannot be reached, or the topic is missing"));
         }
         let company = self.claims.heartbeat(&mut self.client)?;
         self.clock_ahead = company.server_time.duration_since(Timestamp::now());
+        if self.newest_read_at.is_none_or(|at| at.elapsed() >= NEWEST) {
+            self.newest_read_at = Some(Instant::now());
+            self.newest_stored = self.claims.newest_stored(&mut self.client)?;
+        }
 
         if !self.held.is_empty() {
             let claims: Vec<Claim> = self.held.values().map(|held| held.claim).collect();
@@ -180,9 +267,12 @@ impl Session<'_> {
         let share = company.share(self.partitions.max(0) as usize);
         if self.held.len() > share {
             let surplus: Vec<Claim> = self.held.values().skip(share).map(|held| held.claim).collect();
-            self.release(&surplus, None)?;
+            self.release(&surplus, Release::Free)?;
         } else if self.held.len() < share {
             self.claim(share - self.held.len())?;
+        }
+        if self.committed_at.elapsed() >= COMMIT {
+            self.commit();
         }
         self.report();
         Ok(())
@@ -193,8 +283,82 @@ impl Session<'_> {
         self.beat_at.map_or(Duration::ZERO, |at| apart.saturating_sub(at.elapsed()))
     }
 
+    /// Looks for the topic's partitions, now and then, and in trouble as often as that is asked about.
+    fn discover(&mut self) -> Result<(), StoreError> {
+        let discovery = DISCOVERY.min(self.claims.lease * DISCOVERY_LEASES);
+        let due = match &self.trouble {
+            Some(trouble) => trouble.wait().is_zero(),
+            None => {
+                let apart = if self.leaderless.is_empty() { discovery } else { discovery.min(AGAIN_MAX) };
+                self.discovered_at.is_none_or(|at| at.elapsed() >= apart)
+            }
+        };
+        if !due {
+            return Ok(());
+        }
+        self.discovered_at = Some(Instant::now());
+        let partitions = match self.consumer.partitions() {
+            Ok(partitions) => partitions,
+            Err(error @ KafkaError::UnknownTopic { .. })
+                if !self.writer.topic_seen.load(Ordering::Relaxed) =>
+            {
+                return Err(error.into());
+            }
+            Err(error) => return self.wait_out(error),
+        };
+        self.writer.topic_seen.store(true, Ordering::Relaxed);
+        if let Some(trouble) = self.trouble.take_if(|trouble| trouble.last_at.elapsed() >= QUIET) {
+            log::info!(after_s = trouble.lasts().as_secs(); "kafka answers again");
+        }
+        if self.cluster.is_none() {
+            self.cluster = self.consumer.cluster_id().unwrap_or_default();
+        }
+        if partitions != self.partitions {
+            self.partitions = partitions;
+            let gone: Vec<Claim> = self.held.range(partitions..).map(|(_, held)| held.claim).collect();
+            let why = format!("the topic has {partitions} partitions now: it was recreated with fewer");
+            self.release(&gone, Release::Failed(&why))?;
+        }
+        self.claims.discover(&mut self.client, partitions)?;
+        self.leaderless = self.consumer.leaderless();
+        for partition in &self.leaderless {
+            if let Some(held) = self.held.get_mut(partition)
+                && !held.unchecked
+            {
+                held.unchecked = true;
+                self.reassign = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Trouble that is not a single partition's: it is waited out, without end, but for what no waiting can mend.
+    fn wait_out(&mut self, error: KafkaError) -> Result<(), StoreError> {
+        if !error.is_passing() {
+            return Err(error.into());
+        }
+        let tell = |what: &str| log::warn!(error = error.to_string(); "{what}");
+        if self.trouble.is_none() {
+            tell("waiting for kafka");
+        }
+        let trouble = self.trouble.get_or_insert_with(Trouble::new);
+        if trouble.told_at.elapsed() >= REPORT {
+            trouble.told_at = Instant::now();
+            tell("still waiting for kafka");
+        }
+        trouble.again();
+        Ok(())
+    }
+
     fn claim(&mut self, count: usize) -> Result<(), StoreError> {
-        let taken = self.claims.claim(&mut self.client, count, self.cluster.as_deref())?;
+        let barred: Vec<i32> = self
+            .barred
+            .iter()
+            .filter(|(_, barred)| barred.until > Instant::now())
+            .map(|(partition, _)| *partition)
+            .collect();
+        let cluster = self.cluster.as_deref();
+        let taken = self.claims.claim(&mut self.client, count, self.partitions, &barred, cluster)?;
         if taken.len() < count {
             self.claims.end_frozen(&mut self.client)?;
         }
@@ -202,46 +366,138 @@ impl Session<'_> {
     }
 
     fn take_up(&mut self, taken: Taken) -> Result<(), StoreError> {
-        let mut claim = taken.claim;
+        let claim = taken.claim;
         if let (Some(here), Some(before)) = (&self.cluster, &taken.cluster)
             && here != before
         {
             let reason = format!("kafka's cluster is {here:?}, but it was stored from {before:?}");
             return self.pause(claim, &reason);
         }
-        let range = self.consumer.offsets(claim.partition)?;
-        let mut unverified = taken.last;
-        match claim.next_offset {
+        log::info!(partition = claim.partition, epoch = claim.epoch, next_offset = claim.next_offset; "claimed a partition");
+        self.held.insert(claim.partition, Held::new(claim, taken.last));
+        Ok(())
+    }
+
+    /// Asks Kafka about the partitions that it is still to be asked about, as long as no heartbeat is due.
+    fn check_due(&mut self) -> Result<(), StoreError> {
+        let due = |held: &Held| {
+            held.unchecked && held.trouble.as_ref().is_none_or(|trouble| trouble.wait().is_zero())
+        };
+        let due: Vec<i32> = self.held.iter().filter(|(_, held)| due(held)).map(|(p, _)| *p).collect();
+        for (n, partition) in due.into_iter().enumerate() {
+            if n > 0 && self.until_beat().is_zero() {
+                break;
+            }
+            self.check(partition)?;
+        }
+        Ok(())
+    }
+
+    /// Compares the next offset of a partition with those that Kafka holds: before them, records are lost, and that is
+    /// written down; behind them, the topic is not the one that was stored. Then it may be fetched.
+    fn check(&mut self, partition: i32) -> Result<(), StoreError> {
+        let Some(Held { claim, .. }) = self.held.get(&partition) else { return Ok(()) };
+        let mut claim = *claim;
+        let range = if self.leaderless.contains(&partition) {
+            Err("the partition has no leader".to_owned())
+        } else {
+            match self.consumer.offsets(partition) {
+                Err(error) if !error.is_passing() => return Err(error.into()),
+                outcome => outcome.map_err(|error| error.to_string()),
+            }
+        };
+        let mut lost = false;
+        match (range, claim.next_offset) {
+            (Err(reason), _) => {
+                if self.in_trouble(partition, &reason, PATIENCE) {
+                    self.give_back(claim, &reason)?;
+                }
+                return Ok(());
+            }
             // Nothing was ever stored of it: begin with the oldest record there is.
-            None => {
+            (Ok(range), None) => {
                 if !self.claims.begin_at(&mut self.client, claim, range.earliest)? {
+                    self.lose(partition);
                     return Ok(());
                 }
                 claim.next_offset = Some(range.earliest);
             }
-            Some(next) if next > range.end => return self.pause(claim, &recreated(next, range)),
-            Some(next) if next <= range.earliest => unverified = None,
-            Some(_) => {}
+            (Ok(range), Some(next)) if next > range.end => {
+                let reason = recreated(next, range);
+                if self.in_trouble(partition, &reason, RECREATED.min(self.claims.lease)) {
+                    self.pause(claim, &reason)?;
+                }
+                return Ok(());
+            }
+            (Ok(range), Some(next)) if next < range.earliest => {
+                log::error!(partition, from = next, to = range.earliest; "kafka no longer holds these offsets: their records are lost");
+                let Some(epoch) = self.claims.skip_lost(&mut self.client, claim, next, range.earliest)?
+                else {
+                    self.lose(partition);
+                    return Ok(());
+                };
+                claim = Claim { epoch, next_offset: Some(range.earliest), ..claim };
+                lost = true;
+            }
+            // The record before it is gone.
+            (Ok(range), Some(next)) => lost = next == range.earliest,
         }
-        log::info!(partition = claim.partition, epoch = claim.epoch, next_offset = claim.next_offset; "claimed a partition");
-        self.held.insert(claim.partition, Held { claim, recent: (0, 0), unverified });
+        let Some(held) = self.held.get_mut(&partition) else { return Ok(()) };
+        held.claim = claim;
+        held.unchecked = false;
+        if lost {
+            held.unverified = None;
+        }
+        if let Some(trouble) = held.trouble.take() {
+            log::info!(partition, after_s = trouble.lasts().as_secs(); "the partition is there again");
+        }
+        self.barred.remove(&partition);
         self.reassign = true;
         Ok(())
+    }
+
+    /// Notes that a partition is not to be had now, and when to ask again. Whether that has lasted for `patience`.
+    fn in_trouble(&mut self, partition: i32, reason: &str, patience: Duration) -> bool {
+        let Some(held) = self.held.get_mut(&partition) else { return false };
+        let trouble = held.trouble.get_or_insert_with(|| {
+            log::warn!(partition, error = reason; "waiting for a partition");
+            Trouble::new()
+        });
+        trouble.again();
+        trouble.lasts() >= patience
+    }
+
+    /// Gives `claim` back with what is wrong, and leaves it to others for a while: each time for longer.
+    fn give_back(&mut self, claim: Claim, reason: &str) -> Result<(), StoreError> {
+        let barred = self.barred.entry(claim.partition);
+        let barred = barred.or_insert(Barred { until: Instant::now(), pause: BARRED_MIN });
+        barred.until = Instant::now() + barred.pause;
+        log::error!(partition = claim.partition, again_in_s = barred.pause.as_secs(); "gave a partition back: {reason}");
+        barred.pause = (barred.pause * 2).min(BARRED_MAX);
+        self.release(&[claim], Release::Failed(reason))
     }
 
     /// Gives `claim` back, for nobody to take before somebody has looked at it.
     fn pause(&mut self, claim: Claim, reason: &str) -> Result<(), StoreError> {
         log::error!(partition = claim.partition; "paused a partition: {reason}");
-        self.release(&[claim], Some(reason))
+        self.release(&[claim], Release::Paused(reason))
     }
 
-    fn release(&mut self, claims: &[Claim], paused: Option<&str>) -> Result<(), StoreError> {
+    fn release(&mut self, claims: &[Claim], release: Release<'_>) -> Result<(), StoreError> {
+        if claims.is_empty() {
+            return Ok(());
+        }
         for claim in claims {
-            log::info!(partition = claim.partition, epoch = claim.epoch, paused; "released a partition");
+            log::info!(partition = claim.partition, epoch = claim.epoch; "released a partition");
             self.held.remove(&claim.partition);
             self.reassign = true;
         }
-        self.claims.release(&mut self.client, claims, paused)
+        self.claims.release(&mut self.client, claims, release)
+    }
+
+    fn release_all(&mut self, release: Release<'_>) -> Result<(), StoreError> {
+        let claims: Vec<Claim> = self.held.values().map(|held| held.claim).collect();
+        self.release(&claims, release)
     }
 
     fn lose(&mut self, partition: i32) {
@@ -253,26 +509,36 @@ impl Session<'_> {
 
     /// Fetches once and stores what came, a transaction a partition.
     fn step(&mut self) -> Result<(), StoreError> {
+        self.check_due()?;
+        let positions: Vec<(i32, i64)> =
+            self.held.values().filter_map(|held| Some((held.claim.partition, held.fetch_from()?))).collect();
+        let idle = self.until_beat().min(FETCH_WAIT);
+        let wait = self.trouble.as_ref().map_or(Duration::ZERO, Trouble::wait);
+        if !wait.is_zero() {
+            self.writer.shutdown.wait(wait.min(idle));
+            return Ok(());
+        }
         if self.reassign {
-            let positions: Vec<(i32, i64)> = self
-                .held
-                .values()
-                .filter_map(|held| Some((held.claim.partition, held.fetch_from()?)))
-                .collect();
             self.consumer.assign(&positions)?;
             self.reassign = false;
         }
-        if self.held.is_empty() {
-            self.writer.shutdown.wait(self.until_beat().min(FETCH_WAIT));
+        if positions.is_empty() {
+            self.writer.shutdown.wait(idle.min(AGAIN_MIN));
             return Ok(());
         }
         let store = self.writer.store;
-        let server_now = Timestamp::now().checked_add(self.clock_ahead).unwrap_or(Timestamp::MAX);
-        let window = Window::around(server_now, store.retention.results, store.max_ahead);
+        let own = Timestamp::now();
+        let clocks = Clocks {
+            server: own.checked_add(self.clock_ahead).unwrap_or(Timestamp::MAX),
+            own,
+            newest_stored: self.newest_stored,
+        };
+        let window = Window::around(clocks, store.retention.results, store.max_ahead);
         let limits = FetchLimits {
             records: self.writer.throttle.records(),
             bytes: store.batch_bytes,
-            wait: FETCH_WAIT.min(self.until_beat()),
+            wait: idle,
+            linger: store.linger.min(self.claims.lease / 3),
         };
         let mut batches: BTreeMap<i32, Batch> = BTreeMap::new();
         let mut strange: Vec<Claim> = Vec::new();
@@ -291,11 +557,7 @@ impl Session<'_> {
                 .or_insert_with(|| Batch::new(record.partition, from))
                 .add(record, window);
         });
-        match fetched {
-            Ok(_) => {}
-            Err(KafkaError::OffsetOutOfRange { .. }) => return self.settle_out_of_range(),
-            Err(error) => return Err(error.into()),
-        }
+        // Also when the fetch failed in the end: what was strange is not fetched and compared again.
         for claim in strange {
             let last = claim.next_offset.unwrap_or_default() - 1;
             self.pause(
@@ -304,6 +566,12 @@ impl Session<'_> {
                     "the record at offset {last} is not the one that was stored: the topic was recreated"
                 ),
             )?;
+        }
+        if let Err(error) = fetched {
+            // The error does not say which partition it is about: each is looked at before it is fetched again.
+            self.held.values_mut().for_each(|held| held.unchecked = true);
+            self.reassign = true;
+            return self.wait_out(error);
         }
         for mut batch in batches.into_values().filter(|batch| batch.records > 0) {
             self.store(&mut batch)?;
@@ -324,7 +592,7 @@ impl Session<'_> {
         if records > 10_000 {
             held.recent = (records / 2, unknown / 2);
         }
-        let committed = match self.try_store(claim, batch) {
+        let outcome = match self.try_store(claim, batch) {
             Err(error) if error.is_cancelled() && self.writer.throttle.halve() => {
                 let records = self.writer.throttle.records();
                 log::warn!(partition = batch.partition, records, error = error.to_string(); "a batch took too long: trying smaller ones");
@@ -332,11 +600,11 @@ impl Session<'_> {
                 self.reassign = true;
                 return Ok(());
             }
-            outcome => outcome?,
+            outcome => outcome,
         };
-        match committed {
-            Committed::ClaimLost => self.lose(batch.partition),
-            Committed::Stored(counts) => {
+        match outcome {
+            Ok(Committed::ClaimLost) => self.lose(batch.partition),
+            Ok(Committed::Stored(counts)) => {
                 self.writer.throttle.note_in_time();
                 log::debug!(partition = batch.partition, from = batch.from, to = batch.to, inserted = counts.inserted; "stored a batch");
                 if let Some(held) = self.held.get_mut(&batch.partition) {
@@ -347,6 +615,9 @@ impl Session<'_> {
                     self.bound_dead_letters(claim)?;
                 }
             }
+            // Not even a dead letter can be made of what is in it.
+            Err(error) if error.remedy() == Remedy::Bisect => self.give_back(claim, &error.to_string())?,
+            Err(error) => return Err(error),
         }
         Ok(())
     }
@@ -362,6 +633,31 @@ impl Session<'_> {
             "it has {dead} dead letters, and store.max_dead_letters is {most}: retry or discard them, then resume"
         );
         self.pause(claim, &reason)
+    }
+
+    /// Commits to the consumer group how far the partitions are stored. Nothing depends on it.
+    fn commit(&mut self) {
+        self.committed_at = Instant::now();
+        let stored = |held: &Held| held.claim.next_offset.filter(|next| held.committed != Some(*next));
+        let offsets: Vec<(i32, i64)> =
+            self.held.iter().filter_map(|(partition, held)| Some((*partition, stored(held)?))).collect();
+        if offsets.is_empty() && self.commits {
+            return;
+        }
+        let outcome = self.consumer.commit(&offsets);
+        match &outcome {
+            Ok(()) if !self.commits => log::info!("offsets are committed to the consumer group again"),
+            Err(error) if self.commits => {
+                log::warn!(error = error.to_string(); "the consumer group is behind: nothing else depends on it");
+            }
+            _ => {}
+        }
+        self.commits = outcome.is_ok();
+        for (partition, offset) in offsets {
+            if let Some(held) = self.held.get_mut(&partition) {
+                held.committed = Some(offset).filter(|_| self.commits);
+            }
+        }
     }
 
     fn try_store(&mut self, claim: Claim, batch: &mut Batch) -> Result<Committed, StoreError> {
@@ -383,33 +679,6 @@ impl Session<'_> {
         }
     }
 
-    /// Finds the partitions whose next offset Kafka does not hold: behind what it holds records are lost, and
-    /// that is written down; ahead of it the topic is not the one that was stored.
-    fn settle_out_of_range(&mut self) -> Result<(), StoreError> {
-        self.reassign = true;
-        let claims: Vec<Claim> = self.held.values().map(|held| held.claim).collect();
-        for claim in claims {
-            let Some(next) = claim.next_offset else { continue };
-            let range = self.consumer.offsets(claim.partition)?;
-            if next < range.earliest {
-                log::error!(partition = claim.partition, from = next, to = range.earliest; "kafka no longer holds these offsets: their records are lost");
-                match self.claims.skip_lost(&mut self.client, claim, next, range.earliest)? {
-                    None => self.lose(claim.partition),
-                    Some(epoch) => {
-                        let claim = Claim { epoch, next_offset: Some(range.earliest), ..claim };
-                        self.held.insert(claim.partition, Held { claim, recent: (0, 0), unverified: None });
-                    }
-                }
-            } else if next > range.end {
-                self.pause(claim, &recreated(next, range))?;
-            } else if let Some(held) = self.held.get_mut(&claim.partition) {
-                // Only the record before it is gone, meanwhile.
-                held.unverified = None;
-            }
-        }
-        Ok(())
-    }
-
     fn report(&mut self) {
         if self.reported_at.elapsed() >= REPORT {
             self.reported_at = Instant::now();
@@ -428,11 +697,11 @@ impl Session<'_> {
 
     /// Gives everything back, so that the other writers need not wait for the lease.
     fn hand_over(mut self) -> Result<(), StoreError> {
-        let claims: Vec<Claim> = self.held.values().map(|held| held.claim).collect();
         self.log_totals("stopping");
-        if !claims.is_empty() {
-            self.release(&claims, None)?;
+        if self.commits {
+            self.commit();
         }
+        self.release_all(Release::Free)?;
         self.claims.sign_off(&mut self.client)
     }
 }

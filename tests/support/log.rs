@@ -18,6 +18,7 @@ pub struct Log(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     partitions: Mutex<Vec<Partition>>,
+    before_fetch: Mutex<Option<Hook>>,
     before_delivery: Mutex<Option<Hook>>,
     fetches: Mutex<usize>,
     cluster: Mutex<Option<String>>,
@@ -58,6 +59,12 @@ impl Log {
         self.0.partitions.lock().unwrap()[partition] = Partition::default();
     }
 
+    /// Called with the number of the fetch (from 1), before it looks for records.
+    #[allow(dead_code, reason = "only some test files use it")]
+    pub fn before_fetch(&self, hook: impl Fn(usize) + Send + Sync + 'static) {
+        *self.0.before_fetch.lock().unwrap() = Some(Box::new(hook));
+    }
+
     pub fn before_delivery(&self, hook: impl Fn(usize) + Send + Sync + 'static) {
         *self.0.before_delivery.lock().unwrap() = Some(Box::new(hook));
     }
@@ -76,8 +83,14 @@ impl Log {
     ) -> Result<(), StoreError> {
         let (log, stop) = (self.clone(), until_drained.then(|| shutdown.clone()));
         let consumer = move || {
-            let consumer =
-                LogConsumer { log: log.clone(), positions: BTreeMap::new(), drained: 0, stop: stop.clone() };
+            let consumer = LogConsumer {
+                log: log.clone(),
+                positions: BTreeMap::new(),
+                drained: 0,
+                fetches: 0,
+                idle: false,
+                stop: stop.clone(),
+            };
             Ok(Box::new(consumer) as Box<dyn Consumer>)
         };
         store::run(config, &consumer, shutdown)
@@ -88,11 +101,18 @@ struct LogConsumer {
     log: Log,
     positions: BTreeMap<i32, i64>,
     drained: usize,
+    fetches: usize,
+    /// Whether it is assigned nothing any more.
+    idle: bool,
     stop: Option<Shutdown>,
 }
 
 impl Consumer for LogConsumer {
     fn partitions(&mut self) -> Result<i32, KafkaError> {
+        // What was claimed has been looked at by the time it asks again.
+        if let Some(stop) = self.stop.as_ref().filter(|_| self.idle) {
+            stop.request();
+        }
         Ok(self.log.0.partitions.lock().unwrap().len() as i32)
     }
 
@@ -113,21 +133,26 @@ impl Consumer for LogConsumer {
 
     fn assign(&mut self, positions: &[(i32, i64)]) -> Result<(), KafkaError> {
         self.positions = positions.iter().copied().collect();
-        if positions.is_empty()
-            && let Some(stop) = &self.stop
-        {
-            stop.request();
-        }
+        self.idle = positions.is_empty();
         Ok(())
     }
 
     fn fetch(&mut self, limits: FetchLimits, each: &mut dyn FnMut(Fetched<'_>)) -> Result<usize, KafkaError> {
+        self.fetches += 1;
+        if let Some(hook) = &*self.log.0.before_fetch.lock().unwrap() {
+            hook(self.fetches);
+        }
         let partitions = self.log.0.partitions.lock().unwrap().clone();
         let mut found: Vec<(i32, i64, Option<Vec<u8>>)> = Vec::new();
+        let mut out_of_range = false;
         for (number, position) in &mut self.positions {
-            let partition = &partitions[*number as usize];
+            let Some(partition) = partitions.get(*number as usize) else {
+                out_of_range = true;
+                continue;
+            };
             if *position < partition.earliest || *position > partition.records.len() as i64 {
-                return Err(KafkaError::OffsetOutOfRange { topic: "log".to_owned() });
+                out_of_range = true;
+                continue;
             }
             for record in partition.records.iter().skip(*position as usize).take(limits.records - found.len())
             {
@@ -135,7 +160,7 @@ impl Consumer for LogConsumer {
                 *position += 1;
             }
         }
-        if found.is_empty() {
+        if found.is_empty() && !out_of_range {
             self.drained += 1;
             match &self.stop {
                 Some(stop) => stop.request(),
@@ -160,6 +185,10 @@ impl Consumer for LogConsumer {
                 key: Some(b"key"),
                 value,
             });
+        }
+        // As with a real client, what it has of the others comes before.
+        if out_of_range {
+            return Err(KafkaError::OffsetOutOfRange { topic: "log".to_owned() });
         }
         Ok(found.len())
     }

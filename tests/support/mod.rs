@@ -152,7 +152,12 @@ pub fn read_topic(kafka: &webmon::config::Kafka, mut each: impl FnMut(Fetched<'_
     let partitions = 0..consumer.partitions().unwrap();
     let records: i64 = partitions.clone().map(|p| consumer.offsets(p).unwrap().end).sum();
     consumer.assign(&partitions.map(|p| (p, 0)).collect::<Vec<_>>()).unwrap();
-    let limits = FetchLimits { records: 10_000, bytes: 8 << 20, wait: Duration::from_secs(10) };
+    let limits = FetchLimits {
+        records: 10_000,
+        bytes: 8 << 20,
+        wait: Duration::from_secs(10),
+        linger: Duration::ZERO,
+    };
     let mut left = records;
     while left > 0 {
         let fetched = consumer.fetch(limits, &mut each).unwrap();

@@ -745,7 +745,9 @@ fn a_worker_that_stops_gives_back_what_it_cannot_finish() {
         Ok(())
     });
     let id = enqueue(&mut client, &NewJob::new("work").max_attempts(1)).unwrap().id;
-    let options = WorkerOptions { grace: Duration::ZERO, ..quick() };
+    // However busy the machine, no lease is over meanwhile.
+    let lease = Duration::from_secs(300);
+    let options = WorkerOptions { grace: Duration::ZERO, lease, ..quick() };
     with_workers(&[worker(&database, vec![kind], options)], || wait_for(&mut client, id, State::Running));
     let given_back = job(&mut client, id);
     assert_eq!((given_back.state, given_back.attempt), (State::Retryable, 0));
@@ -769,7 +771,9 @@ fn a_worker_that_stops_finishes_what_it_can() {
         effect(job, transaction)
     });
     let ids = [new(&mut client, "work"), new(&mut client, "work")];
-    let options = WorkerOptions { grace: Duration::from_secs(60), ..quick() };
+    // However busy the machine, no lease is over meanwhile.
+    let lease = Duration::from_secs(300);
+    let options = WorkerOptions { grace: Duration::from_secs(60), lease, ..quick() };
     let worker = worker(&database, vec![kind], options);
     let shutdown = Shutdown::new();
     std::thread::scope(|scope| {

@@ -229,7 +229,9 @@ fn what_is_stored_is_committed_to_the_consumer_group() {
         .unwrap();
     let committed = || -> Vec<Option<i64>> {
         let mut list = TopicPartitionList::new();
-        (0..3).for_each(|partition| drop(list.add_partition(&pipeline.topic, partition)));
+        for partition in 0..3 {
+            list.add_partition(&pipeline.topic, partition);
+        }
         let found = consumer.committed_offsets(list, Duration::from_secs(10)).unwrap();
         let offset = |partition| match found.find_partition(&pipeline.topic, partition)?.offset() {
             Offset::Offset(offset) => Some(offset),

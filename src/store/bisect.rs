@@ -13,8 +13,8 @@ use super::error::Remedy;
 pub(super) fn bisect<T: Copy>(
     transaction: &mut Transaction<'_>,
     items: &[T],
-    work: &mut dyn FnMut(&mut Transaction<'_>, &[T]) -> Result<(), StoreError>,
-    refuse: &mut dyn FnMut(T, StoreError),
+    work: &mut impl FnMut(&mut Transaction<'_>, &[T]) -> Result<(), StoreError>,
+    refuse: &mut impl FnMut(T, StoreError),
 ) -> Result<(), StoreError> {
     if items.is_empty() {
         return Ok(());

@@ -44,7 +44,7 @@ fn assert_ledger(database: &Database, end: i64, dead: i64) {
          FROM webmon.ingest_batches WHERE partition = 0",
     );
     assert_eq!(sums, [json!({"f": 0, "t": end, "r": end, "d": dead})]);
-    let found = store::verify(&mut database.client(), None, &mut |_, _| {}).unwrap();
+    let found = store::verify(&database.connector(), None, &mut |_, _| {}).unwrap();
     assert_eq!(found.results, found.results_expected);
 }
 

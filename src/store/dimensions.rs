@@ -367,6 +367,8 @@ mod tests {
             labels: BTreeMap::new(),
             schedule: None,
             time_budget_ms: None,
+            incident_failures: None,
+            incident_locations: None,
         }
     }
 

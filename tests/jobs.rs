@@ -126,7 +126,8 @@ fn two_workers_never_run_the_same_job() {
                 effect(job, transaction)
             });
             // No lease is over meanwhile, however busy the machine: whoever finds one over ends its owner's connection,
-            // and the owner comes back under another name.
+            // and the owner comes back under another name. Renewed often all the same: of a job that has just been
+            // completed none says that it was lost.
             worker(&database, vec![kind], WorkerOptions { lease: Duration::from_secs(300), ..quick() })
         })
         .collect();

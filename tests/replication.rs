@@ -96,7 +96,7 @@ fn a_database_that_is_replicated_as_a_whole_stores_derives_and_retains_and_its_c
     }
     let replication = Replication::start(&database, &copy);
 
-    let more = "store.retention = { results = \"2d\" }\nstore.incidents = { failures = 1 }";
+    let more = "store.retention = { results = \"2d\" }";
     let config = support::config("127.0.0.1:1", "log", &database.url, more);
     let log = Log::new(2);
     for day in 0..4 {

@@ -86,12 +86,14 @@ impl Ingest {
         let mut transaction = client.transaction().map_err(failed("cannot begin a transaction"))?;
         // Rows and offset go back together after a crash of the server, so waiting for the disk buys nothing.
         // A writer that stops between two statements must not hold its locks for ever, and one that waits for
-        // such a one's locks must come back to end it.
+        // such a one's locks must come back to end it. Replaced rows are found by the primary key: for a hash or merge
+        // join the planner may read the whole day, once a batch.
         let lease_ms = claims.lease.as_millis();
         transaction
             .batch_execute(&format!(
                 "SET LOCAL synchronous_commit = off; SET LOCAL idle_in_transaction_session_timeout = '60s'; \
-                 SET LOCAL lock_timeout = {lease_ms}"
+                 SET LOCAL lock_timeout = {lease_ms}; SET LOCAL enable_hashjoin = off; \
+                 SET LOCAL enable_mergejoin = off"
             ))
             .map_err(failed("cannot set up a transaction"))?;
         let (topic, partition) = (&claims.topic, claim.partition);

@@ -1625,7 +1625,8 @@ fn a_user_who_may_create_roles_hands_all_to_the_owner_or_is_told_how() {
         let error = store::migrate(&mut client).unwrap_err().to_string();
         let remedy = "GRANT webmon_owner TO second WITH INHERIT TRUE, SET TRUE";
         assert!(error.contains(&format!("have an administrator run \"{remedy}\"")), "{error}");
-        assert_eq!(other.json("SELECT to_regnamespace('webmon') AS s"), [json!({"s": null})]);
+        // The schema is there, and not the owner's yet.
+        assert!(other.number(NOT_THE_OWNERS) > 0);
         // A member who may not act as the owner is told the same.
         other.client().batch_execute("GRANT webmon_owner TO second WITH INHERIT TRUE, SET FALSE").unwrap();
         let error = store::migrate(&mut client).unwrap_err().to_string();

@@ -351,8 +351,8 @@ fn validate(path: &Path, config: &Config) -> anyhow::Result<()> {
     Checker::new(&settings(&config.check)?)?;
     warn_of_load(config);
     if config.check.spool.is_none() {
-        println!(
-            "check.spool is off: results that wait for Kafka are lost when the program ends, and nothing tells of the \
+        eprintln!(
+            "webmon-check: check.spool is off: results that wait for Kafka are lost when the program ends, and nothing tells of the \
              time that it was down"
         );
     }

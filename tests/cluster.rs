@@ -16,7 +16,7 @@ use local::{Server, response};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use support::instance::{BROKERS, Instance};
-use support::pipeline::{Pipeline, assert_memory, pause};
+use support::pipeline::{Pipeline, end, pause};
 use support::{Program, database, program, scale, wait_within};
 use webmon::result::Record;
 
@@ -163,15 +163,6 @@ fn survives(fault: impl FnOnce(&Fault)) {
     assert_eq!(pipeline.database.number(unaccounted), 0);
     assert_eq!(pipeline.database.number("SELECT count(*) FROM webmon.gaps"), 0);
     scene.programs.take().into_iter().for_each(end);
-}
-
-fn end(mut program: Program) {
-    let ended = program.child.try_wait().unwrap();
-    assert!(ended.is_none(), "it has ended by itself, {ended:?}: {}", program.log());
-    assert_memory(&program);
-    program.signal("TERM");
-    let (code, _, log) = program.finish();
-    assert_eq!(code, Some(0), "{log}");
 }
 
 #[test]

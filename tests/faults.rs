@@ -17,23 +17,14 @@ use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use serde_json::json;
 use support::instance::Instance;
-use support::pipeline::{Pipeline, assert_memory, pause, pipeline, random, seed};
+use support::pipeline::{Pipeline, assert_memory, end, pause, pipeline, random, seed};
 use support::proxy::{Link, Proxy};
-use support::{Database, Program, empty_database, program, result, scale, value, wait_until};
+use support::{Database, empty_database, program, result, scale, value, wait_until};
 use webmon::kafka::{self, Delivery, Outgoing};
 use webmon::result::Outcome;
 
 const STORE: &str = env!("CARGO_BIN_EXE_webmon-store");
 const PARTITIONS: i32 = 4;
-
-fn end(mut writer: Program) {
-    let ended = writer.child.try_wait().unwrap();
-    assert!(ended.is_none(), "it has ended by itself, {ended:?}: {}", writer.log());
-    assert_memory(&writer);
-    writer.signal("TERM");
-    let (code, _, log) = writer.finish();
-    assert_eq!(code, Some(0), "{log}");
-}
 
 // Programs
 

@@ -207,3 +207,13 @@ pub fn seed() -> u64 {
     eprintln!("seed {seed}");
     seed
 }
+
+/// Stops a program that must still run, within its memory, and end in order.
+pub fn end(mut program: Program) {
+    let ended = program.child.try_wait().unwrap();
+    assert!(ended.is_none(), "it has ended by itself, {ended:?}: {}", program.log());
+    assert_memory(&program);
+    program.signal("TERM");
+    let (code, _, log) = program.finish();
+    assert_eq!(code, Some(0), "{log}");
+}

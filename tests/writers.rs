@@ -78,10 +78,10 @@ fn a_killed_writers_partitions_are_at_work_again_within_a_lease_and_a_second() {
 fn a_writer_that_dies_as_soon_as_it_has_begun_costs_the_others_one_partition_at_most() {
     let Some(pipeline) = pipeline(6) else { return };
     let mut client = pipeline.database.client();
-    let healthy = writer(&pipeline, "2s");
+    let healthy = writer(&pipeline, "6s");
     wait_until("it has all", || counts(&mut client) == [6]);
     let owner = held(&mut client)[0].0.clone();
-    let proven = "SELECT count(*) FROM webmon.writers WHERE started_at < clock_timestamp() - interval '2 s'";
+    let proven = "SELECT count(*) FROM webmon.writers WHERE started_at < clock_timestamp() - interval '6 s'";
     wait_until("it has lived for a lease", || pipeline.database.number(proven) == 1);
 
     // Those of the youngest, not of the ones that died before it.
@@ -92,12 +92,12 @@ fn a_writer_that_dies_as_soon_as_it_has_begun_costs_the_others_one_partition_at_
     let until = Instant::now() + Duration::from_secs(scale(15, 60));
     while Instant::now() < until {
         let before = registered();
-        let neighbour = writer(&pipeline, "2s");
+        let neighbour = writer(&pipeline, "6s");
         wait_until("it has begun", || registered() > before);
         let born = Instant::now();
         // It dies once it has a partition, or when there is none for it, before it has lived for a lease.
         let mut its = 0_i64;
-        while its == 0 && born.elapsed() < Duration::from_millis(1_700) {
+        while its == 0 && born.elapsed() < Duration::from_secs(4) {
             let held = held(&mut client);
             let others = held.iter().filter(|(name, _)| *name != owner).map(|(_, count)| count).sum::<i64>();
             let own = held.iter().find(|(name, _)| *name == owner).map_or(0, |(_, count)| *count);

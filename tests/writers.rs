@@ -17,7 +17,7 @@ use rdkafka::types::RDKafkaApiKey;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use support::pipeline::{Pipeline, pipeline};
 use support::{
-    Program, config_toml, database, program, result, scale, unique, value, wait_until, wait_within,
+    Program, Signal, config_toml, database, program, result, scale, unique, value, wait_until, wait_within,
 };
 use webmon::config::{Config, Role};
 use webmon::kafka::{self, Delivery, NewTopic, Outgoing, partition_for};
@@ -33,7 +33,7 @@ fn writer(pipeline: &Pipeline, lease: &str) -> Program {
 fn end(mut writer: Program) -> String {
     let ended = writer.child.try_wait().unwrap();
     assert!(ended.is_none(), "it has ended by itself, {ended:?}: {}", writer.log());
-    writer.signal("TERM");
+    writer.signal(Signal::TERM);
     let (code, _, log) = writer.finish();
     assert_eq!(code, Some(0), "{log}");
     log
@@ -114,6 +114,37 @@ fn a_writer_that_dies_as_soon_as_it_has_begun_costs_the_others_one_partition_at_
     assert!(most_idle <= 1, "{most_idle} partitions were nobody's");
     wait_until("in the end it has all", || counts(&mut client) == [6]);
     end(healthy);
+}
+
+/// As one hangs in the server when its process is suspended in a transaction.
+#[test]
+fn a_partition_that_a_server_process_keeps_locked_is_named_and_the_others_go_on() {
+    let Some(pipeline) = pipeline(3) else { return };
+    let mut client = pipeline.database.client();
+    let mut hung = pipeline.database.client();
+    let server_pid: i32 = hung.query_one("SELECT pg_backend_pid()", &[]).unwrap().get(0);
+    end({
+        let first = writer(&pipeline, "1s");
+        wait_until("it has all", || counts(&mut client) == [3]);
+        first
+    });
+    let mut hanging = hung.transaction().unwrap();
+    let lock = "SELECT FROM webmon.partition_offsets WHERE partition = 1 FOR UPDATE";
+    assert_eq!(hanging.execute(lock, &[]).unwrap(), 1);
+
+    let second = writer(&pipeline, "1s");
+    wait_until("it names the partition and the process", || {
+        let log = second.log();
+        let named = log.lines().find(|line| line.contains("nobody can take a partition"));
+        named.is_some_and(|line| {
+            line.contains("\"partition\":1,") && line.contains(&format!("\"server_pid\":{server_pid}"))
+        })
+    });
+    assert_eq!(counts(&mut client), [2]);
+    hanging.rollback().unwrap();
+    wait_until("it has all", || counts(&mut client) == [3]);
+    let log = end(second);
+    assert_eq!(log.matches("nobody can take a partition").count(), 1, "{log}");
 }
 
 /// Keys that lie in each of the partitions.

@@ -1,6 +1,7 @@
 //! Claims on topic-partitions: a lease and a fence. A claim is taken and renewed in short transactions that
 //! are durable when they return; the epoch it was given is the fence that every ingest transaction must pass.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -8,6 +9,7 @@ use postgres::Client;
 
 use super::StoreError;
 use super::batch::Mark;
+use super::time::AnyTime;
 use crate::result::truncated;
 
 /// A partition that this writer may store, until its lease is over or its epoch passed by.
@@ -89,6 +91,16 @@ struct Look {
 /// How long apart the two looks at a connection are, at least, between which it has not moved.
 const LOOKS_APART: Duration = Duration::from_secs(1);
 
+/// A free partition that cannot be had, as its row is locked.
+#[derive(Clone, Copy, Debug)]
+struct Locked {
+    since: Instant,
+    told_at: Option<Instant>,
+}
+
+/// How long apart it is said again that a partition is locked.
+const LOCKED_AGAIN: Duration = Duration::from_secs(60);
+
 /// Why partitions are given back.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Release<'a> {
@@ -108,6 +120,7 @@ pub(super) struct Claims {
     /// The connections that looked frozen, and when that was.
     suspects: Vec<Look>,
     looked_at: Option<Instant>,
+    locked: BTreeMap<i32, Locked>,
 }
 
 impl Claims {
@@ -118,6 +131,7 @@ impl Claims {
             lease,
             suspects: Vec::new(),
             looked_at: None,
+            locked: BTreeMap::new(),
         }
     }
 
@@ -135,15 +149,6 @@ impl Claims {
             .execute(sql, &[&self.topic, &partitions])
             .map(drop)
             .map_err(StoreError::database("cannot register the topic's partitions"))
-    }
-
-    /// About the newest instant of which there is an hour, where there is one.
-    pub fn newest_stored(&self, client: &mut Client) -> Result<Option<Timestamp>, StoreError> {
-        let sql = "SELECT max(last_hour) + interval '1 hour' FROM webmon.site_locations";
-        client
-            .query_one(sql, &[])
-            .map(|row| row.get(0))
-            .map_err(StoreError::database("cannot read what is stored last"))
     }
 
     /// Says that this writer is at work, and learns who else is.
@@ -233,6 +238,34 @@ impl Claims {
         Ok(())
     }
 
+    /// After a claim that found too few: names the partitions that are free and that nobody can take for a lease by now,
+    /// and who keeps them.
+    pub fn tell_locked(
+        &mut self,
+        client: &mut Client,
+        partitions: i32,
+        barred: &[i32],
+    ) -> Result<(), StoreError> {
+        let rows = client
+            .query(
+                include_str!("../../sql/queries/locked_partitions.sql"),
+                &[&self.topic, &partitions, &barred],
+            )
+            .map_err(StoreError::database("cannot look for locked partitions"))?;
+        let found: BTreeMap<i32, Option<i32>> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+        self.locked.retain(|partition, _| found.contains_key(partition));
+        for (partition, server_pid) in found {
+            let locked =
+                self.locked.entry(partition).or_insert(Locked { since: Instant::now(), told_at: None });
+            let lasts = locked.since.elapsed();
+            if lasts >= self.lease && locked.told_at.is_none_or(|at| at.elapsed() >= LOCKED_AGAIN) {
+                locked.told_at = Some(Instant::now());
+                log::error!(partition, server_pid, for_s = lasts.as_secs(); "nobody can take a partition: a process of the database server has locked its row and does not end its transaction");
+            }
+        }
+        Ok(())
+    }
+
     /// Renews the leases of `held`, and returns the partitions that are still held.
     pub fn renew(&self, client: &mut Client, held: &[Claim]) -> Result<Vec<i32>, StoreError> {
         let (partitions, epochs) = columns(held);
@@ -315,6 +348,16 @@ impl Claims {
             .map(|row| row.map(|row| row.get(0)))
             .map_err(StoreError::database("cannot record lost offsets"))
     }
+}
+
+/// About the newest instant of which there is an hour, where there is one.
+pub(super) fn newest_stored(client: &mut Client) -> Result<Option<Timestamp>, StoreError> {
+    let sql = "SELECT max(last_hour) + interval '1 hour' FROM webmon.site_locations";
+    let newest: Option<AnyTime> = client
+        .query_one(sql, &[])
+        .map(|row| row.get(0))
+        .map_err(StoreError::database("cannot read what is stored last"))?;
+    Ok(newest.filter(|time| !time.is_infinite()).map(|time| time.0))
 }
 
 fn columns(held: &[Claim]) -> (Vec<i32>, Vec<i64>) {

@@ -8,7 +8,9 @@ use serde::{Serialize, Serializer};
 
 use super::StoreError;
 use super::batch::{Batch, Clocks, Window};
+use super::claims::newest_stored;
 use super::ingest::{Counts, Ingest};
+use super::time::AnyTime;
 use crate::config;
 use crate::kafka::Fetched;
 
@@ -131,8 +133,9 @@ pub fn retry_dead_letters(
         if letters.is_empty() {
             return Ok(retried);
         }
+        let window = Window::around(clocks(client)?, store.retention.results, store.max_ahead);
         for letter in &letters {
-            if retry(client, &mut ingest, topic, letter, store)? {
+            if retry(client, &mut ingest, topic, letter, window)? {
                 retried.stored += 1;
             } else {
                 retried.still_dead += 1;
@@ -266,13 +269,22 @@ fn page(
     Ok(rows.iter().map(letter).collect())
 }
 
+/// What clocks there are now.
+fn clocks(client: &mut Client) -> Result<Clocks, StoreError> {
+    let server: AnyTime = client
+        .query_one("SELECT clock_timestamp()", &[])
+        .map(|row| row.get(0))
+        .map_err(StoreError::database("cannot read the server's clock"))?;
+    Ok(Clocks { server: server.0, own: Timestamp::now(), newest_stored: newest_stored(client)? })
+}
+
 /// Stores one letter, if that is possible by now.
 fn retry(
     client: &mut Client,
     ingest: &mut Ingest,
     topic: &str,
     letter: &DeadLetter,
-    store: &config::Store,
+    window: Window,
 ) -> Result<bool, StoreError> {
     let failed = StoreError::database;
     let record = Fetched {
@@ -283,9 +295,7 @@ fn retry(
         value: letter.value.as_deref(),
     };
     let mut batch = Batch::new(letter.partition, letter.offset);
-    let now = Timestamp::now();
-    let clocks = Clocks { server: now, own: now, newest_stored: None };
-    batch.add(record, Window::around(clocks, store.retention.results, store.max_ahead));
+    batch.add(record, window);
     if batch.dead.is_empty() {
         ingest.prepare(client, &mut batch, PATIENCE)?;
     }

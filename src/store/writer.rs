@@ -10,7 +10,7 @@ use postgres::Client;
 
 use super::StoreError;
 use super::batch::{Batch, Clocks, Mark, Window};
-use super::claims::{Claim, Claims, Release, Taken, application_name};
+use super::claims::{Claim, Claims, Release, Taken, application_name, newest_stored};
 use super::connect::Connector;
 use super::error::Remedy;
 use super::ingest::{Committed, Counts, Ingest};
@@ -252,7 +252,7 @@ impl Session<'_> {
         self.clock_ahead = company.server_time.duration_since(Timestamp::now());
         if self.newest_read_at.is_none_or(|at| at.elapsed() >= NEWEST) {
             self.newest_read_at = Some(Instant::now());
-            self.newest_stored = self.claims.newest_stored(&mut self.client)?;
+            self.newest_stored = newest_stored(&mut self.client)?;
         }
 
         if !self.held.is_empty() {
@@ -361,6 +361,7 @@ impl Session<'_> {
         let taken = self.claims.claim(&mut self.client, count, self.partitions, &barred, cluster)?;
         if taken.len() < count {
             self.claims.end_frozen(&mut self.client)?;
+            self.claims.tell_locked(&mut self.client, self.partitions, &barred)?;
         }
         taken.into_iter().try_for_each(|taken| self.take_up(taken))
     }

@@ -240,11 +240,6 @@ need_maven() {
     have mvn || die "no mvn on the PATH, even after installing maven"
 }
 
-# need_kill: as a program, not only the shell's own.
-need_kill() {
-    type -P kill >/dev/null || apt_install "tests that send signals" procps
-}
-
 # want PROGRAM PACKAGE WHY: what isn't there, and can't be installed, is done without.
 want() { have "$1" || ! is_root || apt_install "$3" "$2"; }
 

@@ -17,7 +17,7 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use support::instance::{BROKERS, Instance};
 use support::pipeline::{Pipeline, end, pause};
-use support::{Program, database, program, scale, wait_within};
+use support::{Program, Signal, database, program, scale, wait_within};
 use webmon::result::Record;
 
 const CHECK: &str = env!("CARGO_BIN_EXE_webmon-check");
@@ -183,10 +183,10 @@ fn frozen_leaders_are_replaced_and_catch_up_when_they_wake() {
     survives(|fault| {
         for _ in 0..scale(1, 15) {
             let leader = fault.whole();
-            fault.cluster.signal(leader, "STOP");
+            fault.cluster.signal(leader, Signal::STOP);
             fault.wait_for_others_than(leader);
             fault.wait_for_rows();
-            fault.cluster.signal(leader, "CONT");
+            fault.cluster.signal(leader, Signal::CONT);
         }
         fault.whole();
     });
@@ -198,10 +198,10 @@ fn a_follower_that_lags_delays_and_loses_nothing() {
         for round in 0..scale(2, 20) {
             let leader = fault.whole();
             let follower = *BROKERS.iter().filter(|broker| **broker != leader).nth(round % 2).unwrap();
-            fault.cluster.signal(follower, "STOP");
+            fault.cluster.signal(follower, Signal::STOP);
             // Shorter than until anybody notices.
             pause(Duration::from_secs(2));
-            fault.cluster.signal(follower, "CONT");
+            fault.cluster.signal(follower, Signal::CONT);
             fault.wait_for_rows();
         }
     });

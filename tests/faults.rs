@@ -19,7 +19,7 @@ use serde_json::json;
 use support::instance::Instance;
 use support::pipeline::{Pipeline, assert_memory, end, pause, pipeline, random, seed};
 use support::proxy::{Link, Proxy};
-use support::{Database, empty_database, program, result, scale, value, wait_until};
+use support::{Database, Signal, empty_database, program, result, scale, value, wait_until};
 use webmon::kafka::{self, Delivery, Outgoing};
 use webmon::result::Outcome;
 
@@ -57,10 +57,10 @@ fn a_frozen_writer_is_replaced_and_commits_nothing_when_it_wakes() {
     pipeline.wait_for_holders(2);
     let produced = pipeline.under_load(|| {
         for _ in 0..scale(2, 25) {
-            frozen.signal("STOP");
+            frozen.signal(Signal::STOP);
             pipeline.wait_for_holders(1);
             pipeline.wait_for_rows(500);
-            frozen.signal("CONT");
+            frozen.signal(Signal::CONT);
             pipeline.wait_for_holders(2);
         }
     });
@@ -300,7 +300,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         // SIGQUIT, on which it ends its children too; SIGKILL would leave these behind.
-        let _ = Command::new("kill").arg("-QUIT").arg(self.child.id().to_string()).status();
+        let _ = support::signal(self.child.id().cast_signed(), Signal::QUIT);
         let _ = self.child.wait();
     }
 }

@@ -8,7 +8,7 @@ mod support;
 use std::time::Duration;
 
 use support::proxy::{Link, Proxy};
-use support::{Database, Program, database, program, result, unique, value, wait_until};
+use support::{Database, Program, Signal, database, program, result, unique, value, wait_until};
 use webmon::kafka::{self, Delivery, NewTopic, Outgoing};
 use webmon::result::Outcome;
 use webmon::store;
@@ -76,7 +76,7 @@ impl Stage {
 fn a_writer_suspended_inside_copy_is_replaced_and_commits_nothing_afterwards() {
     let Some(stage) = stage() else { return };
     let frozen = stage.frozen_writer();
-    frozen.signal("STOP");
+    frozen.signal(Signal::STOP);
     assert_eq!(stage.rows(), 0);
 
     let other = writer(&stage.toml);
@@ -85,14 +85,14 @@ fn a_writer_suspended_inside_copy_is_replaced_and_commits_nothing_afterwards() {
 
     // The frozen one goes on where it stopped: what it had to say is refused, and it comes back as any other writer.
     stage.proxy.set(Link::Pass);
-    frozen.signal("CONT");
+    frozen.signal(Signal::CONT);
     wait_until("the frozen one has noticed", || frozen.log().contains("gave every claim up"));
     stage.assert_exact();
-    other.signal("TERM");
+    other.signal(Signal::TERM);
     assert_eq!(other.finish().0, Some(0));
     let claimed = "SELECT count(*) FROM webmon.partition_offsets WHERE owner IS NOT NULL";
     wait_until("the frozen one takes over", || stage.database.number(claimed) == 1);
-    frozen.signal("TERM");
+    frozen.signal(Signal::TERM);
     assert_eq!(frozen.finish().0, Some(0));
     stage.assert_exact();
 }
@@ -107,7 +107,7 @@ fn a_writer_cut_off_inside_copy_without_being_told_is_replaced() {
     wait_until("the one cut off has noticed", || lost.log().contains("gave every claim up"));
     stage.assert_exact();
     for writer in [lost, other] {
-        writer.signal("TERM");
+        writer.signal(Signal::TERM);
         assert_eq!(writer.finish().0, Some(0));
     }
     stage.assert_exact();
@@ -127,7 +127,7 @@ fn a_commit_of_unknown_outcome_is_neither_lost_nor_repeated() {
     wait_until("the writer has noticed", || writer.log().contains("gave every claim up"));
     let epoch = "SELECT max(epoch) FROM webmon.partition_offsets";
     wait_until("it has claimed the partition again", || stage.database.number(epoch) == 2);
-    writer.signal("TERM");
+    writer.signal(Signal::TERM);
     assert_eq!(writer.finish().0, Some(0));
     stage.assert_exact();
 }

@@ -14,7 +14,7 @@ use proptest::test_runner::{Config as Cases, TestRunner};
 use serde_json::json;
 use support::instance::Instance;
 use support::log::Log;
-use support::{Database, database, instant, result, value, wait_until};
+use support::{Database, Signal, database, instant, result, value, wait_until};
 use webmon::config::{Config, Retention};
 use webmon::jobs::{self, Worker, WorkerOptions, builtin};
 use webmon::result::{CheckResult, ErrorType, Gap, GapReason, GapRecord, Outcome, Record, RecordVersion};
@@ -1676,7 +1676,7 @@ fn webmon_store_runs_as_a_writer() {
     producer.produce(&[outgoing]);
     let program = support::program(env!("CARGO_BIN_EXE_webmon-store"), &toml, &["run"]);
     wait_until("the result is stored", || database.number("SELECT count(*) FROM webmon.check_results") == 1);
-    program.signal("TERM");
+    program.signal(Signal::TERM);
     let (code, _, log) = program.finish();
     assert_eq!(code, Some(0), "{log}");
     assert_eq!(roll_up(&database).hours, 1);

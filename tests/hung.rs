@@ -5,13 +5,12 @@
 
 mod support;
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use support::log::Log;
 use support::pipeline::{Pipeline, pipeline};
 use support::proxy::{Link, Proxy};
-use support::{Database, Program, database, program, result, value, wait_until, wait_within};
+use support::{Database, Program, Signal, database, program, result, value, wait_until, wait_within};
 use webmon::kafka::{self, Delivery, Outgoing};
 use webmon::result::Outcome;
 
@@ -21,14 +20,14 @@ const GAVE_UP: &str = "gave up on the database after 30s without an answer: conn
 /// Processes that are suspended until this is dropped.
 struct Suspended(Vec<i32>);
 
-fn signal(signal: &str, pid: i32) {
+fn signal(pid: i32, signal: Signal) {
     // One that has ended needs no signal.
-    let _ = Command::new("kill").args([signal, &pid.to_string()]).status().unwrap();
+    let _ = support::signal(pid, signal);
 }
 
 impl Drop for Suspended {
     fn drop(&mut self) {
-        self.0.iter().for_each(|pid| signal("-CONT", *pid));
+        self.0.iter().for_each(|pid| signal(*pid, Signal::CONT));
     }
 }
 
@@ -40,7 +39,7 @@ fn suspend_backends(database: &Database) -> Suspended {
     let rows = client.query(sql, &[&"webmon-%"]).unwrap();
     let suspended = Suspended(rows.iter().map(|row| row.get(0)).collect());
     assert!(!suspended.0.is_empty());
-    suspended.0.iter().for_each(|pid| signal("-STOP", *pid));
+    suspended.0.iter().for_each(|pid| signal(*pid, Signal::STOP));
     suspended
 }
 
@@ -55,7 +54,7 @@ fn suspend_idle_writer(database: &Database) -> Suspended {
         suspended = None;
         let Some(row) = client.query_opt(sql, &[]).unwrap() else { return false };
         let pid: i32 = row.get(0);
-        signal("-STOP", pid);
+        signal(pid, Signal::STOP);
         suspended = Some(Suspended(vec![pid]));
         client.query_opt(sql, &[]).unwrap().is_some()
     });
@@ -75,7 +74,7 @@ fn writer(pipeline: &Pipeline) -> Program {
 }
 
 fn end(writer: Program) {
-    writer.signal("TERM");
+    writer.signal(Signal::TERM);
     let (code, _, log) = writer.finish();
     assert_eq!(code, Some(0), "{log}");
 }
@@ -150,7 +149,7 @@ fn a_program_ends_in_time_when_all_its_backends_hang() {
 
 /// In order, and not by the last resort.
 fn assert_ends_in_time(writer: Program) {
-    writer.signal("TERM");
+    writer.signal(Signal::TERM);
     let begun = Instant::now();
     let (code, _, log) = writer.finish();
     let took = begun.elapsed();

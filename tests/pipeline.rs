@@ -16,7 +16,7 @@ use local::{ClosedPort, Server, read_head, response};
 use serde_json::json;
 use support::pipeline::{Pipeline, pipeline};
 use support::proxy::{Link, Proxy};
-use support::{config_toml, program, program_under, result, scale, value, wait_until};
+use support::{Signal, config_toml, program, program_under, result, scale, value, wait_until};
 use webmon::kafka::librdkafka::LibrdkafkaProducer;
 use webmon::kafka::{Delivery, Outgoing, Producer};
 use webmon::result::{Outcome, Record};
@@ -38,7 +38,7 @@ fn a_writer_told_to_stop_hands_over_at_once() {
         let sql = "SELECT array_agg(n ORDER BY n) AS n FROM (SELECT count(*) AS n FROM webmon.partition_offsets WHERE owner IS NOT NULL GROUP BY owner) q";
         pipeline.database.json(sql) == [json!({"n": [2, 2]})]
     });
-    leaving.signal("TERM");
+    leaving.signal(Signal::TERM);
     let (code, _, log) = leaving.finish();
     assert_eq!(code, Some(0), "{log}");
     let (key, value) = ("site-1".to_owned(), value(result("site-1", 0, Outcome::Success)));
@@ -47,7 +47,7 @@ fn a_writer_told_to_stop_hands_over_at_once() {
         pipeline.database.number("SELECT count(owner) FROM webmon.partition_offsets") == 4
     });
     pipeline.assert_exactly_once(1);
-    staying.signal("INT");
+    staying.signal(Signal::INT);
     assert_eq!(staying.finish().0, Some(0));
     assert_eq!(pipeline.database.number("SELECT count(owner) FROM webmon.partition_offsets"), 0);
     assert_eq!(pipeline.database.number("SELECT count(*) FROM webmon.writers"), 0);
@@ -115,12 +115,12 @@ fn a_site_that_fails_in_any_way_is_a_stored_result_and_every_instant_is_one_row(
             "SELECT count(*) FROM (SELECT FROM webmon.check_results GROUP BY site_id HAVING count(*) >= 4) q";
         pipeline.database.number(sql) == 5
     });
-    check.signal("TERM");
+    check.signal(Signal::TERM);
     let (code, _, check_log) = check.finish();
     assert_eq!(code, Some(0), "{check_log}");
     let records = pipeline.log_end();
     pipeline.assert_exactly_once(records);
-    store.signal("TERM");
+    store.signal(Signal::TERM);
     let (code, _, store_log) = store.finish();
     assert_eq!(code, Some(0), "{store_log}");
 
@@ -173,7 +173,7 @@ fn results_wait_while_kafka_is_away() {
             format!("SELECT count(*) FROM webmon.checks WHERE site = 'ok' AND scheduled_at < '{before}'");
         pipeline.database.number(&sql) >= 3
     });
-    check.signal("TERM");
+    check.signal(Signal::TERM);
     assert_eq!(check.finish().0, Some(0));
     pipeline.assert_exactly_once(pipeline.log_end());
     drop(store);
@@ -203,7 +203,7 @@ fn a_checker_with_a_spool_accounts_for_the_time_it_was_down() {
     let again = program(CHECK, &toml, &["run"]);
     let before = ok("outcome = 'success'");
     wait_until("it checks again", || ok("outcome = 'success'") >= before + 3);
-    again.signal("TERM");
+    again.signal(Signal::TERM);
     assert_eq!(again.finish().0, Some(0));
     pipeline.wait_for_all();
     drop(store);
@@ -256,7 +256,7 @@ fn twins_make_one_row_of_each_instant_and_the_highest_outcome_is_kept() {
         more("success");
     }
     for checker in [anna, bert] {
-        checker.signal("TERM");
+        checker.signal(Signal::TERM);
         let (code, _, log) = checker.finish();
         assert_eq!(code, Some(0), "{log}");
     }
@@ -336,7 +336,7 @@ fn a_checker_whose_disk_is_full_goes_on_and_records_what_it_lost_as_gaps() {
     gate.set(Link::Pass);
     let store = pipeline.store();
     wait_until("gaps are stored", || pipeline.database.number("SELECT count(*) FROM webmon.gaps") > 0);
-    check.signal("TERM");
+    check.signal(Signal::TERM);
     let (code, _, log) = check.finish();
     assert_eq!(code, Some(0), "{log}");
     pipeline.wait_for_all();
@@ -404,7 +404,7 @@ fn a_replay_waits_until_writers_at_work_have_stored_the_partition_again() {
         assert_eq!(code, Some(1));
         assert!(stderr.contains(wrong), "{stderr}");
     }
-    store.signal("TERM");
+    store.signal(Signal::TERM);
     assert_eq!(store.finish().0, Some(0));
     let (code, verified, _) = store_json(&pipeline, &["verify", "--json"]);
     assert_eq!((code, &verified["results"]), (Some(0), &json!(500)), "{verified:#}");

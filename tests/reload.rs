@@ -9,7 +9,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan};
-use support::{Program, program, unique, wait_until};
+use support::{Program, Signal, program, unique, wait_until};
 use webmon::config::Config;
 use webmon::kafka::librdkafka::{LibrdkafkaConsumer, create_topic};
 use webmon::kafka::{Consumer, FetchLimits, NewTopic};
@@ -126,7 +126,7 @@ impl Arrived {
 
 #[track_caller]
 fn assert_stops(program: Program) -> String {
-    program.signal("TERM");
+    program.signal(Signal::TERM);
     let (code, _, log) = program.finish();
     assert_eq!(code, Some(0), "{log}");
     log
@@ -144,7 +144,7 @@ fn a_hangup_reloads_the_sites_and_touches_none_that_stays() {
     });
     // The file is the same: nothing changes, however often it is asked for.
     for _ in 0..10 {
-        checker.signal("HUP");
+        checker.signal(Signal::HUP);
     }
     wait_until("it was reloaded", || checker.log().contains("\"reloaded\""));
     checker.rewrite(&bench.toml(&[
@@ -152,7 +152,7 @@ fn a_hangup_reloads_the_sites_and_touches_none_that_stays() {
         ("changes", "*/2 * * * * *", ""),
         ("comes", SECOND, ""),
     ]));
-    checker.signal("HUP");
+    checker.signal(Signal::HUP);
     wait_until("the new settings are in force", || {
         let arrived = bench.arrived();
         arrived.of("comes").len() >= 3
@@ -187,7 +187,7 @@ fn a_configuration_with_faults_is_refused_and_the_old_one_goes_on() {
     let checker = bench.start(&[("shop", SECOND, "")]);
     wait_until("it checks", || bench.arrived().of("shop").len() >= 2);
     checker.rewrite(&bench.toml(&[("shop", "61 * * * * *", "timeout = 3"), ("other", SECOND, "")]));
-    checker.signal("HUP");
+    checker.signal(Signal::HUP);
     wait_until("it is refused", || checker.log().contains("is refused"));
     let refused_at = Timestamp::now();
     wait_until("it goes on", || {
@@ -215,10 +215,10 @@ fn a_suspended_checker_accounts_for_what_it_slept_through() {
     let Some(bench) = bench() else { return };
     let checker = bench.start(&[("shop", SECOND, "")]);
     wait_until("it checks", || bench.arrived().of("shop").len() >= 2);
-    checker.signal("STOP");
+    checker.signal(Signal::STOP);
     let stopped = Timestamp::now();
     wait_until("ten seconds have passed", || Timestamp::now() > stopped + 10.seconds());
-    checker.signal("CONT");
+    checker.signal(Signal::CONT);
     let woken = Timestamp::now();
     wait_until("it checks again", || bench.arrived().of("shop").keys().any(|at| *at > woken + 1.second()));
     assert_stops(checker);

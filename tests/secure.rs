@@ -5,7 +5,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use support::{config_toml, database, empty_database, program, result, unique, value, wait_until};
+use support::{Signal, config_toml, database, empty_database, program, result, unique, value, wait_until};
 use webmon::config::{Config, Role};
 use webmon::kafka::{self, Delivery, FetchLimits, KafkaError, NewTopic, Outgoing};
 use webmon::result::Outcome;
@@ -341,9 +341,9 @@ fn every_pair_of_clients_makes_a_pipeline() {
         wait_until(&format!("{checking} to {storing}: results are stored"), || {
             database.number("SELECT count(*) FROM webmon.checks WHERE outcome = 'failure'") >= 3
         });
-        check.signal("TERM");
+        check.signal(Signal::TERM);
         assert_eq!(check.finish().0, Some(0));
-        store.signal("TERM");
+        store.signal(Signal::TERM);
         assert_eq!(store.finish().0, Some(0));
     }
 }

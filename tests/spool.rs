@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
-use support::{program, scale, unique, wait_until};
+use support::{Signal, program, scale, unique, wait_until};
 use tempfile::TempDir;
 use webmon::kafka::{Delivery, KafkaError, NewTopic, Outgoing, Producer, create_topic};
 use webmon::outbox::spool::{Inspector, SpoolError, SpoolOptions, Watermark};
@@ -1505,7 +1505,7 @@ fn a_killed_webmon_check_delivers_every_result_that_reached_its_spool() {
                         wait_until("a site was asked", || !asked(life, Timestamp::now()).is_empty());
                         thread::sleep(Duration::from_millis(1_600 + random(&mut seed, 1_500)));
                         let killed = Timestamp::now();
-                        check.signal("KILL");
+                        check.signal(Signal::KILL);
                         assert_eq!(check.finish().0, None);
                         answered.extend(asked(life, killed - SETTLED));
                         let inspector = Inspector::new(&spool).unwrap();
@@ -1526,7 +1526,7 @@ fn a_killed_webmon_check_delivers_every_result_that_reached_its_spool() {
                         let oldest = inspector.status().unwrap().oldest_waiting_at;
                         oldest.is_none_or(|at| spooled.iter().all(|(.., spooled)| *spooled < at))
                     });
-                    check.signal("TERM");
+                    check.signal(Signal::TERM);
                     let (code, _, error) = check.finish();
                     assert_eq!(code, Some(0), "{error}");
                     (spooled, answered)

@@ -6,7 +6,7 @@ mod support;
 
 use serde_json::{Value, json};
 use support::log::Log;
-use support::{Database, Program, database, result, value, wait_until};
+use support::{Database, Program, Signal, database, result, value, wait_until};
 use webmon::config::{Config, Role};
 use webmon::jobs::{self, NewJob, State, builtin, enqueue};
 use webmon::result::Outcome;
@@ -69,7 +69,7 @@ fn the_job_of_a_killed_program_runs_again_and_takes_effect_once() {
     let id = enqueue(&mut client, &NewJob::new("partitions").key("")).unwrap().id;
     let killed = start(&database);
     wait_at_the_gate(&database);
-    killed.signal("KILL");
+    killed.signal(Signal::KILL);
     // Its connection is still there and waits: the next one ends it, and waits at the gate itself.
     let _next = start(&database);
     wait_until("it was begun again", || jobs::get(&mut client, id).unwrap().unwrap().attempt == 2);
@@ -92,7 +92,7 @@ fn a_frozen_program_cannot_complete_the_job_that_another_one_has_begun_anew() {
     let id = enqueue(&mut client, &NewJob::new("partitions").key("")).unwrap().id;
     let frozen = start(&database);
     wait_at_the_gate(&database);
-    frozen.signal("STOP");
+    frozen.signal(Signal::STOP);
     // All that it asked for is done; only to complete and to commit is left.
     keeper.execute("SELECT pg_advisory_unlock($1)", &[&GATE]).unwrap();
     let worker = jobs::get(&mut client, id).unwrap().unwrap().attempted_by.unwrap();
@@ -108,7 +108,7 @@ fn a_frozen_program_cannot_complete_the_job_that_another_one_has_begun_anew() {
     assert!(completed.attempted_by.unwrap().contains(&format!(":{}:", next.child.id())));
     // The frozen one was ended, and with it whatever it had locked.
     wait_until("its transaction is gone", || database.number(&open) == 0);
-    frozen.signal("CONT");
+    frozen.signal(Signal::CONT);
     wait_until("it has found out", || frozen.log().contains("lost a job to another worker"));
     assert_eq!(jobs::get(&mut client, id).unwrap().unwrap().attempt, 2);
     assert_effects(&database);
@@ -127,7 +127,7 @@ fn the_program_ends_in_order_with_its_jobs() {
     let mut names = builtin::NAMES;
     names.sort_unstable();
     assert_eq!(schedules, names.map(|kind| json!({ "kind": kind })));
-    program.signal("TERM");
+    program.signal(Signal::TERM);
     let (code, _, log) = program.finish();
     assert_eq!(code, Some(0), "{log}");
     let left = "SELECT count(*) FROM pg_stat_activity

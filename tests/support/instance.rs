@@ -1,9 +1,9 @@
 //! Brokers or a server of a test's own, which it may kill.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use super::{service, unique, wait_until};
+use super::{Signal, service, signal as send, unique, wait_until};
 
 /// The brokers of a cluster, as dev/services calls them.
 pub const BROKERS: [&str; 3] = ["broker1", "broker2", "broker3"];
@@ -78,19 +78,19 @@ impl Instance {
     }
 
     /// Sends a signal to the process of one of its brokers.
-    pub fn signal(&self, broker: &str, signal: &str) {
-        send(signal, &self.pid(broker).unwrap());
+    pub fn signal(&self, broker: &str, signal: Signal) {
+        send(self.pid(broker).unwrap(), signal).unwrap();
     }
 
-    fn pid(&self, broker: &str) -> Option<String> {
+    fn pid(&self, broker: &str) -> Option<i32> {
         let file = std::fs::read_to_string(self.path(&format!("{broker}/pid"))).ok()?;
-        Some(file.split(' ').next()?.to_owned())
+        file.split(' ').next()?.parse().ok()
     }
 
     /// Lets one of its brokers go on, if it runs.
     pub fn resume(&self, broker: &str) {
         if let Some(pid) = self.pid(broker) {
-            let _ = Command::new("kill").args(["-CONT", &pid]).stderr(Stdio::null()).status();
+            let _ = send(pid, Signal::CONT);
         }
     }
 
@@ -100,9 +100,9 @@ impl Instance {
         let backend: i32 = client.query_one("SELECT pg_backend_pid()", &[]).unwrap().get(0);
         // Its parent: the second field behind the name in brackets (proc(5)).
         let stat = std::fs::read_to_string(format!("/proc/{backend}/stat")).unwrap();
-        let pid = stat.rsplit_once(") ").unwrap().1.split(' ').nth(1).unwrap().to_owned();
-        send("QUIT", &pid);
-        wait_until("PostgreSQL has stopped", || !Path::new("/proc").join(&pid).exists());
+        let pid = stat.rsplit_once(") ").unwrap().1.split(' ').nth(1).unwrap();
+        send(pid.parse().unwrap(), Signal::QUIT).unwrap();
+        wait_until("PostgreSQL has stopped", || !Path::new("/proc").join(pid).exists());
         self.up();
     }
 
@@ -117,10 +117,6 @@ impl Instance {
             .unwrap();
         assert!(status.success(), "{}", std::fs::read_to_string(log.path()).unwrap());
     }
-}
-
-fn send(signal: &str, pid: &str) {
-    assert!(Command::new("kill").args([&format!("-{signal}"), pid]).status().unwrap().success());
 }
 
 impl Drop for Instance {

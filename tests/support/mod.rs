@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use postgres::{Client, NoTls};
+pub use rustix::process::Signal;
 use webmon::config::{Config, Role};
 use webmon::kafka::{FetchLimits, Fetched};
 use webmon::result::{CheckResult, ErrorType, Outcome, Record, RecordVersion};
@@ -219,11 +220,15 @@ pub fn program_under(starter: &[&str], binary: &str, config: &str, arguments: &[
     Program { child, directory }
 }
 
+/// Sends a signal to a process.
+pub fn signal(pid: i32, signal: Signal) -> std::io::Result<()> {
+    let pid = rustix::process::Pid::from_raw(pid).expect("no process has the number 0");
+    Ok(rustix::process::kill_process(pid, signal)?)
+}
+
 impl Program {
-    pub fn signal(&self, signal: &str) {
-        let status =
-            Command::new("kill").arg(format!("-{signal}")).arg(self.child.id().to_string()).status().unwrap();
-        assert!(status.success());
+    pub fn signal(&self, signal: Signal) {
+        self::signal(self.child.id().cast_signed(), signal).unwrap();
     }
 
     /// Puts another configuration in place of the one there is, at once.

@@ -10,7 +10,8 @@ use webmon::kafka::{self, Delivery, NewTopic, Outgoing};
 use webmon::result::{Outcome, Record};
 
 use super::{
-    Database, Program, config_toml, database, program, result, unique, value, wait_until, wait_within,
+    Database, Program, Signal, config_toml, database, program, result, scale, unique, value, wait_until,
+    wait_within,
 };
 
 /// What a writer may have resident at most, in kB.
@@ -156,7 +157,8 @@ impl Pipeline {
         })
     }
 
-    /// About 5,000 a second; what Kafka does not take is sent again.
+    /// About 1,000 a second, which also a debug build on a busy machine can store, or 5,000 at the whole scale; what Kafka
+    /// does not take is sent again.
     fn produce_until(&self, stop: &AtomicBool) -> i64 {
         let mut producer = kafka::producer(&self.config().kafka).unwrap();
         let mut produced = 0;
@@ -174,7 +176,7 @@ impl Pipeline {
                 waiting.is_empty()
             });
             produced += 100;
-            pause(Duration::from_millis(15));
+            pause(Duration::from_millis(scale(95, 15)));
         }
         produced
     }
@@ -213,7 +215,7 @@ pub fn end(mut program: Program) {
     let ended = program.child.try_wait().unwrap();
     assert!(ended.is_none(), "it has ended by itself, {ended:?}: {}", program.log());
     assert_memory(&program);
-    program.signal("TERM");
+    program.signal(Signal::TERM);
     let (code, _, log) = program.finish();
     assert_eq!(code, Some(0), "{log}");
 }

@@ -17,7 +17,8 @@ use rdkafka::types::RDKafkaApiKey;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use support::pipeline::{Pipeline, pipeline};
 use support::{
-    Program, Signal, config_toml, database, program, result, scale, unique, value, wait_until, wait_within,
+    Database, Program, Signal, config_toml, database, program, result, scale, unique, value, wait_until,
+    wait_within,
 };
 use webmon::config::{Config, Role};
 use webmon::kafka::{self, Delivery, NewTopic, Outgoing, partition_for};
@@ -168,9 +169,17 @@ fn rows_of(client: &mut Client, key: &str) -> i64 {
     client.query_one(sql, &[&key]).unwrap().get(0)
 }
 
-#[test]
-fn a_partition_without_leader_is_waited_for_and_costs_the_others_nothing() {
-    let Some(database) = database() else { return };
+/// Three brokers of librdkafka's, and a topic with ten records in each of its partitions.
+struct Leaderless {
+    cluster: MockCluster<'static, rdkafka::producer::DefaultProducerContext>,
+    topic: String,
+    database: Database,
+    toml: String,
+    config: Config,
+}
+
+fn leaderless(lease: &str) -> Option<Leaderless> {
+    let database = database()?;
     let cluster = MockCluster::new(3).unwrap();
     // Its answers of later versions name the leader, also where there is none, and it dies of that.
     cluster.apiversion(RDKafkaApiKey::Fetch, Some(4), Some(11)).unwrap();
@@ -179,11 +188,18 @@ fn a_partition_without_leader_is_waited_for_and_costs_the_others_nothing() {
     cluster.create_topic(&topic, 3, 3).unwrap();
     let brokers = cluster.bootstrap_servers();
     let toml = config_toml(brokers.split(',').next().unwrap(), &topic, &database.url, "");
+    let toml = toml.replace("500ms", lease);
     let config = Config::from_toml(&toml, Role::Store).unwrap();
-    let mut client = database.client();
     for partition in 0..3 {
         produce(&config, partition, 3, 0..10);
     }
+    Some(Leaderless { cluster, topic, database, toml, config })
+}
+
+#[test]
+fn a_partition_without_leader_is_waited_for_and_costs_the_others_nothing() {
+    let Some(Leaderless { cluster, topic, database, toml, config }) = leaderless("20s") else { return };
+    let mut client = database.client();
     // One that is without a leader from the beginning, and one that loses it later.
     cluster.partition_leader(&topic, 0, None).unwrap();
     let writer = program(STORE, &toml, &["run"]);
@@ -206,6 +222,24 @@ fn a_partition_without_leader_is_waited_for_and_costs_the_others_nothing() {
     wait_until("the second is stored", || rows_of(&mut client, &key_in(1, 3)) == 20);
     let log = end(writer);
     assert_eq!(log.matches("waiting for a partition").count(), 2, "{log}");
+}
+
+#[test]
+fn a_partition_that_stays_without_leader_is_given_back_and_taken_up_when_it_has_one() {
+    let Some(Leaderless { cluster, topic, database, toml, .. }) = leaderless("500ms") else { return };
+    let mut client = database.client();
+    cluster.partition_leader(&topic, 0, None).unwrap();
+    let writer = program(STORE, &toml, &["run"]);
+    wait_until("it is given back", || writer.log().contains("gave a partition back"));
+    let free = "SELECT count(*) FROM webmon.partition_offsets \
+                WHERE partition = 0 AND owner IS NULL AND paused IS NULL AND last_error IS NOT NULL";
+    wait_until("anybody may take it", || database.number(free) == 1);
+    for partition in 1..3 {
+        wait_until("the others are stored", || rows_of(&mut client, &key_in(partition, 3)) == 10);
+    }
+    cluster.partition_leader(&topic, 0, Some(1)).unwrap();
+    wait_until("it is stored", || rows_of(&mut client, &key_in(0, 3)) == 10);
+    end(writer);
 }
 
 #[test]

@@ -34,8 +34,9 @@ const DISCOVERY_LEASES: u32 = 3;
 const DISCOVERY: Duration = Duration::from_secs(30);
 /// How often the log says what was stored.
 const REPORT: Duration = Duration::from_secs(60);
-/// How long trouble with Kafka is waited out with the claims kept, before a partition is given back, or all of them.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long trouble with Kafka is waited out with the claims kept, before a partition is given back, or all of them: in
+/// leases.
+const PATIENCE_LEASES: u32 = 6;
 /// How long apart Kafka is asked again meanwhile.
 const AGAIN_MIN: Duration = Duration::from_millis(100);
 const AGAIN_MAX: Duration = Duration::from_secs(2);
@@ -244,7 +245,9 @@ impl Session<'_> {
         }
         self.beat_at = Some(Instant::now());
         self.discover()?;
-        if self.partitions == 0 || self.trouble.as_ref().is_some_and(|trouble| trouble.lasts() > PATIENCE) {
+        if self.partitions == 0
+            || self.trouble.as_ref().is_some_and(|trouble| trouble.lasts() > self.patience())
+        {
             // Who cannot reach Kafka leaves the partitions to those who can, and has no share.
             return self.release_all(Release::Failed("kafka cannot be reached, or the topic is missing"));
         }
@@ -281,6 +284,11 @@ impl Session<'_> {
     fn until_beat(&self) -> Duration {
         let apart = BEAT.min(self.claims.lease / 3);
         self.beat_at.map_or(Duration::ZERO, |at| apart.saturating_sub(at.elapsed()))
+    }
+
+    /// How long trouble with Kafka is waited out.
+    fn patience(&self) -> Duration {
+        self.claims.lease * PATIENCE_LEASES
     }
 
     /// Looks for the topic's partitions, now and then, and in trouble as often as that is asked about.
@@ -410,7 +418,7 @@ impl Session<'_> {
         let mut lost = false;
         match (range, claim.next_offset) {
             (Err(reason), _) => {
-                if self.in_trouble(partition, &reason, PATIENCE) {
+                if self.in_trouble(partition, &reason, self.patience()) {
                     self.give_back(claim, &reason)?;
                 }
                 return Ok(());

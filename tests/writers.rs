@@ -17,8 +17,8 @@ use rdkafka::types::RDKafkaApiKey;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use support::pipeline::{Pipeline, pipeline};
 use support::{
-    Database, Program, Signal, config_toml, database, program, result, scale, unique, value, wait_until,
-    wait_within,
+    Database, Program, Signal, config_toml, database, program, result, scale, service, unique, value,
+    wait_until, wait_within,
 };
 use webmon::config::{Config, Role};
 use webmon::kafka::{self, Delivery, NewTopic, Outgoing, partition_for};
@@ -245,10 +245,22 @@ fn a_partition_that_stays_without_leader_is_given_back_and_taken_up_when_it_has_
 #[test]
 fn a_topic_that_is_made_anew_with_fewer_partitions_ends_no_writer() {
     let Some(pipeline) = pipeline(4) else { return };
-    let mut config = pipeline.config();
-    config.kafka.topic = pipeline.topic.clone();
+    outlives_a_topic_made_anew(&pipeline, "");
+}
+
+#[cfg(feature = "kafka-rust")]
+#[test]
+fn a_topic_that_is_made_anew_with_fewer_partitions_ends_no_writer_with_kafka_rust() {
+    let Some(brokers) = service("WEBMON_TEST_KAFKA39") else { return };
+    let Some(database) = database() else { return };
+    let pipeline = Pipeline::new(&brokers, database, 4);
+    outlives_a_topic_made_anew(&pipeline, "kafka.client = \"kafka-rust\"");
+}
+
+fn outlives_a_topic_made_anew(pipeline: &Pipeline, more: &str) {
+    let config = pipeline.config();
     let mut client = pipeline.database.client();
-    let writer = writer(&pipeline, "2s");
+    let writer = program(STORE, &pipeline.toml(more).replace("500ms", "2s"), &["run"]);
     for partition in [2, 3] {
         produce(&config, partition, 4, 0..10);
         wait_until("it is stored", || rows_of(&mut client, &key_in(partition, 4)) == 10);

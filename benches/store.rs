@@ -2,7 +2,7 @@
 //! the same table.
 //!
 //! ```text
-//! ./dev/services up && . .dev/env && cargo bench --bench store -- [--records 1000000] [--threads 2] [--seconds 20]
+//! ./dev/services up && . .dev/env && cargo bench --bench store -- [--records 1000000] [--threads 2] [--seconds 20] [--partitions 6]
 //! ```
 //!
 //! Broker and database run on the same machine, and the figures share its cores with them.
@@ -33,13 +33,13 @@ fn main() {
         let place = arguments.iter().position(|argument| argument == name);
         place.and_then(|place| arguments.get(place + 1)?.parse().ok()).unwrap_or(default)
     };
-    let (Some(brokers), Some(throughput_db), Some(latency_db)) = (support::kafka(), database(), database())
-    else {
-        return;
-    };
+    let (Some(brokers), Some(throughput_db)) = (support::kafka(), database()) else { return };
     let threads = option("--threads", 2);
     throughput(&brokers, &throughput_db, option("--records", 1_000_000), threads);
-    latency(&brokers, &latency_db, option("--seconds", 20));
+    for linger in ["0s", "20ms", "50ms", "100ms"] {
+        let Some(database) = database() else { return };
+        latency(&brokers, &database, option("--seconds", 20), option("--partitions", 6) as i32, linger);
+    }
 }
 
 /// A success over IPv4 and TLS, with every measurement.
@@ -228,9 +228,12 @@ fn peak_rss_mb() -> u64 {
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1_024
 }
 
-/// From the call that produces a record to the moment when others can read its row, at 300 records a second.
-fn latency(brokers: &str, database: &Database, seconds: i64) {
-    let config = topic(brokers, database, 1, "");
+/// From the call that produces a record to the moment when others can read its row, at 300 records a second, and how many
+/// transactions that takes.
+fn latency(brokers: &str, database: &Database, seconds: i64, partitions: i32, linger: &str) {
+    let mut config = topic(brokers, database, partitions, &format!("store.linger = {linger:?}"));
+    // Heartbeats are few then.
+    config.store.lease = Duration::from_secs(10);
     let shutdown = Shutdown::new();
     let sent: Mutex<Vec<Instant>> = Mutex::default();
     let records = seconds * 300;
@@ -242,8 +245,13 @@ fn latency(brokers: &str, database: &Database, seconds: i64) {
         let mut client = database.client();
         support::wait_until("the writer holds the partition", || {
             let sql = "SELECT count(owner) FROM webmon.partition_offsets";
-            client.query_one(sql, &[]).unwrap().get::<_, i64>(0) == 1
+            client.query_one(sql, &[]).unwrap().get::<_, i64>(0) == i64::from(partitions)
         });
+        let updates = |client: &mut postgres::Client| -> i64 {
+            let sql = "SELECT n_tup_upd FROM pg_stat_user_tables WHERE relname = 'partition_offsets'";
+            client.query_one(sql, &[]).unwrap().get(0)
+        };
+        let before = updates(&mut client);
         scope.spawn(|| {
             let mut producer = kafka::producer(&config.kafka).unwrap();
             let begun = Instant::now();
@@ -272,9 +280,11 @@ fn latency(brokers: &str, database: &Database, seconds: i64) {
         latencies.sort();
         let at = |part: f64| latencies[(latencies.len() as f64 * part) as usize].as_secs_f64() * 1_000.0;
         println!(
-            "latency    publish to visible row at 300 records/s: p50 {:.1} ms, p99 {:.1} ms",
+            "latency    publish to visible row at 300 records/s, {partitions} partitions, linger {linger}: \
+             p50 {:.1} ms, p99 {:.1} ms; {:.0} transactions/s",
             at(0.5),
-            at(0.99)
+            at(0.99),
+            (updates(&mut client) - before) as f64 / seconds as f64
         );
     });
 }

@@ -193,7 +193,7 @@ pub struct Store {
     /// Bytes of one transaction's records at most. 64 KiB to 256 MiB, default 8 MiB.
     pub batch_bytes: usize,
     /// How long a writer waits for more records once it has one, so that a transaction holds more than one at low rates.
-    /// 0 s to 5 s, default 20 ms.
+    /// 0 s to 5 s, default 50 ms.
     pub linger: Duration,
     /// How far `scheduled_at` may lie ahead of the later of the database's clock and the writer's own. 1 min to 30 days,
     /// default 1 h.
@@ -705,7 +705,7 @@ fn store(table: &Table) -> Store {
         lease: table.duration("lease", MILLISECOND * 500, MINUTE * 5).unwrap_or(SECOND * 10),
         batch_records: table.integer("batch_records", 1, 100_000u32).map_or(5_000, |n| n as usize),
         batch_bytes: table.size("batch_bytes", 64 << 10, 256 << 20).map_or(8 << 20, |n| n as usize),
-        linger: table.duration("linger", Duration::ZERO, SECOND * 5).unwrap_or(MILLISECOND * 20),
+        linger: table.duration("linger", Duration::ZERO, SECOND * 5).unwrap_or(MILLISECOND * 50),
         max_ahead: table.duration("max_ahead", MINUTE, DAY * 30).unwrap_or(HOUR),
         max_dead_letters: table.integer("max_dead_letters", 1, 1_000_000_000u32).map_or(100_000, i64::from),
         retention: table.table("retention").map_or(RETENTION, |table| retention(&table)),

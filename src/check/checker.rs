@@ -17,11 +17,11 @@ use super::body::{self, ACCEPT_ENCODING, Coding, Content};
 use super::connect::DirectConnector;
 use super::expect::{self, Judged};
 use super::fault::Fault;
+use super::head::MAX_HEAD;
 use super::hop::{Hop, Phase, SharedHop};
 use super::resolve::HopResolver;
 use super::settings::{Parts, Settings, SetupError};
 use super::tls;
-use super::wire::MAX_HEAD;
 use crate::result::{
     CheckResult, ErrorType, HttpVersion, MAX_MESSAGE, MAX_SAMPLE_BODY, MAX_SAMPLE_HEADERS, Outcome, Sample,
     truncated,
@@ -76,6 +76,8 @@ impl Clone for Checker {
 /// The last response, as far as one came.
 #[derive(Default)]
 struct Received {
+    /// What was requested.
+    url: Option<Url>,
     headers: HeaderMap,
     /// `None` where there can be none, or it was not read.
     content: Option<Content>,
@@ -109,8 +111,10 @@ impl Checker {
             deny: Arc::clone(&parts.deny),
             hop: hop.clone(),
         };
-        let connector =
-            DirectConnector { tls: tls::for_thread(&parts.tls, &parts.verifier, &hop), hop: hop.clone() };
+        let connector = DirectConnector {
+            tls: tls::for_thread(&parts.tls, &parts.verifier, &parts.own_roots, &hop),
+            hop: hop.clone(),
+        };
         Checker { agent: Agent::with_parts(config, connector, resolver), parts, hop }
     }
 
@@ -210,7 +214,9 @@ impl Checker {
             Err(fault) => result.set_error(fault.error_type, Some(fault.detail), Some(&fault.message)),
         }
         if site.sample && result.outcome == Outcome::Failure && result.http_status.is_some() {
-            result.sample = Some(sample(site, &received.headers, text.as_deref().unwrap_or_default()));
+            let url = received.url.as_ref().unwrap_or(&site.url);
+            let text = text.as_deref().unwrap_or_default();
+            result.sample = Some(sample(site, url, &received.headers, text));
         }
     }
 
@@ -241,14 +247,18 @@ impl Checker {
                 hop.phase = Phase::Body;
                 result.ttfb_us = hop.sent_at.map(|sent_at| micros(head_at - sent_at));
             }
-            let (head, body) = response.into_parts();
+            let (mut head, body) = response.into_parts();
+            if let Some(headers) = self.hop.lock().headers.take() {
+                head.headers = headers;
+            }
             let status = head.status.as_u16();
             result.http_status = Some(status);
             result.http_version = http_version(head.version);
-            *received = Received { headers: head.headers, content: None };
+            *received = Received { url: Some(url.clone()), headers: head.headers, content: None };
             let location = match status {
                 301 | 302 | 303 | 307 | 308 if site.max_redirects > 0 => {
-                    received.headers.get(header::LOCATION)
+                    // An empty one leads nowhere: browsers take it for none.
+                    received.headers.get_all(header::LOCATION).iter().find(|location| !location.is_empty())
                 }
                 _ => None,
             };
@@ -337,7 +347,7 @@ impl Checker {
         result.tls_us = hop.tls.map(micros);
         result.remote_ip = hop.remote_ip;
         result.tls_version = hop.tls_version;
-        result.cert_not_after = hop.certificate.and_then(|certificate| certificate.not_after);
+        result.cert_not_after = hop.certificate.and_then(|certificate| certificate.valid).map(|(_, to)| to);
     }
 }
 
@@ -413,7 +423,8 @@ fn basic_credentials(url: &Url) -> Option<HeaderValue> {
     HeaderValue::try_from(format!("Basic {}", BASE64_STANDARD.encode(pair))).ok()
 }
 
-fn sample(site: &Site, headers: &HeaderMap, text: &str) -> Sample {
+/// What `url` answered.
+fn sample(site: &Site, url: &Url, headers: &HeaderMap, text: &str) -> Sample {
     let headers = headers
         .iter()
         .filter(|(name, _)| !SECRET_HEADERS.contains(name))
@@ -421,7 +432,7 @@ fn sample(site: &Site, headers: &HeaderMap, text: &str) -> Sample {
         .map(|(name, value)| {
             let value = String::from_utf8_lossy(value.as_bytes());
             // A redirect often carries a token in its query.
-            let value = match site.url.join(&value) {
+            let value = match url.join(&value) {
                 Ok(url) if *name == header::LOCATION => site.redacted(&url),
                 _ => value.into_owned(),
             };

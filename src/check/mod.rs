@@ -22,8 +22,10 @@
 mod body;
 mod checker;
 mod connect;
+mod date;
 mod expect;
 mod fault;
+mod head;
 mod hop;
 mod pool;
 mod resolve;

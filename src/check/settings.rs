@@ -109,6 +109,8 @@ pub(super) struct Parts {
     pub(super) resolve: Arc<dyn Resolve>,
     pub(super) tls: ClientConfig,
     pub(super) verifier: Arc<WebPkiServerVerifier>,
+    /// [`Settings::extra_roots`].
+    pub(super) own_roots: Arc<[CertificateDer<'static>]>,
 }
 
 impl Parts {
@@ -124,6 +126,7 @@ impl Parts {
             resolve: Arc::clone(&settings.resolver),
             tls,
             verifier,
+            own_roots: settings.extra_roots.clone().into(),
         })
     }
 }

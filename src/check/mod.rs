@@ -30,6 +30,7 @@ mod hop;
 mod pool;
 mod resolve;
 mod settings;
+mod sockets;
 mod tls;
 mod wire;
 

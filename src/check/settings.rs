@@ -11,6 +11,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
 use super::resolve::{Resolve, SystemResolver};
+use super::stalls::Stalls;
 use super::tls;
 
 /// What all checks have in common.
@@ -111,6 +112,7 @@ pub(super) struct Parts {
     pub(super) verifier: Arc<WebPkiServerVerifier>,
     /// [`Settings::extra_roots`].
     pub(super) own_roots: Arc<[CertificateDer<'static>]>,
+    pub(super) stalls: Arc<Stalls>,
 }
 
 impl Parts {
@@ -127,6 +129,7 @@ impl Parts {
             tls,
             verifier,
             own_roots: settings.extra_roots.clone().into(),
+            stalls: Stalls::of_this_process().map_err(SetupError::Thread)?,
         })
     }
 }

@@ -221,10 +221,13 @@ fn raise_open_files(threads: usize) -> anyhow::Result<()> {
     let raised =
         rlimit::increase_nofile_limit(needed.max(1_024)).context("cannot raise the limit on open files")?;
     if raised < needed {
+        let fewer = match raised.saturating_sub(OTHERS) / PER_CHECK {
+            0 => String::new(),
+            threads => format!(", or take at most {threads} threads"),
+        };
         bail!(
             "check.threads {threads} need up to {needed} open files, and the limit is {raised}: raise it (ulimit -Hn, or \
-             LimitNOFILE= of systemd), or take at most {} threads",
-            raised.saturating_sub(OTHERS) / PER_CHECK
+             LimitNOFILE= of systemd){fewer}"
         );
     }
     Ok(())

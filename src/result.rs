@@ -111,7 +111,8 @@ words! {
         BlockedAddress = "blocked_address",
         /// The response came, and was not what was expected: see `failed_expectations`.
         ExpectationFailed = "expectation_failed",
-        /// The instant had passed by more than the allowed lateness before a check could start.
+        /// The instant had passed by more than the allowed lateness before a check could start, or the checker stood
+        /// still during the check (`suspended`).
         Late = "late",
         /// The site's previous check was still running.
         Overlap = "overlap",
@@ -119,7 +120,7 @@ words! {
         Saturated = "saturated",
         /// The checker was stopped before the check ended.
         Cancelled = "cancelled",
-        /// The checker's own network was down: the sentinels failed too.
+        /// The checker's own network was down: the sentinels failed too, or this host has no route to the site.
         NetworkDown = "network_down",
         /// The checker did not run; recorded after its restart.
         CheckerDown = "checker_down",
@@ -339,7 +340,7 @@ pub struct CheckResult {
     /// Whether reading stopped at the site's `max_body`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub body_truncated: bool,
-    /// The address really connected to.
+    /// The address connected to; where there was no connection, the one tried last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote_ip: Option<std::net::IpAddr>,
     /// `HTTP/1.0` or `HTTP/1.1`.

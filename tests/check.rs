@@ -26,7 +26,10 @@ use webmon::schedule::Schedule;
 use webmon::shutdown::Shutdown;
 use webmon::site::{Method, Origin, Site};
 
-use sites::{Authority, BlackHole, ClosedPort, Heard, Server, hold, read_head, reset, response, self_signed};
+use sites::{
+    Authority, BlackHole, ClosedPort, Heard, Server, hold, read_head, reset, response, self_signed,
+    self_signed_authority,
+};
 
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// The timeout of checks that are to run into it.
@@ -269,6 +272,17 @@ fn a_sample_is_bounded_and_taken_only_of_a_failure_that_asked_for_it() {
     assert_eq!(check(&site).sample, None);
 }
 
+#[test]
+fn a_sampled_location_is_one_of_the_site_that_sent_it() {
+    let other = Server::answering(response("503 Sorry", &["location: next?token=secret"], b""));
+    let location = format!("location: {}", other.url("/a/b"));
+    let server = Server::answering(response("302 Found", &[&location], b""));
+    let site = Site { sample: true, ..site(&server.url("/")) };
+    let sample = check(&site).sample.unwrap();
+    let location = sample.headers.iter().find(|(name, _)| name == "location").unwrap();
+    assert_eq!(location.1, other.url("/a/next?token=..."));
+}
+
 // ---- Redirects.
 
 #[test]
@@ -325,8 +339,12 @@ fn a_redirect_that_leads_nowhere_is_a_redirect_error() {
 
 #[test]
 fn a_redirect_without_a_location_is_an_answer() {
-    let server = Server::answering(response("302 Found", &[], b""));
-    assert_error(&check(&site(&server.url("/"))), ErrorType::ExpectationFailed, "status");
+    for headers in [&[][..], &["location:"], &["location: "]] {
+        let server = Server::answering(response("302 Found", headers, b""));
+        let result = check(&site(&server.url("/")));
+        assert_error(&result, ErrorType::ExpectationFailed, "status");
+        assert_eq!((result.redirects, server.accepted()), (0, 1), "{headers:?}");
+    }
 }
 
 #[test]
@@ -340,7 +358,7 @@ fn the_phases_are_those_of_the_hop_that_failed() {
     assert_error(&result, ErrorType::Connect, "refused");
     assert_eq!((result.http_status, result.redirects), (Some(302), 1));
     assert!(result.dns_us.is_some());
-    assert_eq!((result.connect_us, result.ttfb_us, result.remote_ip), (None, None, None));
+    assert_eq!((result.connect_us, result.ttfb_us, result.remote_ip), (None, None, Some(LOCALHOST)));
 }
 
 #[test]
@@ -379,7 +397,7 @@ fn the_sites_secrets_go_to_no_other_host() {
 #[test]
 fn a_site_that_misbehaves_is_named_for_what_it_did() {
     let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
-    let many_headers = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(500));
+    let many_headers = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(2_000));
     let large_header = format!("HTTP/1.1 200 OK\r\na: {}\r\n\r\n", "b".repeat(100_000));
     for (sent, error_type, detail, status) in [
         ("", ErrorType::Protocol, "closed_early", None),
@@ -411,6 +429,46 @@ fn a_site_that_misbehaves_is_named_for_what_it_did() {
         assert!(result.total_us.is_some() && result.connect_us.is_some());
         assert_eq!(result.failed_expectations, []);
     }
+}
+
+#[test]
+fn a_response_may_have_many_headers() {
+    for count in [129, 1_000] {
+        let headers: Vec<String> = (1..=count).map(|number| format!("x-{number}: {number}")).collect();
+        let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
+        let server = Server::answering(response("200 OK", &headers, b"hello"));
+        let mut site = site(&server.url("/"));
+        site.expect.headers = vec![(format!("x-{count}"), regex(&format!("^{count}$")))];
+        site.expect.body = Some(regex("^hello$"));
+        let result = check(&site);
+        assert_eq!((result.outcome, result.body_bytes), (Outcome::Success, Some(5)), "{result:?}");
+    }
+}
+
+#[test]
+fn informational_responses_are_skipped_and_bounded() {
+    let early = "HTTP/1.1 100 Continue\r\nx-a: b\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n";
+    let mut answer = early.repeat(100).into_bytes();
+    answer.extend(response("200 OK", &["x-last: yes"], b"hello"));
+    // In pieces that end anywhere.
+    let server = Server::start(move |mut stream| {
+        read_head(&mut stream);
+        for piece in answer.chunks(77) {
+            let _ = stream.write_all(piece);
+        }
+    });
+    let mut site = site(&server.url("/"));
+    site.expect.headers = vec![("x-last".to_owned(), regex("^yes$"))];
+    let result = check(&site);
+    assert_eq!((result.outcome, result.http_status), (Outcome::Success, Some(200)), "{result:?}");
+    assert_eq!(result.body_bytes, Some(5));
+
+    let endless = Server::start(|mut stream| {
+        read_head(&mut stream);
+        while stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").is_ok() {}
+    });
+    let site = Site { timeout: Duration::from_secs(60), ..self::site(&endless.url("/")) };
+    assert_error(&check(&site), ErrorType::Protocol, "header_too_large");
 }
 
 #[test]
@@ -655,11 +713,21 @@ fn a_forbidden_address_is_connected_to_on_no_hop() {
 }
 
 #[test]
-fn a_port_where_nobody_listens_refuses() {
+fn where_nothing_was_connected_the_address_tried_is_recorded() {
     let nobody = ClosedPort::new();
     let result = check(&site(&format!("http://{}/", nobody.address)));
     assert_error(&result, ErrorType::Connect, "refused");
-    assert_eq!((result.connect_us, result.remote_ip, result.http_status), (None, None, None));
+    assert_eq!((result.connect_us, result.remote_ip, result.http_status), (None, Some(LOCALHOST), None));
+
+    let hole = BlackHole::new(Ipv4Addr::new(127, 0, 0, 5), 0);
+    let result = check(&Site { timeout: SHORT, ..site(&format!("http://{}/", hole.address)) });
+    assert_error(&result, ErrorType::Timeout, "connect");
+    assert_eq!((result.connect_us, result.remote_ip), (None, Some(hole.address.ip())));
+
+    // Of several the last.
+    let url = format!("http://shop.example:{}/", nobody.address.port());
+    let result = check_with(&addresses(&["127.0.0.2", "127.0.0.3"]), &site(&url));
+    assert_eq!(result.remote_ip, Some("127.0.0.3".parse().unwrap()));
 }
 
 // ---- TLS.
@@ -713,6 +781,63 @@ fn the_certificate_is_known_whether_it_is_trusted_or_not() {
                 assert_eq!((result.tls_us, result.http_status), (None, None));
             }
         }
+    }
+}
+
+#[test]
+fn a_certificate_that_is_trusted_by_name_may_call_itself_an_authority() {
+    let url = |host: &str, server: &Server| format!("https://{host}:{}/", server.address.port());
+    for (to_year, host, is_root, detail) in [
+        (2040, "shop.example", true, None),
+        (2040, "other.example", true, Some("name_mismatch")),
+        (2021, "shop.example", true, Some("certificate_expired")),
+        (2040, "shop.example", false, Some("self_signed")),
+    ] {
+        let (config, certificate) = self_signed_authority(&["shop.example"], to_year);
+        let server = https(&config);
+        let mut settings = settings(&["shop.example", "other.example"]);
+        // One of the same name and another key is another one.
+        let stranger = self_signed_authority(&["shop.example"], to_year).1;
+        settings.extra_roots = vec![stranger, if is_root { certificate } else { Authority::new("x").root() }];
+        let result = check_with(&settings, &site(&url(host, &server)));
+        match detail {
+            None => assert_eq!(result.outcome, Outcome::Success, "{result:?}"),
+            Some(detail) => assert_error(&result, ErrorType::Tls, detail),
+        }
+    }
+}
+
+#[test]
+fn where_a_certificate_is_valid_by_the_sites_own_clock_the_detail_says_so() {
+    let authority = Authority::new("a test authority");
+    let mut settings = settings(&["shop.example"]);
+    settings.extra_roots = vec![authority.root()];
+    for (from_year, to_year, date, detail) in [
+        (2020, 2021, "Mon, 01 Jun 2020 12:00:00 GMT", "certificate_expired_clocks_differ"),
+        (2039, 2040, "Wed, 01 Jun 2039 12:00:00 GMT", "certificate_not_yet_valid_clocks_differ"),
+        // Expired by both clocks.
+        (2020, 2021, "Wed, 01 Jun 2022 12:00:00 GMT", "certificate_expired"),
+        (2020, 2021, "yesterday", "certificate_expired"),
+    ] {
+        let config = authority.server(&["shop.example"], from_year, to_year);
+        let (heard, answer) = (Heard::default(), response("200 OK", &[&format!("date: {date}")], b""));
+        let hears = heard.clone();
+        let server = Server::start(move |stream| {
+            let session = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut stream = rustls::StreamOwned::new(session, stream);
+            let head = read_head(&mut stream);
+            if !head.is_empty() {
+                hears.push(head);
+                let _ = stream.write_all(&answer);
+            }
+        });
+        let mut site = site(&format!("https://user:s3cr3t@shop.example:{}/s3cr3t", server.address.port()));
+        site.headers = vec![("x-api-key".to_owned(), "s3cr3t".to_owned())];
+        let result = check_with(&settings, &site);
+        assert_error(&result, ErrorType::Tls, detail);
+        // Whoever has no valid certificate hears nothing of the check.
+        let host = "HEAD / HTTP/1.1\r\nhost: shop.example\r\nconnection: close\r\n\r\n";
+        assert_eq!(heard.all(), [host]);
     }
 }
 

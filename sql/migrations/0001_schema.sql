@@ -819,7 +819,7 @@ COMMENT ON COLUMN webmon.checks.download_us IS 'Microseconds to read the body; n
 COMMENT ON COLUMN webmon.checks.total_us IS 'Microseconds of the whole check, redirects and body included; null: not measured.';
 COMMENT ON COLUMN webmon.checks.body_bytes IS 'Decoded bytes of the body that were read.';
 COMMENT ON COLUMN webmon.checks.body_truncated IS 'Whether reading stopped at the site''s max_body.';
-COMMENT ON COLUMN webmon.checks.remote_ip IS 'The address really connected to.';
+COMMENT ON COLUMN webmon.checks.remote_ip IS 'The address connected to; where there was no connection, the one tried last.';
 COMMENT ON COLUMN webmon.checks.http_version IS 'The version of HTTP spoken, such as HTTP/1.1.';
 COMMENT ON COLUMN webmon.checks.tls_version IS 'The version of TLS negotiated, such as TLSv1.3.';
 COMMENT ON COLUMN webmon.checks.cert_not_after IS 'When the server''s certificate expires.';

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use percent_encoding::percent_decode_str;
 use ureq::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ureq::http::{Request, Version};
@@ -17,17 +17,21 @@ use super::body::{self, ACCEPT_ENCODING, Coding, Content};
 use super::connect::DirectConnector;
 use super::expect::{self, Judged};
 use super::fault::Fault;
+use super::head::MAX_HEAD;
 use super::hop::{Hop, Phase, SharedHop};
 use super::resolve::HopResolver;
 use super::settings::{Parts, Settings, SetupError};
+use super::stalls::spoils;
 use super::tls;
-use super::wire::MAX_HEAD;
 use crate::result::{
-    CheckResult, ErrorType, HttpVersion, MAX_MESSAGE, MAX_SAMPLE_BODY, MAX_SAMPLE_HEADERS, Outcome, Sample,
-    truncated,
+    CheckResult, ErrorType, Expectation, HttpVersion, MAX_MESSAGE, MAX_SAMPLE_BODY, MAX_SAMPLE_HEADERS,
+    Outcome, Sample, truncated,
 };
 use crate::shutdown::Shutdown;
 use crate::site::{Method, Origin, Site};
+
+/// How often at most an attempt is made again because the checker stood still in it.
+const MAX_AGAIN: u16 = 3;
 
 /// Headers that go into no sample: they carry sessions and credentials.
 const SECRET_HEADERS: [HeaderName; 5] = [
@@ -76,6 +80,8 @@ impl Clone for Checker {
 /// The last response, as far as one came.
 #[derive(Default)]
 struct Received {
+    /// What was requested.
+    url: Option<Url>,
     headers: HeaderMap,
     /// `None` where there can be none, or it was not read.
     content: Option<Content>,
@@ -109,14 +115,21 @@ impl Checker {
             deny: Arc::clone(&parts.deny),
             hop: hop.clone(),
         };
-        let connector =
-            DirectConnector { tls: tls::for_thread(&parts.tls, &parts.verifier, &hop), hop: hop.clone() };
+        let connector = DirectConnector {
+            tls: tls::for_thread(&parts.tls, &parts.verifier, &parts.own_roots, &hop),
+            hop: hop.clone(),
+        };
         Checker { agent: Agent::with_parts(config, connector, resolver), parts, hop }
     }
 
     /// Checks `site` for the instant `scheduled_at`, retrying as the site says; takes up to
     /// [`Site::time_budget`]. A requested `shutdown` ends the pauses between attempts: a failure that was still
     /// to be confirmed is then `missed`, `cancelled`.
+    ///
+    /// An attempt in which this process stood still (SIGSTOP, a suspended machine, no CPU) for a quarter of the timeout
+    /// or 5 s says nothing about a site that did not answer in it. It is made again, up to three times, if it can end
+    /// before `next_at`; else the instant is `missed`, `late`, with the detail `suspended`. What the site did answer
+    /// stands. Stalls of less than 0.2 s are not seen.
     ///
     /// Whatever the site does is in the result. A panic is caught and logged, and the instant is `missed`,
     /// `cancelled`, with the detail `panic`.
@@ -164,12 +177,19 @@ impl Checker {
     }
 
     fn attempts(&mut self, site: &Site, blank: &CheckResult, shutdown: &Shutdown) -> CheckResult {
-        let mut attempts = 1;
+        let (mut attempts, mut again) = (1, 0);
         loop {
             let mut result = blank.clone();
             result.attempts = attempts;
+            let lost_before = self.parts.stalls.lost();
             self.attempt(site, &mut result);
-            if result.outcome != Outcome::Failure || attempts > site.retries {
+            let lost = self.parts.stalls.lost().saturating_sub(lost_before);
+            if result.outcome == Outcome::Failure && is_silence(&result) && spoils(lost, site.timeout) {
+                if again == MAX_AGAIN || !has_time_again(site, result.next_at) {
+                    return suspended(result, lost);
+                }
+                again += 1;
+            } else if result.outcome != Outcome::Failure || attempts - again > site.retries {
                 return result;
             }
             if shutdown.wait(site.retry_pause) {
@@ -210,7 +230,9 @@ impl Checker {
             Err(fault) => result.set_error(fault.error_type, Some(fault.detail), Some(&fault.message)),
         }
         if site.sample && result.outcome == Outcome::Failure && result.http_status.is_some() {
-            result.sample = Some(sample(site, &received.headers, text.as_deref().unwrap_or_default()));
+            let url = received.url.as_ref().unwrap_or(&site.url);
+            let text = text.as_deref().unwrap_or_default();
+            result.sample = Some(sample(site, url, &received.headers, text));
         }
     }
 
@@ -241,14 +263,18 @@ impl Checker {
                 hop.phase = Phase::Body;
                 result.ttfb_us = hop.sent_at.map(|sent_at| micros(head_at - sent_at));
             }
-            let (head, body) = response.into_parts();
+            let (mut head, body) = response.into_parts();
+            if let Some(headers) = self.hop.lock().headers.take() {
+                head.headers = headers;
+            }
             let status = head.status.as_u16();
             result.http_status = Some(status);
             result.http_version = http_version(head.version);
-            *received = Received { headers: head.headers, content: None };
+            *received = Received { url: Some(url.clone()), headers: head.headers, content: None };
             let location = match status {
                 301 | 302 | 303 | 307 | 308 if site.max_redirects > 0 => {
-                    received.headers.get(header::LOCATION)
+                    // An empty one leads nowhere: browsers take it for none.
+                    received.headers.get_all(header::LOCATION).iter().find(|location| !location.is_empty())
                 }
                 _ => None,
             };
@@ -337,7 +363,7 @@ impl Checker {
         result.tls_us = hop.tls.map(micros);
         result.remote_ip = hop.remote_ip;
         result.tls_version = hop.tls_version;
-        result.cert_not_after = hop.certificate.and_then(|certificate| certificate.not_after);
+        result.cert_not_after = hop.certificate.and_then(|certificate| certificate.valid).map(|(_, to)| to);
     }
 }
 
@@ -353,6 +379,36 @@ fn judge(site: &Site, judged: &Judged<'_>, result: &mut CheckResult) {
             result.failed_expectations = verdict.failed;
         }
     }
+}
+
+/// Whether a failure is one of waiting in vain. What a site has answered stands, whatever the checker did meanwhile.
+fn is_silence(result: &CheckResult) -> bool {
+    match result.error_type {
+        Some(ErrorType::ExpectationFailed) => result.failed_expectations == [Expectation::MaxTime],
+        Some(ErrorType::Redirect | ErrorType::BlockedAddress) => false,
+        _ => true,
+    }
+}
+
+/// Whether another attempt, and the pause before it, ends before the site's next instant.
+fn has_time_again(site: &Site, next_at: Option<Timestamp>) -> bool {
+    let needed = SignedDuration::try_from(site.retry_pause + site.timeout).unwrap_or(SignedDuration::MAX);
+    next_at.is_some_and(|next_at| next_at.duration_since(now()) >= needed)
+}
+
+/// The failure as a missed instant that says what was seen.
+fn suspended(mut result: CheckResult, lost: Duration) -> CheckResult {
+    let error_type = result.error_type.map_or("", ErrorType::as_str);
+    let detail = result.error_detail.take().unwrap_or_default();
+    let message = result.error_message.take().unwrap_or_default();
+    let message = format!(
+        "the checker itself stood still for {} ms of the attempt: {error_type} {detail}: {message}",
+        lost.as_millis()
+    );
+    result.set_error(ErrorType::Late, Some("suspended"), Some(&message));
+    result.failed_expectations.clear();
+    result.sample = None;
+    result
 }
 
 /// The present, to the microsecond: what a record holds.
@@ -413,7 +469,8 @@ fn basic_credentials(url: &Url) -> Option<HeaderValue> {
     HeaderValue::try_from(format!("Basic {}", BASE64_STANDARD.encode(pair))).ok()
 }
 
-fn sample(site: &Site, headers: &HeaderMap, text: &str) -> Sample {
+/// What `url` answered.
+fn sample(site: &Site, url: &Url, headers: &HeaderMap, text: &str) -> Sample {
     let headers = headers
         .iter()
         .filter(|(name, _)| !SECRET_HEADERS.contains(name))
@@ -421,7 +478,7 @@ fn sample(site: &Site, headers: &HeaderMap, text: &str) -> Sample {
         .map(|(name, value)| {
             let value = String::from_utf8_lossy(value.as_bytes());
             // A redirect often carries a token in its query.
-            let value = match site.url.join(&value) {
+            let value = match url.join(&value) {
                 Ok(url) if *name == header::LOCATION => site.redacted(&url),
                 _ => value.into_owned(),
             };
@@ -443,7 +500,88 @@ fn panic_text(payload: &(dyn std::any::Any + Send)) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::net::{IpAddr, Ipv4Addr, TcpListener};
+    use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+    use std::thread;
+
+    use super::super::resolve::{Resolve, ResolveError};
+    use super::super::stalls::Stalls;
     use super::*;
+    use crate::schedule::Schedule;
+
+    /// A name server in whose first `stalls` look-ups the machine is suspended for 30 s, which CLOCK_BOOTTIME shows and
+    /// CLOCK_MONOTONIC does not. These fail, and so does each one of another name than `shop.test`.
+    struct Suspends {
+        clock: Arc<AtomicU64>,
+        stalls: usize,
+        asked: AtomicUsize,
+    }
+
+    impl Resolve for Suspends {
+        fn resolve(&self, host: &str, _: Duration) -> Result<Vec<IpAddr>, ResolveError> {
+            let is_stalled = self.asked.fetch_add(1, Ordering::SeqCst) < self.stalls;
+            if is_stalled {
+                self.clock.fetch_add(30_000, Ordering::SeqCst);
+            }
+            match host {
+                "shop.test" => Ok(vec![Ipv4Addr::LOCALHOST.into()]),
+                _ if is_stalled => Err(ResolveError::ServFail),
+                _ => Err(ResolveError::NxDomain),
+            }
+        }
+    }
+
+    /// Checks `host` as the machine is suspended in the first `stalls` attempts; `room` is the time to the next instant.
+    fn check_suspended(host: &str, stalls: usize, room: Option<i64>) -> CheckResult {
+        let clock = Arc::new(AtomicU64::new(0));
+        let resolver = Suspends { clock: Arc::clone(&clock), stalls, asked: AtomicUsize::new(0) };
+        let mut parts = Parts::new(&Settings::with_resolver(Arc::new(resolver))).unwrap();
+        parts.stalls = Arc::new(Stalls::by(move || Duration::from_millis(clock.load(Ordering::SeqCst))));
+        let mut site =
+            Site::new("shop", url(&format!("http://{host}/")), Schedule::new("@hourly", "UTC").unwrap());
+        (site.timeout, site.retry_pause) = (Duration::from_secs(20), Duration::from_millis(1));
+        let due = Timestamp::from_second(now().as_second()).unwrap();
+        let next_at = room.map(|seconds| due + SignedDuration::from_secs(seconds));
+        let origin = Origin::new("here", "checker");
+        Checker::from_parts(Arc::new(parts)).check(&site, &origin, due, next_at, &Shutdown::new())
+    }
+
+    fn seen(result: &CheckResult) -> (ErrorType, &str, u16) {
+        (result.error_type.unwrap(), result.error_detail.as_deref().unwrap(), result.attempts)
+    }
+
+    #[test]
+    fn a_failure_of_a_suspended_machine_is_tried_again_or_missed() {
+        // The failure of the attempt after it is the site's own.
+        let result = check_suspended("gone.test", 1, Some(3_600));
+        assert_eq!(seen(&result), (ErrorType::Dns, "nxdomain", 2));
+        for (stalls, room, attempts) in [(1, Some(15), 1), (1, None, 1), (usize::MAX, Some(3_600), 4)] {
+            let result = check_suspended("gone.test", stalls, room);
+            assert_eq!(seen(&result), (ErrorType::Late, "suspended", attempts), "{result:?}");
+            assert_eq!(result.outcome, Outcome::Missed);
+            let message = result.error_message.unwrap();
+            assert!(message.contains("itself stood still for "), "{message}");
+            assert!(message.contains("dns_error servfail"), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_a_site_answered_stands_although_the_machine_was_suspended() {
+        for (status, expected) in [("503 Sorry", Outcome::Failure), ("200 OK", Outcome::Success)] {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            let host = format!("shop.test:{}", listener.local_addr().unwrap().port());
+            let server = thread::spawn(move || {
+                let (mut stream, _) = listener.accept().unwrap();
+                let _ = stream.read(&mut [0; 4096]);
+                let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
+                stream.write_all(answer.as_bytes()).unwrap();
+            });
+            let result = check_suspended(&host, usize::MAX, Some(3_600));
+            assert_eq!((result.outcome, result.attempts), (expected, 1), "{result:?}");
+            server.join().unwrap();
+        }
+    }
 
     fn url(text: &str) -> Url {
         text.parse().unwrap()

@@ -5,6 +5,7 @@ use std::io;
 
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
+use super::head;
 use super::hop::Phase;
 use crate::result::ErrorType;
 
@@ -105,7 +106,7 @@ impl Fault {
             },
             ureq::Error::Timeout(_) => Fault::timeout(phase),
             ureq::Error::LargeResponseHeader(..) | ureq::Error::Protocol(Proto::HttpParseTooManyHeaders) => {
-                Fault::new(ErrorType::Protocol, "header_too_large", "the response's head is too large")
+                head::too_large()
             }
             ureq::Error::Protocol(Proto::HttpParseFail(reason)) => {
                 let detail = if spoke_http == Some(true) { "bad_header" } else { "bad_status_line" };
@@ -145,6 +146,11 @@ fn class_of(phase: Phase) -> ErrorType {
         Phase::Response => ErrorType::Protocol,
         Phase::Body => ErrorType::Body,
     }
+}
+
+/// Whether the host has no more descriptors or memory: whatever else is tried fares no better.
+pub(super) fn is_exhausted(error: &io::Error) -> bool {
+    matches!(own_trouble(error), Some("too_many_open_files" | "no_memory"))
 }
 
 /// The word for an error that is the checker's own and says nothing about the site, if it is one.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use ureq::http::Uri;
+use ureq::http::{HeaderMap, Uri};
 
 use crate::result::TlsVersion;
 
@@ -53,10 +53,16 @@ impl fmt::Display for Phase {
 /// The server's own certificate, seen before it was verified.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SeenCertificate {
-    /// When it expires; `None` when it could not be read.
-    pub(super) not_after: Option<Timestamp>,
+    /// When it begins to be valid, and when it expires; `None` when it could not be read.
+    pub(super) valid: Option<(Timestamp, Timestamp)>,
     /// Whether it names itself as its issuer.
     pub(super) self_signed: bool,
+}
+
+impl SeenCertificate {
+    pub(super) fn is_valid_at(&self, at: Timestamp) -> bool {
+        self.valid.is_some_and(|(from, to)| (from..=to).contains(&at))
+    }
 }
 
 /// One request of a check, and the connection made for it.
@@ -70,6 +76,7 @@ pub(super) struct Hop {
     pub(super) dns: Option<Duration>,
     pub(super) connect: Option<Duration>,
     pub(super) tls: Option<Duration>,
+    /// The address connected to, or tried last.
     pub(super) remote_ip: Option<IpAddr>,
     pub(super) tls_version: Option<TlsVersion>,
     pub(super) certificate: Option<SeenCertificate>,
@@ -77,6 +84,8 @@ pub(super) struct Hop {
     pub(super) sent_at: Option<Instant>,
     /// Whether the response began with `HTTP/`; `None` before its first bytes.
     pub(super) spoke_http: Option<bool>,
+    /// The headers of the response, of which ureq is shown only some.
+    pub(super) headers: Option<HeaderMap>,
 }
 
 impl Hop {
@@ -93,6 +102,7 @@ impl Hop {
             certificate: None,
             sent_at: None,
             spoke_http: None,
+            headers: None,
         }
     }
 

@@ -1,7 +1,8 @@
 //! Checks: one request to one site, measured and judged, and the threads that make them.
 //!
 //! A check never fails as a function does: whatever a site does is data in a [`CheckResult`], and whatever
-//! goes wrong on the checker's own side makes the instant `missed`, never a failure of the site.
+//! goes wrong on the checker's own side makes the instant `missed`, never a failure of the site. A process that was
+//! stopped, suspended or starved within a check notices: see [`Checker::check`].
 //!
 //! - [`Checker`] makes one check at a time; one belongs to each thread.
 //! - [`Pool`] makes many at a time and sees to it that every instant given to it yields exactly one result.
@@ -22,12 +23,16 @@
 mod body;
 mod checker;
 mod connect;
+mod date;
 mod expect;
 mod fault;
+mod head;
 mod hop;
 mod pool;
 mod resolve;
 mod settings;
+mod sockets;
+mod stalls;
 mod tls;
 mod wire;
 
@@ -35,3 +40,4 @@ pub use checker::Checker;
 pub use pool::{Pool, PoolOptions, Sink};
 pub use resolve::{Resolve, ResolveError, SystemResolver};
 pub use settings::{Settings, SetupError, read_roots};
+pub(crate) use stalls::{Stalls, spoils};

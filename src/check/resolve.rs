@@ -2,18 +2,17 @@
 
 use std::fmt;
 use std::io::{self, Read};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant, SystemTime};
 
 use hickory_resolver::lookup::Lookup;
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::RecordType;
 use hickory_resolver::system_conf::parse_resolv_conf;
-use hickory_resolver::{ResolverBuilder, TokioResolver};
+use hickory_resolver::{Resolver as Hickory, ResolverBuilder};
 use ipnet::IpNet;
 use tokio::runtime::{Builder, Handle, Runtime};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
@@ -22,6 +21,7 @@ use ureq::unversioned::transport::NextTimeout;
 use super::fault::{Fault, own_trouble};
 use super::hop::{Phase, SharedHop, bare_host};
 use super::settings::SetupError;
+use super::sockets::Sockets;
 use crate::result::ErrorType;
 
 /// The most addresses of a name that are tried.
@@ -133,6 +133,7 @@ pub struct SystemResolver {
     current: Mutex<Current>,
     /// `/etc/resolv.conf` and `/etc/hosts`; none where the configuration is given.
     files: Option<[PathBuf; 2]>,
+    sockets: Sockets,
     lookups: Handle,
     /// What drives the look-ups; taken when it is dropped.
     runtime: Option<Runtime>,
@@ -140,7 +141,7 @@ pub struct SystemResolver {
 
 /// The resolver of the files as they were when last looked at.
 struct Current {
-    resolver: TokioResolver,
+    resolver: Hickory<Sockets>,
     read: [Stamp; 2],
     looked_at: Instant,
 }
@@ -165,11 +166,13 @@ impl SystemResolver {
 
     fn of_files(files: [PathBuf; 2]) -> Result<SystemResolver, SetupError> {
         let read = files.each_ref().map(|file| stamp(file));
-        SystemResolver::built(builder(&files[0])?, Some(files), read)
+        let sockets = Sockets::default();
+        SystemResolver::built(builder(&files[0], &sockets)?, sockets, Some(files), read)
     }
 
     fn built(
-        builder: ResolverBuilder<TokioRuntimeProvider>,
+        builder: ResolverBuilder<Sockets>,
+        sockets: Sockets,
         files: Option<[PathBuf; 2]>,
         read: [Stamp; 2],
     ) -> Result<SystemResolver, SetupError> {
@@ -183,13 +186,14 @@ impl SystemResolver {
         Ok(SystemResolver {
             current: Mutex::new(current),
             files,
+            sockets,
             lookups: runtime.handle().clone(),
             runtime: Some(runtime),
         })
     }
 
     /// The resolver of the files as they are now.
-    fn resolver(&self) -> TokioResolver {
+    fn resolver(&self) -> Hickory<Sockets> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(files) = &self.files
             && current.looked_at.elapsed() >= LOOK_APART
@@ -198,7 +202,7 @@ impl SystemResolver {
             let found = files.each_ref().map(|file| stamp(file));
             if found != current.read {
                 current.read = found;
-                match builder(&files[0]).and_then(build) {
+                match builder(&files[0], &self.sockets).and_then(build) {
                     Ok(resolver) => {
                         log::info!("the system's resolver configuration has changed");
                         current.resolver = resolver;
@@ -213,15 +217,15 @@ impl SystemResolver {
     }
 }
 
-fn builder(resolv_conf: &Path) -> Result<ResolverBuilder<TokioRuntimeProvider>, SetupError> {
+fn builder(resolv_conf: &Path, sockets: &Sockets) -> Result<ResolverBuilder<Sockets>, SetupError> {
     let mut bytes = Vec::new();
     let read = std::fs::File::open(resolv_conf).and_then(|file| file.take(MAX_FILE).read_to_end(&mut bytes));
     read.map_err(|error| SetupError::Resolver(format!("{}: {error}", resolv_conf.display())))?;
     let (config, options) = parse_resolv_conf(bytes).map_err(setup_error)?;
-    Ok(TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()).with_options(options))
+    Ok(Hickory::builder_with_config(config, sockets.clone()).with_options(options))
 }
 
-fn build(mut builder: ResolverBuilder<TokioRuntimeProvider>) -> Result<TokioResolver, SetupError> {
+fn build(mut builder: ResolverBuilder<Sockets>) -> Result<Hickory<Sockets>, SetupError> {
     builder.options_mut().cache_size = 0;
     builder.build().map_err(setup_error)
 }
@@ -250,6 +254,7 @@ impl Resolve for SystemResolver {
         }
         // The look-up runs on the runtime's thread: its futures are too large for the small stack of a check's.
         let (sender, receiver) = mpsc::sync_channel(1);
+        let refused = self.sockets.refused();
         let resolver = self.resolver();
         let mut host = host.to_owned();
         if host.contains('.') && !host.ends_with('.') {
@@ -260,17 +265,24 @@ impl Resolve for SystemResolver {
             // Nobody listens any more when the check's time was over first.
             let _ = sender.send(found.unwrap_or(Err(ResolveError::Timeout)));
         });
-        match receiver.recv_timeout(timeout) {
+        let found = match receiver.recv_timeout(timeout) {
             Ok(found) => found,
             Err(mpsc::RecvTimeoutError::Timeout) => Err(ResolveError::Timeout),
             Err(mpsc::RecvTimeoutError::Disconnected) => Err(ResolveError::Panicked),
-        }
+        };
+        found.map_err(|error| match error {
+            // While sockets were refused, maybe this one's, nobody can be blamed for not answering.
+            ResolveError::Io(_) | ResolveError::Timeout => {
+                self.sockets.refused_since(refused).map_or(error, ResolveError::Io)
+            }
+            error => error,
+        })
     }
 }
 
 /// Asks for the addresses of both families at once. A family that does not answer holds up the other one's addresses
 /// for [`RESOLUTION_DELAY`] only. IPv4 comes first.
-async fn look_up(resolver: &TokioResolver, host: &str) -> Result<Vec<IpAddr>, ResolveError> {
+async fn look_up(resolver: &Hickory<Sockets>, host: &str) -> Result<Vec<IpAddr>, ResolveError> {
     let ipv4 = resolver.lookup(host, RecordType::A);
     let ipv6 = resolver.lookup(host, RecordType::AAAA);
     tokio::pin!(ipv4, ipv6);
@@ -311,11 +323,7 @@ impl fmt::Debug for SystemResolver {
 fn resolve_error(error: NetError) -> ResolveError {
     match error {
         NetError::Timeout => ResolveError::Timeout,
-        // It does not say why: a socket of our own may.
-        NetError::NoConnections => ResolveError::Io(match UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)) {
-            Err(error) if own_trouble(&error).is_some() => error,
-            _ => io::ErrorKind::NotConnected.into(),
-        }),
+        NetError::NoConnections => ResolveError::Io(io::ErrorKind::NotConnected.into()),
         NetError::Io(error) => ResolveError::Io(match error.raw_os_error() {
             Some(errno) => io::Error::from_raw_os_error(errno),
             None => error.kind().into(),
@@ -461,6 +469,14 @@ mod tests {
 
     fn serve_names(socket: UdpSocket) -> u16 {
         let port = socket.local_addr().unwrap().port();
+        let (late, answers) = mpsc::channel::<(Instant, Vec<u8>, SocketAddr)>();
+        let answering = socket.try_clone().unwrap();
+        thread::spawn(move || {
+            for (at, answer, peer) in answers {
+                thread::sleep(at.saturating_duration_since(Instant::now()));
+                answering.send_to(&answer, peer).unwrap();
+            }
+        });
         thread::spawn(move || {
             let mut query = [0; 512];
             while let Ok((length, peer)) = socket.recv_from(&mut query) {
@@ -476,7 +492,8 @@ mod tests {
                     // Dead, but for a wildcard below the search domain.
                     b"dead" if query[12..name_end].windows(5).any(|label| label == b"\x04corp") => (0, 1),
                     b"dead" => (3, 0),
-                    b"half" if is_a => (0, 1),
+                    b"half" | b"late" if is_a => (0, 1),
+                    b"late" => (0, 0),
                     b"refusing" => (5, 0),
                     _ => continue,
                 };
@@ -486,15 +503,20 @@ mod tests {
                 for last in 1..=answers {
                     answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, last]);
                 }
-                socket.send_to(&answer, peer).unwrap();
+                if label == b"late" {
+                    late.send((Instant::now() + Duration::from_secs(2), answer, peer)).unwrap();
+                } else {
+                    socket.send_to(&answer, peer).unwrap();
+                }
             }
         });
         port
     }
 
     fn resolver_of(config: ResolverConfig) -> SystemResolver {
-        let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-        SystemResolver::built(builder, None, [None; 2]).unwrap()
+        let sockets = Sockets::default();
+        let builder = Hickory::builder_with_config(config, sockets.clone());
+        SystemResolver::built(builder, sockets, None, [None; 2]).unwrap()
     }
 
     #[test]
@@ -562,6 +584,40 @@ mod tests {
         assert!(matches!(resolve(&long), Err(ResolveError::BadName)));
         let silent = resolver.resolve("silent.example", Duration::from_millis(200));
         assert!(matches!(silent, Err(ResolveError::Timeout)), "{silent:?}");
+    }
+
+    /// 80 look-ups at once that take 2 s each, of two sockets each, where a process may have 128: in a process of its own.
+    #[test]
+    fn look_ups_without_a_descriptor_are_the_checkers_own_trouble() {
+        const CHILD: &str = "WEBMON_TEST_FEW_FILES";
+        if std::env::var_os(CHILD).is_none() {
+            let test = "check::resolve::tests::look_ups_without_a_descriptor_are_the_checkers_own_trouble";
+            let output = std::process::Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", test, "--nocapture"])
+                .env(CHILD, "1")
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            return;
+        }
+        let mut server = NameServerConfig::udp(Ipv4Addr::LOCALHOST.into());
+        server.connections[0].port = name_server();
+        let resolver = resolver_of(ResolverConfig::from_parts(None, Vec::new(), vec![server]));
+        let limit = libc::rlimit { rlim_cur: 128, rlim_max: 128 };
+        // SAFETY: it only reads the limit, which outlives the call.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) }, 0);
+        let faults: Vec<Fault> = thread::scope(|scope| {
+            let look_up = |number: usize| {
+                let found = resolver.resolve(&format!("late.{number}.example"), Duration::from_secs(20));
+                found.err().map(|error| error.into_fault(false))
+            };
+            let threads: Vec<_> = (0..80).map(|number| scope.spawn(move || look_up(number))).collect();
+            threads.into_iter().filter_map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(!faults.is_empty(), "there were descriptors for all");
+        for fault in faults {
+            assert_eq!((fault.error_type, fault.detail), (ErrorType::Saturated, "too_many_open_files"));
+        }
     }
 
     #[test]

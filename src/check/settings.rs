@@ -11,6 +11,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
 use super::resolve::{Resolve, SystemResolver};
+use super::stalls::Stalls;
 use super::tls;
 
 /// What all checks have in common.
@@ -109,6 +110,9 @@ pub(super) struct Parts {
     pub(super) resolve: Arc<dyn Resolve>,
     pub(super) tls: ClientConfig,
     pub(super) verifier: Arc<WebPkiServerVerifier>,
+    /// [`Settings::extra_roots`].
+    pub(super) own_roots: Arc<[CertificateDer<'static>]>,
+    pub(super) stalls: Arc<Stalls>,
 }
 
 impl Parts {
@@ -124,6 +128,8 @@ impl Parts {
             resolve: Arc::clone(&settings.resolver),
             tls,
             verifier,
+            own_roots: settings.extra_roots.clone().into(),
+            stalls: Stalls::of_this_process().map_err(SetupError::Thread)?,
         })
     }
 }

@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{Resumption, WebPkiServerVerifier};
-use rustls::{ClientConfig, DigitallySignedStruct, ProtocolVersion, RootCertStore, SignatureScheme};
+use rustls::client::{Resumption, WebPkiServerVerifier, verify_server_name};
+use rustls::server::ParsedCertificate;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, ProtocolVersion, RootCertStore, SignatureScheme,
+};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate};
 
 use super::hop::{SeenCertificate, SharedHop};
 use super::settings::SetupError;
@@ -40,10 +43,12 @@ pub(super) fn client_config(
 pub(super) fn for_thread(
     shared: &ClientConfig,
     verifier: &Arc<WebPkiServerVerifier>,
+    own_roots: &Arc<[CertificateDer<'static>]>,
     hop: &SharedHop,
 ) -> Arc<ClientConfig> {
     let mut config = shared.clone();
-    let verifier = NotingVerifier { hop: hop.clone(), verifier: Arc::clone(verifier) };
+    let verifier =
+        NotingVerifier { hop: hop.clone(), verifier: Arc::clone(verifier), own_roots: Arc::clone(own_roots) };
     config.dangerous().set_certificate_verifier(Arc::new(verifier));
     Arc::new(config)
 }
@@ -62,6 +67,7 @@ pub(super) fn version(version: ProtocolVersion) -> Option<TlsVersion> {
 struct NotingVerifier {
     hop: SharedHop,
     verifier: Arc<WebPkiServerVerifier>,
+    own_roots: Arc<[CertificateDer<'static>]>,
 }
 
 impl ServerCertVerifier for NotingVerifier {
@@ -73,8 +79,22 @@ impl ServerCertVerifier for NotingVerifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        self.hop.lock().certificate = Some(seen(end_entity));
-        self.verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+        let certificate = seen(end_entity);
+        self.hop.lock().certificate = Some(certificate);
+        let verdict =
+            self.verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        let at = i64::try_from(now.as_secs()).ok().and_then(|second| Timestamp::from_second(second).ok());
+        match verdict {
+            // webpki takes no CA for a server's certificate, as which many of one's own are made. This very one is trusted.
+            Err(rustls::Error::InvalidCertificate(CertificateError::Other(_)))
+                if self.own_roots.contains(end_entity)
+                    && at.is_some_and(|at| certificate.is_valid_at(at)) =>
+            {
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            verdict => verdict,
+        }
     }
 
     fn verify_tls12_signature(
@@ -102,10 +122,14 @@ impl ServerCertVerifier for NotingVerifier {
 
 fn seen(certificate: &CertificateDer<'_>) -> SeenCertificate {
     match X509Certificate::from_der(certificate) {
-        Ok((_, parsed)) => SeenCertificate {
-            not_after: Timestamp::from_second(parsed.validity().not_after.timestamp()).ok(),
-            self_signed: parsed.issuer() == parsed.subject(),
-        },
-        Err(_) => SeenCertificate { not_after: None, self_signed: false },
+        Ok((_, parsed)) => {
+            let at = |time: ASN1Time| Timestamp::from_second(time.timestamp()).ok();
+            let validity = parsed.validity();
+            SeenCertificate {
+                valid: at(validity.not_before).zip(at(validity.not_after)),
+                self_signed: parsed.issuer() == parsed.subject(),
+            }
+        }
+        Err(_) => SeenCertificate { valid: None, self_signed: false },
     }
 }

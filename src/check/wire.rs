@@ -10,14 +10,13 @@ use rustls::{ClientConnection, StreamOwned};
 use ureq::unversioned::transport::{Buffers, NextTimeout, Transport};
 
 use super::fault::Fault;
+use super::head::{self, MAX_HEAD, Next};
 use super::hop::{Phase, SharedHop, remaining};
 
 /// The input buffer at first, in bytes; it grows only for a response's head that does not fit.
 const INPUT_BUFFER: usize = 16 * 1024;
 /// The output buffer at least, in bytes.
 const OUTPUT_BUFFER: usize = 4 * 1024;
-/// The largest head of a response, in bytes.
-pub(super) const MAX_HEAD: usize = 64 * 1024;
 
 /// A socket whose every wait ends at the deadline, with [`io::ErrorKind::TimedOut`].
 #[derive(Debug)]
@@ -90,11 +89,89 @@ pub(super) struct Wire {
     link: Link,
     buffers: WireBuffers,
     hop: SharedHop,
+    /// While the response's head is not whole.
+    reading: Option<ReadingHead>,
+}
+
+/// How far a head has come.
+#[derive(Debug, Default)]
+struct ReadingHead {
+    /// Bytes of informational responses that were skipped.
+    skipped: usize,
+    /// Bytes of the input that are known to hold no whole head.
+    looked_at: usize,
 }
 
 impl Wire {
     pub(super) fn new(link: Link, longest_line: usize, hop: SharedHop) -> Wire {
-        Wire { link, buffers: WireBuffers::new(OUTPUT_BUFFER.max(longest_line)), hop }
+        let buffers = WireBuffers::new(OUTPUT_BUFFER.max(longest_line));
+        Wire { link, buffers, hop, reading: Some(ReadingHead::default()) }
+    }
+
+    /// Appends to the input; how many bytes, 0 at the end.
+    fn read(&mut self) -> Result<usize, ureq::Error> {
+        let amount = match self.link.read(self.buffers.input_append_buf()) {
+            Ok(amount) => amount,
+            // TLS ended without close_notify. Whether something is missing is for HTTP to tell.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
+            Err(error) => return Err(self.fault(&error)),
+        };
+        self.buffers.input_appended(amount);
+        Ok(amount)
+    }
+
+    /// Takes what has come of the head. Returns whether ureq is to go on: there is a head for it, or something that is
+    /// none.
+    fn take_head(&mut self) -> Result<bool, Fault> {
+        let Some(mut reading) = self.reading.take() else { return Ok(true) };
+        loop {
+            let input = self.buffers.input();
+            if !self.begins_as_http(input) {
+                return Ok(true);
+            }
+            // Only the end of a line can make it whole.
+            let next = match input[reading.looked_at..].contains(&b'\n') {
+                true => head::next(input)?,
+                false => Next::Incomplete,
+            };
+            let length = match &next {
+                Next::Incomplete => input.len(),
+                Next::Informational(length) => *length,
+                Next::Head(head) => head.length,
+                Next::Unknown => return Ok(true),
+            };
+            if reading.skipped + length > MAX_HEAD {
+                return Err(head::too_large());
+            }
+            match next {
+                Next::Head(head) => {
+                    self.buffers.replace(head.length, &head.shown);
+                    self.hop.lock().headers = Some(head.headers);
+                    return Ok(true);
+                }
+                Next::Informational(length) => {
+                    self.buffers.input_consume(length);
+                    reading.skipped += length;
+                    reading.looked_at = 0;
+                }
+                _ => {
+                    reading.looked_at = length;
+                    self.reading = Some(reading);
+                    return Ok(false);
+                }
+            }
+        }
+    }
+
+    /// Whether `input`, the start of a response, begins as HTTP does, as far as it goes.
+    fn begins_as_http(&self, input: &[u8]) -> bool {
+        let start = &input[input.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count()..];
+        let known = start.len().min(5);
+        let begins = start[..known] == b"HTTP/"[..known];
+        if known > 0 {
+            self.hop.lock().spoke_http = Some(begins);
+        }
+        begins
     }
 
     fn fault(&self, error: &io::Error) -> ureq::Error {
@@ -123,20 +200,12 @@ impl Transport for Wire {
     }
 
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, ureq::Error> {
-        let amount = match self.link.read(self.buffers.input_append_buf()) {
-            Ok(amount) => amount,
-            // TLS ended without close_notify. Whether something is missing is for HTTP to tell.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
-            Err(error) => return Err(self.fault(&error)),
-        };
-        self.buffers.input_appended(amount);
-        let mut hop = self.hop.lock();
-        if hop.spoke_http.is_none() && amount > 0 {
-            let start = self.buffers.input();
-            let known = start.len().min(5);
-            hop.spoke_http = Some(start[..known] == b"HTTP/"[..known]);
+        loop {
+            let amount = self.read()?;
+            if self.reading.is_none() || amount == 0 || self.take_head()? {
+                return Ok(amount > 0);
+            }
         }
-        Ok(amount > 0)
     }
 
     fn is_open(&mut self) -> bool {
@@ -164,6 +233,12 @@ struct WireBuffers {
 impl WireBuffers {
     fn new(output: usize) -> WireBuffers {
         WireBuffers { input: Vec::new(), start: 0, end: 0, output: vec![0; output], progress: false }
+    }
+
+    /// Puts `bytes` in the place of the first `length` bytes of the input.
+    fn replace(&mut self, length: usize, bytes: &[u8]) {
+        self.input.splice(self.start..self.start + length, bytes.iter().copied());
+        self.end = self.end - length + bytes.len();
     }
 }
 

@@ -16,6 +16,7 @@
 //! | is longer ago than `backfill`, or beyond the site's share of the backlog | in one gap a site, `checker_down` |
 //! | comes while the site's previous check runs, or no thread is free | `missed`, `overlap` or `saturated` |
 //! | found no answer, while no sentinel answers either | `missed`, `network_down` |
+//! | found no answer because the process stood still, and had no time for another try | `missed`, `late` |
 //! | was announced by a schedule that was then changed | a gap of that one instant, `rescheduled` |
 //! | is under way or held back by the site's spread at a stop | `missed`, `cancelled` |
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use url::Host;
 
-use crate::check::{Checker, Resolve, Settings};
+use crate::check::{Checker, Resolve, Settings, Stalls, spoils};
 use crate::result::{CheckResult, ErrorType, Outcome};
 use crate::schedule::Schedule;
 use crate::shutdown::Shutdown;
@@ -19,6 +19,8 @@ use crate::site::{Method, Origin, Sentinel, Site, StatusRange};
 const ROUND: Duration = Duration::from_secs(4);
 /// The shortest time from one round to the next: the sentinels are somebody else's.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How often at most the sentinels are asked again because the checker stood still meanwhile.
+const MAX_AGAIN: usize = 3;
 /// The most results that wait for a verdict, beyond which the checks' threads wait.
 const MAX_WAITING: usize = 20_000;
 
@@ -68,6 +70,7 @@ impl Jury {
             resolve: Arc::clone(&settings.resolver),
             origin,
             sentinels,
+            stalls: Stalls::of_this_process().map_err(super::MonitorError::Thread)?,
         };
         let thread = std::thread::Builder::new()
             .name("sentinels".to_owned())
@@ -130,7 +133,7 @@ impl Shared {
             let batch = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
             self.changed.notify_all();
             last_round = Some(Instant::now());
-            let verdict = asker.ask();
+            let verdict = asker.ask_awake();
             if verdict.network != before.network {
                 if verdict.network {
                     log::info!("a sentinel answers again");
@@ -193,9 +196,24 @@ struct Asker {
     resolve: Arc<dyn Resolve>,
     origin: Origin,
     sentinels: Vec<Sentinel>,
+    stalls: Arc<Stalls>,
 }
 
 impl Asker {
+    /// As [`Asker::ask`], and again where this process stood still meanwhile: that nobody answered then shows nothing.
+    fn ask_awake(&self) -> Verdict {
+        let mut verdict = Verdict::default();
+        for _ in 0..=MAX_AGAIN {
+            let lost_before = self.stalls.lost();
+            verdict = self.ask();
+            let lost = self.stalls.lost().saturating_sub(lost_before);
+            if (verdict.network && verdict.names) || !spoils(lost, ROUND) {
+                break;
+            }
+        }
+        verdict
+    }
+
     /// Asks all sentinels at once, until one has answered and one was resolved by name, or all are through.
     fn ask(&self) -> Verdict {
         let (sender, answers) = mpsc::channel();

@@ -242,6 +242,15 @@ pub fn self_signed(names: &[&str]) -> Arc<ServerConfig> {
     server_config(vec![certificate.der().clone()], &key)
 }
 
+/// The same, but the certificate calls itself an authority; and the certificate.
+pub fn self_signed_authority(names: &[&str], to_year: i32) -> (Arc<ServerConfig>, CertificateDer<'static>) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = params(names, 2020, to_year);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let certificate = params.self_signed(&key).unwrap().der().clone();
+    (server_config(vec![certificate.clone()], &key), certificate)
+}
+
 fn params(names: &[&str], from_year: i32, to_year: i32) -> CertificateParams {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let mut params = CertificateParams::new(names).unwrap();

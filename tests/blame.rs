@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use sites::{BlackHole, ClosedPort, Server, read_head, response};
 use support::pipeline::pause;
-use support::{not_tested, program, program_under, wait_until};
+use support::{Signal, not_tested, program, program_under, wait_until};
 use webmon::check::{Checker, Resolve, ResolveError, Settings};
 use webmon::result::{CheckResult, ErrorType, Outcome, Record};
 use webmon::schedule::Schedule;
@@ -74,14 +74,14 @@ fn a_checker_that_was_stopped_blames_no_site() {
     for seldom in [true, false] {
         while requests.try_recv().is_ok() {}
         while requests.recv_timeout(Duration::from_secs(60)).unwrap() != seldom {}
-        check.signal("STOP");
+        check.signal(Signal::STOP);
         pause(Duration::from_secs(6));
-        check.signal("CONT");
+        check.signal(Signal::CONT);
         wait_until("the stop shows", || {
             results(&toml).iter().any(|result| if seldom { is_again(result) } else { is_suspended(result) })
         });
     }
-    check.signal("TERM");
+    check.signal(Signal::TERM);
     let (code, _, log) = check.finish();
     assert_eq!(code, Some(0), "{log}");
     assert!(log.contains("this process stood still"), "{log}");

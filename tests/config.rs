@@ -138,17 +138,24 @@ fn a_configuration_may_come_through_a_pipe() {
     assert_eq!(config.sites.len(), 1);
 }
 
+/// Ten times as many take about ten times as long, and not a hundred times.
 #[test]
-fn many_faulty_sites_are_reported_in_reasonable_time() {
-    let sites: String = (0..60_000)
-        .map(|i| {
-            format!("[[site]]\nname = \"s{i}\"\nurl = \"ftp://s{i}.example/\"\nschedule = \"@every 1m\"\n")
-        })
-        .collect();
-    let started = Instant::now();
-    let found = faults(load(&format!("kafka.brokers = [\"h:1\"]\n{sites}"), &[]));
-    assert_eq!(found.len(), 60_000);
-    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
+fn many_faulty_sites_are_reported_in_time_that_grows_with_their_number() {
+    let time = |sites: usize| {
+        let text: String = (0..sites)
+            .map(|i| {
+                format!("[[site]]\nname = \"s{i}\"\nurl = \"ftp://s{i}.example/\"\nschedule = \"@every 1m\"\n")
+            })
+            .collect();
+        let started = Instant::now();
+        let found = faults(load(&format!("kafka.brokers = [\"h:1\"]\n{text}"), &[]));
+        assert_eq!(found.len(), sites);
+        started.elapsed()
+    };
+    // The best of some: the machine has other work.
+    let few = (0..5).map(|_| time(3_000)).min().unwrap();
+    let many = (0..2).map(|_| time(30_000)).min().unwrap();
+    assert!(many < few * 50, "3,000 sites: {few:?}, 30,000: {many:?}");
 }
 
 #[test]

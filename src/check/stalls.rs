@@ -52,7 +52,7 @@ impl Stalls {
     }
 
     /// By a clock of one's own, which goes on during a stall; somebody must [`Stalls::look`].
-    pub(super) fn by(clock: impl Fn() -> Duration + Send + Sync + 'static) -> Stalls {
+    pub(crate) fn by(clock: impl Fn() -> Duration + Send + Sync + 'static) -> Stalls {
         let looked = Mutex::new(Looked { at: clock(), lost: Duration::ZERO });
         Stalls { clock: Box::new(clock), looked }
     }

@@ -294,3 +294,49 @@ fn is_looked_up(name: &str) -> bool {
     let name = name.trim_end_matches('.').to_ascii_lowercase();
     name != "localhost" && !name.ends_with(".localhost")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr, TcpListener};
+    use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::check::ResolveError;
+
+    /// A name server in whose first look-up the machine is suspended for 30 s.
+    #[derive(Default)]
+    struct SuspendsOnce {
+        clock: Arc<AtomicU64>,
+        asked: AtomicUsize,
+    }
+
+    impl Resolve for SuspendsOnce {
+        fn resolve(&self, _: &str, _: Duration) -> Result<Vec<IpAddr>, ResolveError> {
+            if self.asked.fetch_add(1, Ordering::SeqCst) == 0 {
+                self.clock.fetch_add(30_000, Ordering::SeqCst);
+                return Err(ResolveError::Timeout);
+            }
+            Ok(vec![Ipv4Addr::LOCALHOST.into()])
+        }
+    }
+
+    #[test]
+    fn sentinels_that_were_silent_while_the_machine_was_suspended_are_asked_again() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let resolver = Arc::new(SuspendsOnce::default());
+        let (clock, resolve) = (Arc::clone(&resolver.clock), Arc::clone(&resolver) as Arc<dyn Resolve>);
+        let asker = Asker {
+            checker: Checker::new(&Settings::with_resolver(Arc::clone(&resolve))).unwrap(),
+            resolve,
+            origin: Origin::new("here", "checker"),
+            sentinels: vec![Sentinel::Tcp(
+                Host::Domain("sentinel.test".to_owned()),
+                listener.local_addr().unwrap().port(),
+            )],
+            stalls: Arc::new(Stalls::by(move || Duration::from_millis(clock.load(Ordering::SeqCst)))),
+        };
+        let verdict = asker.ask_awake();
+        assert!(verdict.network && verdict.names, "{verdict:?}");
+        assert_eq!(resolver.asked.load(Ordering::SeqCst), 2);
+    }
+}

@@ -921,6 +921,36 @@ fn a_verdict_from_before_the_network_went_down_blames_nobody() {
 // ---- Threads.
 
 #[test]
+fn a_panic_of_the_thread_that_asks_the_sentinels_is_missed_and_holds_up_no_stop() {
+    let (closed, dead) = (ClosedPort::new(), ClosedPort::new());
+    let alive = Server::answering(response("200 OK", &[], b""));
+    let sites = [Arc::new(site_at("shop", &format!("http://{}/", closed.address), "* * * * * *"))];
+    let sink = Arc::new(SinkFn(|record| match record {
+        Record::Result(result) if result.outcome == Outcome::Failure => panic!("out of order"),
+        _ => {}
+    }));
+    let options = options(vec![tcp(dead.address), http(alive.address)]);
+    let settings = Settings::new().unwrap();
+    let monitor = Monitor::start(
+        sites.to_vec(),
+        Vec::new(),
+        &settings,
+        options,
+        sink,
+        Arc::<MemoryWatermarks>::default(),
+    )
+    .unwrap();
+    assert!(monitor.is_running() && monitor.fault().is_none());
+    let patience = Instant::now() + Duration::from_secs(30);
+    while monitor.is_running() {
+        assert!(Instant::now() < patience, "nobody misses it");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    assert_eq!(monitor.fault().unwrap().to_string(), "thread sentinels panicked: out of order");
+    monitor.stop(Duration::from_secs(5));
+}
+
+#[test]
 fn the_threads_needed_are_what_all_sites_take_when_they_hang() {
     let site = |timeout: u64, expression: &str| {
         let mut site = Site::new("shop", "http://127.0.0.1:1/".parse().unwrap(), schedule(expression));

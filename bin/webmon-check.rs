@@ -29,6 +29,9 @@ use webmon::site::Origin;
 const DRAIN: Duration = Duration::from_secs(15);
 /// The same for a spool, from which it can be sent after the next start as well.
 const SPOOL_DRAIN: Duration = Duration::from_secs(3);
+/// How long after the grace of a stop the program ends itself, whatever hangs: time for the disk to answer, for Kafka to
+/// take a last round, and for the spool to be closed.
+const LAST_RESORT: Duration = Duration::from_secs(60);
 /// How often the configuration file is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -132,15 +135,16 @@ fn serve(path: &Path, config: &Config) -> anyhow::Result<()> {
     raise_open_files(config.check.threads)?;
     let mut file = Watch::new(path);
 
-    let (outbox, watermarks, drain): (Arc<dyn Outbox>, Arc<dyn Watermarks>, Duration) = match &config
-        .check
-        .spool
-    {
+    support::end_after(&shutdown, config.check.shutdown_grace + LAST_RESORT)?;
+    let spool = match &config.check.spool {
+        Some(spool) => Some(Arc::new(Spool::open(SpoolOptions::new(&spool.dir, spool.max_size))?)),
+        None => None,
+    };
+    let (outbox, watermarks, drain): (Arc<dyn Outbox>, Arc<dyn Watermarks>, Duration) = match &spool {
         Some(spool) => {
-            let spool = Arc::new(Spool::open(SpoolOptions::new(&spool.dir, spool.max_size))?);
-            let watermarks = SpoolWatermarks::new(Arc::clone(&spool), &config.check.location);
+            let watermarks = SpoolWatermarks::new(Arc::clone(spool), &config.check.location);
             watermarks.end_other_locations(&config.check.checker, Timestamp::now());
-            (spool, Arc::new(watermarks), SPOOL_DRAIN)
+            (Arc::clone(spool) as _, Arc::new(watermarks), SPOOL_DRAIN)
         }
         None => {
             (Arc::new(MemoryOutbox::new(config.check.outbox)), Arc::new(MemoryWatermarks::default()), DRAIN)
@@ -153,7 +157,7 @@ fn serve(path: &Path, config: &Config) -> anyhow::Result<()> {
             threads: config.check.threads,
             queue: config.check.queue,
             max_lateness: config.check.max_lateness,
-            origin: origin(&config.check),
+            ..PoolOptions::new(origin(&config.check))
         },
         backfill: config.check.backfill,
         max_backlog: max_backlog(&config.check),
@@ -185,7 +189,9 @@ fn serve(path: &Path, config: &Config) -> anyhow::Result<()> {
     };
     let mut running = true;
     while fault.is_none() && running && !shutdown.wait(LOOK) {
-        running = monitor.is_running();
+        running = monitor.is_running()
+            && publisher.is_running()
+            && spool.as_ref().is_none_or(|spool| spool.is_running());
         if reload_asked.swap(false, Ordering::Relaxed) {
             file.reset();
             reload(path, config, &monitor);
@@ -194,12 +200,20 @@ fn serve(path: &Path, config: &Config) -> anyhow::Result<()> {
         }
     }
 
+    // Also where nobody has asked for it: from here on the time is limited.
+    shutdown.request();
     monitor.stop(config.check.shutdown_grace);
-    publisher.stop();
+    let published = publisher.stop();
+    let written = spool.map_or(Ok(()), |spool| spool.close());
     let (waiting, dropped) = (outbox.len(), outbox.dropped());
+    written?;
     if let Some(fault) = fault {
         return Err(fault.into());
     }
+    if let Some(panicked) = monitor.fault() {
+        return Err(panicked.into());
+    }
+    published?;
     if !running {
         bail!("the scheduler ended by itself");
     }

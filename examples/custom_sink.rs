@@ -87,7 +87,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Stopped from the source to the sink: no more instants, then no more checks, then what waits is written.
     scheduler.stop();
     pool.stop(Duration::from_secs(2));
-    publisher.stop();
+    publisher.stop()?;
     match outbox.len() {
         0 => Ok(()),
         left => Err(format!("{left} results were not written").into()),

@@ -43,12 +43,16 @@ pub mod maintenance;
 pub mod monitor;
 #[cfg(feature = "check")]
 pub mod outbox;
+#[cfg(any(feature = "check", feature = "store"))]
+pub mod panicked;
 pub mod result;
 pub mod schedule;
 pub mod shutdown;
 pub mod site;
 #[cfg(feature = "store")]
 pub mod store;
+#[cfg(feature = "check")]
+mod watched;
 
 /// The code of `docs/embedding.md`, compiled and run as a test.
 #[cfg(all(doctest, feature = "check", feature = "store"))]

@@ -1106,11 +1106,17 @@ struct Gated {
 
 impl Gated {
     fn new(threads: usize, queue: usize) -> Gated {
+        Gated::keeping(Duration::from_secs(60), threads, queue)
+    }
+
+    /// One that keeps threads without work for so long.
+    fn keeping(keep_threads: Duration, threads: usize, queue: usize) -> Gated {
         let gate = Arc::new(Gate::default());
         let (sender, results) = mpsc::channel();
         let sink = Arc::new(move |result| sender.send(valid(result)).unwrap_or_default());
         let options = PoolOptions {
             threads,
+            keep_threads,
             queue,
             max_lateness: Duration::from_secs(300),
             ..PoolOptions::new(origin())
@@ -1262,6 +1268,53 @@ fn a_burst_as_large_as_the_pool_is_taken_whole() {
     for _ in 0..64 {
         assert_error(&gated.result(), ErrorType::Dns, "nxdomain");
     }
+}
+
+#[test]
+fn threads_that_no_check_needs_any_more_end_and_come_back() {
+    let gated = Gated::keeping(Duration::from_millis(200), 64, 0);
+    let mut arrivals = 0;
+    let mut burst = |name: &str| {
+        for index in 0..20 {
+            gated.submit(&format!("{name}-{index}"), 0);
+        }
+        arrivals += 20;
+        gated.gate.await_arrivals(arrivals);
+        assert!(gated.pool.threads() >= 20);
+        gated.gate.open(20);
+        (0..20).for_each(|_| drop(gated.result()));
+        // Whichever thread takes it up, one check at a time needs one.
+        let patience = Instant::now() + Duration::from_secs(30);
+        while gated.pool.threads() > 2 {
+            assert!(Instant::now() < patience, "{} threads are left", gated.pool.threads());
+            gated.gate.open(1);
+            gated.submit("steady", 0);
+            arrivals += 1;
+            assert_error(&gated.result(), ErrorType::Dns, "nxdomain");
+        }
+    };
+    burst("first");
+    burst("second");
+}
+
+#[test]
+fn a_sink_that_panics_is_noted_and_holds_up_no_stop() {
+    let sink = Arc::new(|result: CheckResult| assert_ne!(result.site, "shop", "cannot take it"));
+    let pool = Pool::start(&settings(&[]), PoolOptions::new(origin()), sink).unwrap();
+    let submit = |key: &str| {
+        let site = Site { key: key.to_owned(), ..site("http://no-such-name.invalid/") };
+        pool.submit(Arc::new(site), due(), None);
+    };
+    submit("other");
+    submit("shop");
+    let patience = Instant::now() + Duration::from_secs(30);
+    while pool.fault().is_none() {
+        assert!(Instant::now() < patience, "nobody has noted it");
+        thread::park_timeout(Duration::from_millis(10));
+    }
+    let fault = pool.fault().unwrap();
+    assert!(fault.thread.starts_with("check-") && fault.message.contains("cannot take it"), "{fault}");
+    pool.stop(Duration::from_secs(20));
 }
 
 /// Twenty redirects, a chain of certificates as long as is verified, decoding, charset and a regex over the body.

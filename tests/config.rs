@@ -144,7 +144,9 @@ fn many_faulty_sites_are_reported_in_time_that_grows_with_their_number() {
     let time = |sites: usize| {
         let text: String = (0..sites)
             .map(|i| {
-                format!("[[site]]\nname = \"s{i}\"\nurl = \"ftp://s{i}.example/\"\nschedule = \"@every 1m\"\n")
+                format!(
+                    "[[site]]\nname = \"s{i}\"\nurl = \"ftp://s{i}.example/\"\nschedule = \"@every 1m\"\n"
+                )
             })
             .collect();
         let started = Instant::now();

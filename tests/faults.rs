@@ -244,11 +244,12 @@ struct Server {
 }
 
 impl Server {
-    /// In a user namespace, as PostgreSQL does not run as root; `prepare` is shell commands that go before, with $1 for
-    /// the server's directory, and `settings` go to the server.
+    /// In a user namespace, as PostgreSQL does not run as root, and as a user that every system knows, as initdb looks for
+    /// its name. In /tmp: there that user may enter all folders above. `prepare` is shell commands that go before, with $1
+    /// for the server's directory, and `settings` go to the server.
     fn start(prepare: &str, settings: &[&str], environment: &[(String, String)]) -> Option<Server> {
         let programs = support::service("WEBMON_TEST_PG_BIN")?;
-        let directory = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir_in("/tmp").unwrap();
         // Free now, and soon again.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let initdb =
@@ -256,10 +257,12 @@ impl Server {
         let postgres = "shift; shift; exec env \"$@\"";
         let inner = format!("{initdb} >&2 && {postgres}");
         let outer = format!(
-            "{prepare}; exec unshare --user --map-user=1000 --map-group=1000 sh -c '{inner}' sh \"$@\""
+            "{prepare}; nobody=$(id -u nobody); \
+             exec unshare --user --map-user=$nobody --map-group=$nobody sh -c '{inner}' sh \"$@\""
         );
         let log = std::fs::File::create(directory.path().join("log")).unwrap();
         let mut server = Command::new("unshare");
+        server.current_dir("/");
         server.args(["-rm", "sh", "-e", "-c", &outer, "sh"]).arg(directory.path()).arg(&programs);
         server.args(environment.iter().map(|(name, value)| format!("{name}={value}")));
         server.arg(format!("{programs}/postgres")).arg("-D").arg(directory.path().join("data"));

@@ -297,6 +297,59 @@ fn a_reload_leaves_unchanged_sites_where_they_are_and_checks_them_with_their_new
     }
 }
 
+/// A site with a spread that holds its checks back for some seconds.
+fn held_back(key: &str, url: &str) -> Site {
+    let mut site = Site::new(key, url.parse().unwrap(), schedule("*/30 * * * * *"));
+    site.spread = Duration::from_secs(20);
+    assert!(site.start_offset() > Duration::from_secs(2), "a key with a larger offset is needed");
+    site
+}
+
+#[test]
+fn a_reload_reaches_the_checks_that_wait_for_their_spread() {
+    let keys = ["stays", "moves", "narrows", "goes", "changes"];
+    let sites: Vec<_> = keys.iter().map(|key| Arc::new(held_back(key, "http://127.0.0.1:1/old"))).collect();
+    let start = at("2026-03-01T12:00:00.5Z");
+    let mut account = running(&sites, start);
+    let due = at("2026-03-01T12:00:30Z");
+    assert!(take_all(&mut account, due).is_empty());
+
+    let moved = "http://127.0.0.1:2/new";
+    let (mut narrowed, mut changed) = (held_back("narrows", moved), held_back("changes", moved));
+    narrowed.spread = Duration::ZERO;
+    changed.schedule = schedule("0 0 * * * *");
+    let after = [Site::clone(&sites[0]), held_back("moves", moved), narrowed, changed].map(Arc::new);
+    let (steps, changes) = account.reload(after, Vec::new(), due + 1.second());
+    assert_eq!((changes.kept, changes.rescheduled, changes.retired), (3, 1, 1));
+    let mut recorded = briefs(&steps);
+    recorded.sort();
+    let expected = [
+        "begin changes",
+        "cancelled changes 12:00:30",
+        "cancelled goes 12:00:30",
+        "rescheduled changes [12:01:00, 13:00:00) 1",
+        "rescheduled goes [12:01:00, -) 1",
+        "retire goes",
+    ];
+    assert_eq!(recorded, expected);
+
+    // Each starts when it was to start, at the address that it has now; who is gone is not asked.
+    let mut asked = Vec::new();
+    while let Some(next) = account.next_due().filter(|next| *next < due + 20.seconds()) {
+        for step in take_all(&mut account, next) {
+            let Step::Check(check) = step else { panic!("{step:?}") };
+            let before = sites.iter().find(|site| site.key == check.item.key).unwrap();
+            assert_eq!(next, due + SignedDuration::try_from(before.start_offset()).unwrap());
+            assert_eq!(check.scheduled_at, due);
+            asked.push((check.item.key.clone(), check.item.url.path().to_owned()));
+        }
+    }
+    asked.sort();
+    let expected = [("moves", "/new"), ("narrows", "/new"), ("stays", "/old")];
+    assert_eq!(asked, expected.map(|(key, path)| (key.to_owned(), path.to_owned())));
+    assert!(account.take_delayed().is_empty());
+}
+
 #[test]
 fn what_is_under_way_when_its_schedule_changes_is_recorded_before_the_mark_moves_on() {
     let start = at("2026-03-01T12:00:00.5Z");
@@ -866,6 +919,36 @@ fn a_verdict_from_before_the_network_went_down_blames_nobody() {
 }
 
 // ---- Threads.
+
+#[test]
+fn a_panic_of_the_thread_that_asks_the_sentinels_is_missed_and_holds_up_no_stop() {
+    let (closed, dead) = (ClosedPort::new(), ClosedPort::new());
+    let alive = Server::answering(response("200 OK", &[], b""));
+    let sites = [Arc::new(site_at("shop", &format!("http://{}/", closed.address), "* * * * * *"))];
+    let sink = Arc::new(SinkFn(|record| match record {
+        Record::Result(result) if result.outcome == Outcome::Failure => panic!("out of order"),
+        _ => {}
+    }));
+    let options = options(vec![tcp(dead.address), http(alive.address)]);
+    let settings = Settings::new().unwrap();
+    let monitor = Monitor::start(
+        sites.to_vec(),
+        Vec::new(),
+        &settings,
+        options,
+        sink,
+        Arc::<MemoryWatermarks>::default(),
+    )
+    .unwrap();
+    assert!(monitor.is_running() && monitor.fault().is_none());
+    let patience = Instant::now() + Duration::from_secs(30);
+    while monitor.is_running() {
+        assert!(Instant::now() < patience, "nobody misses it");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    assert_eq!(monitor.fault().unwrap().to_string(), "thread sentinels panicked: out of order");
+    monitor.stop(Duration::from_secs(5));
+}
 
 #[test]
 fn the_threads_needed_are_what_all_sites_take_when_they_hang() {

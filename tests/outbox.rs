@@ -496,7 +496,7 @@ fn a_stop_lets_what_waits_be_published_first() {
     for record in &appended {
         outbox.append(record.clone());
     }
-    publisher.stop();
+    publisher.stop().unwrap();
     assert_eq!(decoded(&calls).concat(), appended);
     assert!(outbox.is_empty());
 }
@@ -507,7 +507,7 @@ fn a_stop_of_an_idle_publisher_is_prompt() {
     let fake = Fake { calls: Calls::default(), report: |_, _, _: &Outgoing| Delivery::Delivered };
     let publisher = Publisher::start(outbox, fake, Duration::MAX).unwrap();
     let started = Instant::now();
-    publisher.stop();
+    publisher.stop().unwrap();
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
 }
 
@@ -527,7 +527,7 @@ fn a_broker_that_stays_away_holds_up_a_stop_no_longer_than_allowed() {
     let started = Instant::now();
     let (stopped, stops) = mpsc::channel();
     thread::spawn(move || {
-        publisher.stop();
+        publisher.stop().unwrap();
         stopped.send(()).unwrap();
     });
     stops.recv_timeout(Duration::from_secs(5)).expect("it goes on and on");
@@ -535,6 +535,22 @@ fn a_broker_that_stays_away_holds_up_a_stop_no_longer_than_allowed() {
     assert!(calls.lock().unwrap().len() < 50, "the tries are not limited");
     // What could not be published is still there to be counted.
     assert_eq!(outbox.len(), 1);
+}
+
+#[test]
+fn a_publisher_that_panicked_is_missed_at_once() {
+    let outbox = Arc::new(MemoryOutbox::new(10));
+    let fake = Fake { calls: Calls::default(), report: |_, _, _: &Outgoing| panic!("out of order") };
+    let publisher = Publisher::start(outbox.clone(), fake, LONG).unwrap();
+    assert!(publisher.is_running());
+    outbox.append(record("a", 0));
+    let started = Instant::now();
+    while publisher.is_running() {
+        assert!(started.elapsed() < LONG, "nobody misses it");
+        thread::park_timeout(Duration::from_millis(10));
+    }
+    assert_eq!(publisher.stop().unwrap_err().to_string(), "thread publish panicked: out of order");
+    assert_eq!(outbox.len(), 1, "nothing has left");
 }
 
 #[test]
@@ -562,7 +578,7 @@ fn what_is_appended_while_publishing_goes_out_once_and_in_order() {
     for writer in writers {
         writer.join().unwrap();
     }
-    publisher.stop();
+    publisher.stop().unwrap();
     let delivered = delivered.lock().unwrap();
     for site in ["a", "b", "c"] {
         let seconds: Vec<Record> = delivered.iter().filter(|record| record.key() == site).cloned().collect();

@@ -350,10 +350,13 @@ fn a_checker_whose_disk_is_full_goes_on_and_records_what_it_lost_as_gaps() {
     );
     let unaccounted = "
         SELECT count(*) FROM (
-            SELECT site_id, count(*) AS rows, extract(epoch FROM max(scheduled_at) - min(scheduled_at))::bigint + 1 AS seconds
-            FROM webmon.check_results GROUP BY site_id) r
-        LEFT JOIN (SELECT site_id, sum(instants) AS instants FROM webmon.gaps GROUP BY site_id) g USING (site_id)
-        WHERE rows + coalesce(instants, 0) <> seconds";
+            SELECT site_id, sum(instants) AS instants, extract(epoch FROM max(end_at) - min(from_at)) AS seconds
+            FROM (
+                SELECT site_id, 1 AS instants, scheduled_at AS from_at, scheduled_at + interval '1 s' AS end_at
+                FROM webmon.check_results
+                UNION ALL SELECT site_id, instants, from_at, to_at FROM webmon.gaps) parts
+            GROUP BY site_id) sites
+        WHERE instants <> seconds";
     assert_eq!(pipeline.database.number(unaccounted), 0);
     let stopped = log.lines().last().unwrap();
     let stopped: serde_json::Value = serde_json::from_str(stopped).unwrap();

@@ -1059,7 +1059,7 @@ fn helper_sends_what_waits() {
     let Some(directory) = helper_directory() else { return };
     let (spool, producer) = outage(&directory);
     let publisher = Publisher::start(spool.clone(), producer, Duration::from_secs(1_200)).unwrap();
-    publisher.stop();
+    publisher.stop().unwrap();
     assert!(spool.is_empty());
     say(&format!("\npeak {}", support::peak_memory_kb(std::process::id())));
 }
@@ -1162,36 +1162,161 @@ fn a_refused_record_of_the_memory_outbox_becomes_a_gap() {
     assert_eq!(outbox.dropped(), 0);
 }
 
-// A disk that is full
+// A fault of the program's own
 
 #[test]
-fn a_full_disk_stops_no_check_and_what_has_no_room_is_accounted_for() {
+fn a_spool_whose_thread_panicked_is_missed_and_holds_up_nobody() {
     let directory = directory();
-    let helper = helper("helper_fills_a_disk", directory.path());
+    let output = helper("helper_loses_its_thread", directory.path()).output().unwrap();
+    assert!(
+        output.status.success() && String::from_utf8_lossy(&output.stdout).contains("\nit ended"),
+        "{output:?}"
+    );
+}
+
+/// Has nobody to write to, so that it panics in the thread that logs an error.
+struct BrokenLog;
+
+impl log::Log for BrokenLog {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.level() <= log::Level::Error
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        assert!(!self.enabled(record.metadata()), "cannot log");
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn helper_loses_its_thread() {
+    let Some(directory) = helper_directory() else { return };
+    log::set_logger(&BrokenLog).unwrap();
+    log::set_max_level(log::LevelFilter::Error);
+    let patience = Duration::from_secs(1);
+    // A segment a record.
+    let spool = open_with(SpoolOptions { segment_size: 1, patience, ..options(&directory) });
+    spool.append(record(0));
+    assert!(spool.is_running());
+    // The next segment has no place, which the spool's thread wants to log.
+    fs::remove_dir_all(directory.join("spool")).unwrap();
+    let begun = Instant::now();
+    // Who waits says that it takes long, and meets the same logger.
+    let waiting = thread::scope(|scope| scope.spawn(|| spool.append(record(1))).join());
+    assert!(begun.elapsed() < Duration::from_secs(30));
+    drop(waiting);
+    wait_until("it is missed", || !spool.is_running());
+    let error = spool.close().unwrap_err().to_string();
+    assert_eq!(error, "thread spool panicked: cannot log");
+    say("\nit ended");
+}
+
+// A disk that is full
+
+/// Runs a helper with a small file system of its own in its directory, of `size` as mount takes it. False where that
+/// cannot be had.
+fn on_a_small_disk(size: &str, helper_name: &str) -> bool {
+    let directory = directory();
+    let helper = helper(helper_name, directory.path());
+    let mount = format!("mount -t tmpfs -o size={size} tmpfs \"$WEBMON_TEST_SPOOL_HELPER\" && exec \"$@\"");
     let output = Command::new("unshare")
-        .args([
-            "-rm",
-            "sh",
-            "-c",
-            "mount -t tmpfs -o size=2m tmpfs \"$WEBMON_TEST_SPOOL_HELPER\" && exec \"$@\"",
-            "sh",
-        ])
+        .args(["-rm", "sh", "-c", &mount, "sh"])
         .arg(helper.get_program())
         .args(helper.get_args())
         .env(HELPER, directory.path())
         .output();
     let output = match output {
         Ok(output) => output,
-        Err(error) => return support::not_tested(&format!("unshare: {error}")),
+        Err(error) => {
+            support::not_tested(&format!("unshare: {error}"));
+            return false;
+        }
     };
     let (said, error) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr).into_owned());
     if error.contains("unshare failed") || error.contains("mount:") {
-        return support::not_tested(&format!("a mount namespace: {error}"));
+        support::not_tested(&format!("a mount namespace: {error}"));
+        return false;
     }
     assert!(output.status.success() && said.contains("\nall accounted for"), "{said}\n{error}");
+    true
 }
 
+/// Takes all that is left of the disk.
+fn fill_disk(directory: &Path) -> File {
+    let mut filler = File::create(directory.join("filler")).unwrap();
+    while filler.write_all(&[0; 4_096]).is_ok() {}
+    filler
+}
+
+#[test]
+fn a_full_disk_keeps_the_newest_results_and_gaps_stand_for_the_oldest() {
+    on_a_small_disk("4m", "helper_appends_more_than_the_disk_holds");
+}
+
+#[test]
+fn helper_appends_more_than_the_disk_holds() {
+    let Some(directory) = helper_directory() else { return };
+    let options = SpoolOptions::new(directory.join("spool"), 1 << 30);
+    let mut spool = open_with(options.clone());
+    let mut next = 0;
+    let append = |spool: &Spool, next: &mut u64, upto: u64| {
+        while *next < upto {
+            spool.append_all((*next..*next + 100).map(record).collect());
+            *next += 100;
+            assert!(spool.flush(), "the {next} th is not on disk");
+        }
+    };
+    append(&spool, &mut next, 1_000);
+    assert_eq!(spool.dropped(), 0);
+    // These are being sent from here on.
+    let sent = spool.peek(50, Duration::ZERO);
+    append(&spool, &mut next, 15_000);
+    // The account goes on too.
+    spool.watermarks().note("site-0", "here", at(next as i64), "@hourly", "UTC");
+    wait_until("the watermark is on disk", || watermark_on_disk(&directory) == Some(at(next as i64)));
+    // Then somebody else takes what is left, and there is a restart.
+    let filler = fill_disk(&directory);
+    append(&spool, &mut next, 15_500);
+    drop(spool);
+    let _filler = (filler, fill_disk_further(&directory));
+    spool = open_with(options.clone());
+    let again: Vec<Record> = spool.peek(100, Duration::ZERO).into_iter().map(|(_, record)| record).collect();
+    assert!(sent.iter().all(|(_, record)| again.contains(record)), "what is being sent stays");
+    append(&spool, &mut next, 16_000);
+
+    // As a kill leaves it: only what is on disk counts.
+    let image = self::directory();
+    copy(&directory, image.path());
+    let image = open_with(SpoolOptions { directory: image.path().join("spool"), ..options });
+    let (results, gaps) = drain(&image);
+    let gone = covered(&gaps);
+    let being_sent: Vec<u64> = (0..sent.len() as u64).collect();
+    assert_eq!(results[..50], being_sent, "what is being sent stays");
+    let kept = results.iter().position(|n| *n > results[0] + 10_000).unwrap();
+    let newest: Vec<u64> = (next - (results.len() - kept) as u64..next).collect();
+    assert_eq!(results[kept..], newest, "the newest stay, in order");
+    assert!(newest.len() > 2_000, "only {} are left", newest.len());
+    assert!(results.iter().all(|n| !gone.contains(n)));
+    assert_eq!(results.len() as u64 + instants(&gaps), next);
+    assert!(gaps.iter().all(|gap| gap.gap.reason == GapReason::OutboxFull));
+    assert_eq!(image.damaged(), 0);
+    say("\nall accounted for");
+}
+
+fn fill_disk_further(directory: &Path) -> File {
+    let mut filler = File::create(directory.join("another")).unwrap();
+    while filler.write_all(&[0; 4_096]).is_ok() {}
+    filler
+}
+
+#[test]
+fn a_full_disk_stops_no_check_and_what_has_no_room_is_accounted_for() {
+    on_a_small_disk("2m", "helper_fills_a_disk");
+}
+
+/// All that is on disk is being sent, so that nothing can give way.
 #[test]
 fn helper_fills_a_disk() {
     let Some(directory) = helper_directory() else { return };
@@ -1207,10 +1332,9 @@ fn helper_fills_a_disk() {
     assert!(spool.flush());
     spool.watermarks().note("site-0", "here", epoch(), "@hourly", "UTC");
     wait_until("the first watermark is on disk", || watermark_on_disk(&directory).is_some());
+    assert_eq!(look(&spool).len(), 100);
 
-    // Somebody else fills the disk.
-    let mut filler = File::create(directory.join("filler")).unwrap();
-    while filler.write_all(&[0; 4_096]).is_ok() {}
+    let filler = fill_disk(&directory);
     let mut next = 100;
     while spool.dropped() == 0 {
         let started = Instant::now();
@@ -1229,18 +1353,15 @@ fn helper_fills_a_disk() {
     spool.watermarks().note("site-0", "here", epoch() + SignedDuration::from_secs(7), "@hourly", "UTC");
 
     // Kafka still works: what is on disk is sent first, then what is in memory.
-    let (mut results, mut sequences) = (Vec::new(), Vec::new());
-    for _ in 0..2 {
-        let batch = spool.peek(100, Duration::from_secs(5));
-        assert_eq!(batch.len(), 100);
-        for (sequence, record) in batch {
-            let Record::Result(result) = record else { panic!("a gap that is not durable: {record:?}") };
-            results.push(number(&result));
-            sequences.push(sequence);
-        }
-        spool.acknowledge(&sequences);
-    }
-    assert!(results.iter().copied().eq(0..200), "{results:?}");
+    wait_until("what is in memory is sent too", || {
+        let results = look(&spool).into_iter().filter_map(|(_, record)| match record {
+            Record::Result(result) => Some(number(&result)),
+            Record::Gap(_) => None,
+        });
+        let results: Vec<u64> = results.collect();
+        assert!(results.iter().copied().eq(0..results.len() as u64), "{results:?}");
+        results.len() > 150
+    });
     assert!(watermark_on_disk(&directory).is_some_and(|instant| instant == epoch()), "it does not lead");
 
     // And then there is room again.
@@ -1256,8 +1377,8 @@ fn helper_fills_a_disk() {
     let image = directory.join("image");
     copy(&directory, &image);
     for spool in [open_with(SpoolOptions { directory: image.join("spool"), ..options }), spool] {
-        let (more, gaps) = drain(&spool);
-        let there: BTreeSet<u64> = results.iter().chain(&more).copied().collect();
+        let (results, gaps) = drain(&spool);
+        let there: BTreeSet<u64> = results.into_iter().collect();
         let gone = covered(&gaps);
         assert!(there.is_disjoint(&gone));
         assert_eq!(there.len() as u64 + instants(&gaps), next);
@@ -1274,8 +1395,9 @@ fn a_watermark_waits_for_its_records(options: &SpoolOptions) {
     spool.append(record(0));
     spool.watermarks().note("site-0", "here", epoch(), "@hourly", "UTC");
     wait_until("the first watermark is on disk", || watermark_on_disk(directory).is_some());
-    let mut filler = File::create(directory.join("filler")).unwrap();
-    while filler.write_all(&[0; 4_096]).is_ok() {}
+    // It is being sent, and must stay.
+    assert_eq!(look(&spool).len(), 1);
+    fill_disk(directory);
     let mut next = 1;
     while spool.flush() {
         spool.append(record(next));
@@ -1655,4 +1777,211 @@ fn the_spool_commands_show_what_waits_also_beside_a_checker() {
         error.contains("check.spool.max_size \"1KiB\" is out of range: expected 1MiB to 16TiB"),
         "{error}"
     );
+}
+
+// webmon-check on a disk that is full or hangs
+
+/// A configuration of 400 sites that refuse connections, each second, and of one that answers; nothing listens where
+/// Kafka should be.
+fn refusing_toml(directory: &Path, witness: &sites::Server, refusing: &sites::ClosedPort) -> String {
+    let mut toml = format!(
+        "kafka.brokers = [\"127.0.0.1:1\"]\ncheck.spool = {{ dir = {:?}, max_size = \"1GiB\" }}\n\
+         [site_defaults]\nschedule = \"* * * * * *\"\ntimeout = \"800ms\"\n\
+         [[site]]\nname = \"witness\"\nurl = {:?}\n",
+        directory.join("spool"),
+        witness.url("/")
+    );
+    for n in 0..400 {
+        toml += &format!("[[site]]\nname = \"s{n}\"\nurl = \"http://{}/\"\n", refusing.address);
+    }
+    toml
+}
+
+/// webmon-check with `size` of disk for its spool, and a way to that disk that outlives it. None where that cannot be had.
+fn check_on_a_small_disk(
+    size: &str,
+    disk: &Path,
+    witness: &sites::Server,
+    refusing: &sites::ClosedPort,
+) -> Option<(support::Program, File)> {
+    let mount = format!("mount -t tmpfs -o size={size} tmpfs {disk:?} && exec \"$@\"");
+    let toml = refusing_toml(disk, witness, refusing);
+    let starter = ["unshare", "-rm", "sh", "-c", &mount, "sh"];
+    let mut check = support::program_under(&starter, CHECK, &toml, &["run"]);
+    wait_until("it checks", || witness.accepted() > 0 || check.child.try_wait().unwrap().is_some());
+    if check.child.try_wait().unwrap().is_some() {
+        support::not_tested(&format!("a mount namespace: {}", check.finish().2));
+        return None;
+    }
+    let held = File::open(format!("/proc/{}/root{}", check.child.id(), disk.display())).unwrap();
+    Some((check, held))
+}
+
+fn held_path(held: &File) -> PathBuf {
+    use std::os::fd::AsRawFd;
+    PathBuf::from(format!("/proc/self/fd/{}", held.as_raw_fd()))
+}
+
+#[test]
+fn a_checker_on_a_full_disk_goes_on_and_its_newest_results_are_there_when_it_ends() {
+    let witness = sites::Server::answering(sites::response("200 OK", &["connection: close"], b"hello"));
+    let refusing = sites::ClosedPort::new();
+    let disk = directory();
+    let Some((check, held)) = check_on_a_small_disk("3m", disk.path(), &witness, &refusing) else { return };
+    let full = "the spool's disk is full: dropping the oldest results";
+    wait_until("the disk is full", || check.log().contains(full));
+    let asked = witness.accepted();
+    wait_until("checks go on", || witness.accepted() >= asked + 5);
+    let stopped_at = Timestamp::now();
+    check.signal(Signal::TERM);
+    let (code, _, log) = check.finish();
+    assert_eq!(code, Some(0), "{log}");
+
+    let mut rows: BTreeMap<String, BTreeSet<i64>> = BTreeMap::new();
+    let mut gaps: BTreeMap<String, u64> = BTreeMap::new();
+    let mut since: BTreeMap<String, i64> = BTreeMap::new();
+    let inspector = Inspector::new(&held_path(&held).join("spool")).unwrap();
+    inspector
+        .waiting::<SpoolError>(|json| {
+            let (site, from) = match Record::decode(json).unwrap() {
+                Record::Result(result) => {
+                    let at = result.scheduled_at.as_second();
+                    assert!(rows.entry(result.site.clone()).or_default().insert(at), "twice: {result:?}");
+                    (result.site, at)
+                }
+                Record::Gap(gap) => {
+                    *gaps.entry(gap.site.clone()).or_default() += gap.gap.instants;
+                    (gap.site, gap.gap.from.as_second())
+                }
+            };
+            let first = since.entry(site).or_insert(from);
+            *first = from.min(*first);
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(rows.len(), 401);
+    for (site, rows) in rows {
+        let newest = *rows.last().unwrap();
+        assert!(
+            newest >= stopped_at.as_second() - 1,
+            "{site}: the newest is of {newest}, not of {stopped_at}"
+        );
+        let (in_gaps, span) = (gaps.remove(&site).unwrap_or(0), (newest - since[&site] + 1) as u64);
+        assert_eq!(rows.len() as u64 + in_gaps, span, "{site}");
+    }
+}
+
+#[test]
+fn a_checker_that_cannot_write_its_last_results_ends_with_an_error() {
+    let witness = sites::Server::answering(sites::response("200 OK", &["connection: close"], b"hello"));
+    let refusing = sites::ClosedPort::new();
+    let disk = directory();
+    let Some((check, held)) = check_on_a_small_disk("8m", disk.path(), &witness, &refusing) else { return };
+    // All of the little that is on disk is being sent by now, or will be, so nothing can give way.
+    let _filler = fill_disk(&held_path(&held));
+    wait_until("it cannot write", || check.log().contains("cannot write the spool: results wait in memory"));
+    check.signal(Signal::TERM);
+    let (code, _, log) = check.finish();
+    assert_eq!(code, Some(1), "{log}");
+    let last = log.lines().last().unwrap();
+    assert!(last.starts_with("webmon-check: cannot write spool"), "{last}");
+    assert!(last.contains(" results and ") && last.contains("No space left on device"), "{last}");
+}
+
+/// As a disk that does not answer any more: each `fdatasync` but the first of a thread takes minutes.
+#[test]
+fn a_hung_disk_is_said_and_stops_neither_checks_nor_the_end() {
+    let witness = sites::Server::answering(sites::response("200 OK", &["connection: close"], b"hello"));
+    let refusing = sites::ClosedPort::new();
+    let directory = directory();
+    let toml = refusing_toml(directory.path(), &witness, &refusing);
+    let starter = [
+        "strace",
+        "-D",
+        "-f",
+        "--seccomp-bpf",
+        "-o",
+        "/dev/null",
+        "-e",
+        "trace=fdatasync",
+        "-e",
+        "inject=fdatasync:delay_enter=600s:when=2+",
+    ];
+    let mut check = support::program_under(&starter, CHECK, &toml, &["run"]);
+    wait_until("it checks", || witness.accepted() > 0 || check.child.try_wait().unwrap().is_some());
+    if check.child.try_wait().unwrap().is_some() {
+        return support::not_tested(&format!("the right to trace: {}", check.finish().2));
+    }
+    let tracer = Tracer::of(check.child.id());
+    wait_until("it says so", || check.log().contains("the spool's disk does not answer"));
+    let asked = witness.accepted();
+    wait_until("checks go on", || witness.accepted() >= asked + 3);
+    check.signal(Signal::TERM);
+    let error = "webmon-check: cannot write spool";
+    support::wait_within(Duration::from_secs(100), "it ends", || check.log().contains(error));
+    // Its threads are not rid of the delay otherwise.
+    drop(tracer);
+    let (code, _, log) = check.finish();
+    assert_eq!(code, Some(1), "{log}");
+    let error = log.lines().find(|line| line.starts_with(error)).unwrap();
+    assert!(error.ends_with("the disk has not answered for 10 s"), "{error}");
+    assert!(
+        !log.contains("something does not come to an end"),
+        "in order, and not by the last resort: {log}"
+    );
+}
+
+/// Who traces a process; killed in the end, which leaves the traced one alone.
+struct Tracer(i32);
+
+impl Tracer {
+    fn of(pid: u32) -> Tracer {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:")).unwrap().trim();
+        assert_ne!(tracer, "0");
+        Tracer(tracer.parse().unwrap())
+    }
+}
+
+impl Drop for Tracer {
+    fn drop(&mut self) {
+        let _ = support::signal(self.0, Signal::KILL);
+    }
+}
+
+/// A logger that has nobody to write to panics in the thread that logs: here the one that publishes.
+#[test]
+fn a_program_whose_publishing_thread_panics_ends_with_an_error() {
+    let witness = sites::Server::answering(sites::response("200 OK", &["connection: close"], b"hello"));
+    let directory = directory();
+    let config = directory.path().join("config.toml");
+    fs::write(&config, refusing_toml(directory.path(), &witness, &sites::ClosedPort::new())).unwrap();
+    let mut child = Command::new(CHECK)
+        .args(["--log-format", "json", "--config", config.to_str().unwrap(), "run"])
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut child = Killed(child);
+    // What is logged from here on is what that thread says, again and again.
+    assert!(lines.any(|line| line.unwrap().contains("kafka does not answer")));
+    drop(lines);
+    let mut status = None;
+    wait_until("it ends by itself", || {
+        status = child.0.try_wait().unwrap();
+        status.is_some()
+    });
+    assert!(!status.unwrap().success());
+}
+
+struct Killed(std::process::Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }

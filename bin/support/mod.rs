@@ -62,7 +62,6 @@ pub fn stop_on_signals(shutdown: &Shutdown) -> anyhow::Result<()> {
 }
 
 /// Ends the process, with an error, when it has not ended `grace` after a stop was asked for.
-#[allow(dead_code, reason = "webmon-check bounds its own end")]
 pub fn end_after(shutdown: &Shutdown, grace: std::time::Duration) -> anyhow::Result<()> {
     use anyhow::Context;
 

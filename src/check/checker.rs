@@ -23,6 +23,7 @@ use super::resolve::HopResolver;
 use super::settings::{Parts, Settings, SetupError};
 use super::stalls::spoils;
 use super::tls;
+use crate::panicked::panic_message;
 use crate::result::{
     CheckResult, ErrorType, Expectation, HttpVersion, MAX_MESSAGE, MAX_SAMPLE_BODY, MAX_SAMPLE_HEADERS,
     Outcome, Sample, truncated,
@@ -154,7 +155,7 @@ impl Checker {
         match panic::catch_unwind(AssertUnwindSafe(|| self.attempts(site, &blank, shutdown))) {
             Ok(result) => result,
             Err(payload) => {
-                log::error!(site = site.key.as_str(); "a check panicked: {}", panic_text(payload.as_ref()));
+                log::error!(site = site.key.as_str(); "a check panicked: {}", panic_message(payload.as_ref()));
                 // What it left behind is not to be trusted.
                 *self = self.clone();
                 let mut result = CheckResult { attempts: 1, ..blank };
@@ -488,14 +489,6 @@ fn sample(site: &Site, url: &Url, headers: &HeaderMap, text: &str) -> Sample {
     // Cut twice: what replaces a NUL is longer than it.
     let start = truncated(text, MAX_SAMPLE_BODY);
     Sample { headers, body: truncated(&start, MAX_SAMPLE_BODY) }
-}
-
-fn panic_text(payload: &(dyn std::any::Any + Send)) -> &str {
-    match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
-        (Some(text), _) => text,
-        (_, Some(text)) => text,
-        _ => "no message",
-    }
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::checker::{Checker, now};
 use super::settings::{Parts, Settings, SetupError};
+use crate::panicked::{Panicked, guarded};
 use crate::result::{CheckResult, ErrorType};
 use crate::schedule::Due;
 use crate::shutdown::Shutdown;
@@ -32,9 +33,11 @@ pub type Sink = Arc<dyn Fn(CheckResult) + Send + Sync>;
 /// How many checks at a time, and how late they may be.
 #[derive(Clone, Debug)]
 pub struct PoolOptions {
-    /// The most checks at a time, at least 1; 512 unless told. Threads are started as they are needed and then
-    /// kept; one takes some 50 KiB while it waits for a slow site. Too few of them make instants `saturated`.
+    /// The most checks at a time, at least 1; 512 unless told. Threads are started as they are needed; one takes some
+    /// 50 KiB while it waits for a slow site. Too few of them make instants `saturated`.
     pub threads: usize,
+    /// After how long threads end that were not needed all that time; 1 min unless told. Starting one takes some 50 µs.
+    pub keep_threads: Duration,
     /// How many instants may wait for a thread; 1,024 unless told. A long queue makes checks late instead of
     /// `saturated`.
     pub queue: usize,
@@ -47,7 +50,13 @@ pub struct PoolOptions {
 impl PoolOptions {
     /// The defaults for `origin`.
     pub fn new(origin: Origin) -> PoolOptions {
-        PoolOptions { threads: 512, queue: 1_024, max_lateness: Duration::from_secs(5), origin }
+        PoolOptions {
+            threads: 512,
+            keep_threads: Duration::from_secs(60),
+            queue: 1_024,
+            max_lateness: Duration::from_secs(5),
+            origin,
+        }
     }
 }
 
@@ -106,6 +115,13 @@ struct State {
     threads: usize,
     /// Threads that wait for work, or are starting and about to look for it.
     idle: usize,
+    /// The fewest of them since `counted_at`: so many were not needed since then.
+    least_idle: usize,
+    counted_at: Option<Instant>,
+    /// Threads that are to end, as they were not needed.
+    surplus: usize,
+    /// The first panic, of a sink or a thread.
+    fault: Option<Panicked>,
     /// Calls of the sink that have not returned.
     emitting: usize,
     stopped: bool,
@@ -191,6 +207,7 @@ impl Pool {
         if state.idle >= state.queued.len() {
             shared.work.notify_one();
         } else if state.threads < shared.options.threads {
+            state.surplus = 0;
             shared.start_thread(state);
         }
     }
@@ -200,6 +217,16 @@ impl Pool {
         for Due { item, scheduled_at, next_at } in due {
             self.submit(item, scheduled_at, next_at);
         }
+    }
+
+    /// How many threads there are by now.
+    pub fn threads(&self) -> usize {
+        self.shared.lock().threads
+    }
+
+    /// The first panic of the sink, or of a thread outside of its checks. What it had in hand is lost.
+    pub fn fault(&self) -> Option<Panicked> {
+        self.shared.lock().fault.clone()
     }
 
     /// Stops: submitted instants that wait become `missed`, `cancelled`; those being checked have until `grace`
@@ -295,16 +322,17 @@ impl Shared {
 
     /// Hands a result to the sink. Its `emitting` was counted when the right to do so was won.
     fn emit(&self, result: CheckResult) {
-        struct Emitted<'a>(&'a Shared);
-        // Also when the sink panics, or `stop` would wait for ever.
-        impl Drop for Emitted<'_> {
-            fn drop(&mut self) {
-                self.0.lock().emitting -= 1;
-                self.0.settled.notify_all();
-            }
+        let thread = thread::current();
+        // A sink that panics must not make `stop` wait for ever.
+        let outcome = guarded(thread.name().unwrap_or_default(), || (self.sink)(result));
+        let mut state = self.lock();
+        state.emitting -= 1;
+        state.note(&outcome);
+        drop(state);
+        self.settled.notify_all();
+        if let Err(panicked) = outcome {
+            panicked.log();
         }
-        let _emitted = Emitted(self);
-        (self.sink)(result);
     }
 
     /// Starts one more thread for a queued instance. Where that fails, the threads there are will come to it;
@@ -331,20 +359,23 @@ impl Shared {
     fn spawn(self: &Arc<Self>, number: usize) -> io::Result<()> {
         let shared = Arc::clone(self);
         let checker = Checker::from_parts(Arc::clone(&self.parts));
-        let thread = thread::Builder::new().name(format!("check-{number}")).stack_size(STACK);
-        thread.spawn(move || shared.run(checker)).map(drop)
+        let name = format!("check-{number}");
+        let thread = thread::Builder::new().name(name.clone()).stack_size(STACK);
+        let work = move || {
+            let outcome = guarded(&name, || shared.run(checker));
+            let mut state = shared.lock();
+            state.threads -= 1;
+            state.note(&outcome);
+            drop(state);
+            if let Err(panicked) = outcome {
+                panicked.log();
+            }
+        };
+        thread.spawn(work).map(drop)
     }
 
-    /// A thread: takes instances and checks them until the pool is stopped.
+    /// A thread: takes instances and checks them until the pool is stopped or it is one too many.
     fn run(&self, mut checker: Checker) {
-        // A sink that panics ends this thread; another one may then take its place.
-        struct Counted<'a>(&'a Shared);
-        impl Drop for Counted<'_> {
-            fn drop(&mut self) {
-                self.0.lock().threads -= 1;
-            }
-        }
-        let _counted = Counted(self);
         // The one who started this thread has counted it as idle.
         let mut counted_idle = true;
         while let Some(task) = self.next(counted_idle) {
@@ -364,11 +395,12 @@ impl Shared {
         }
     }
 
-    /// The next instance for this thread, or `None` when the pool was stopped.
+    /// The next instance for this thread, or `None` when it is to end.
     fn next(&self, counted_idle: bool) -> Option<Task> {
         let mut state = self.lock();
         state.idle += usize::from(!counted_idle);
         loop {
+            state.count_surplus(self.options.keep_threads);
             if let Some(key) = state.queued.pop_front() {
                 // What is queued is open: both change under this lock only.
                 let Some(instance) = state.open.get_mut(&key) else { continue };
@@ -377,14 +409,39 @@ impl Shared {
                     instance.started_at = Some(now());
                 }
                 let instance = instance.clone();
-                state.idle -= 1;
+                state.leave_idle();
                 return Some(Task { instance, late });
             }
-            if state.stopped {
-                state.idle -= 1;
+            if state.stopped || state.surplus > 0 {
+                state.surplus = state.surplus.saturating_sub(1);
+                state.leave_idle();
                 return None;
             }
-            state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            let patience = self.options.keep_threads;
+            state = self.work.wait_timeout(state, patience).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+impl State {
+    /// Finds out, once in `period`, how many threads were idle all the time.
+    fn count_surplus(&mut self, period: Duration) {
+        if self.counted_at.is_some_and(|at| at.elapsed() < period) {
+            return;
+        }
+        // At the first time nothing is known.
+        self.surplus = if self.counted_at.is_some() { self.least_idle } else { 0 };
+        (self.least_idle, self.counted_at) = (self.idle, Some(Instant::now()));
+    }
+
+    fn leave_idle(&mut self) {
+        self.idle -= 1;
+        self.least_idle = self.least_idle.min(self.idle);
+    }
+
+    fn note(&mut self, outcome: &Result<(), Panicked>) {
+        if let Err(panicked) = outcome {
+            self.fault.get_or_insert_with(|| panicked.clone());
         }
     }
 }

@@ -12,8 +12,9 @@ use super::running::{Interrupt, Reason, Running};
 use super::worker::Worker;
 use super::{JobError, State};
 use crate::config::show_duration;
+use crate::panicked::panic_message;
 use crate::shutdown::Shutdown;
-use crate::store::{AnyTime, Connector, Line, STEADY_PATIENCE, StoreError, check_schema, panic_message};
+use crate::store::{AnyTime, Connector, Line, STEADY_PATIENCE, StoreError, check_schema};
 
 /// How long the record of a failure may wait for a lock. A connection that was lost may still hold it; then the lease
 /// runs out instead.

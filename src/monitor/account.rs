@@ -175,6 +175,11 @@ impl Track {
         self.open.insert(place, Open { at, kind });
     }
 
+    /// Whether the row of the instant `at` is still to come.
+    fn awaits_row(&self, at: Timestamp) -> bool {
+        self.open.iter().any(|open| open.at == at && matches!(open.kind, Kind::Row(_)))
+    }
+
     /// The watermark, if it has moved.
     fn watermark(&mut self) -> Option<Watermark> {
         let until = match self.open.front() {
@@ -268,8 +273,9 @@ impl Account {
     }
 
     /// Makes these the sites, at `now`; no two have the same key. A site known by its key and schedule goes on
-    /// where it is, with its new settings. A new one starts at `now`. One with another schedule, and one that is
-    /// gone, is handed out what is due up to `now`, and its chain is joined to the new one, or ended.
+    /// where it is, with its new settings, also for what its spread holds back. A new one starts at `now`. One with
+    /// another schedule, and one that is gone, is handed out what is due up to `now`; what its spread holds back is
+    /// `missed`, `cancelled`; and its chain is joined to the new one, or ended.
     ///
     /// What is due is among the steps: take it before, if it may be much.
     pub fn reload(
@@ -334,8 +340,27 @@ impl Account {
             self.close(&unrecorded(track), None, &mut steps);
             steps.push(Step::Retire { site });
         }
+        self.renew_delayed();
         self.planner.replace(entries, now);
         (steps, changes)
+    }
+
+    /// Has what the spread holds back checked as its site is now, at the time that was set. Where the chain was closed,
+    /// the instant is recorded already, and nobody is asked.
+    fn renew_delayed(&mut self) {
+        for Reverse(Delayed { start_at, due }) in std::mem::take(&mut self.delayed) {
+            let Some(track) =
+                self.tracks.get(&due.item.key).filter(|track| track.awaits_row(due.scheduled_at))
+            else {
+                continue;
+            };
+            let mut item = Arc::clone(&track.site);
+            if item.spread != due.item.spread {
+                // The time that was set goes by the former spread, and so does how late it may be.
+                item = Arc::new(Site { spread: due.item.spread, ..Site::clone(&item) });
+            }
+            self.delayed.push(Reverse(Delayed { start_at, due: Due { item, ..due } }));
+        }
     }
 
     /// Ends a chain whose schedule is no longer in force; `next` is the first instant of the one that is.

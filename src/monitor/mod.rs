@@ -19,6 +19,7 @@
 //! | found no answer because the process stood still, and had no time for another try | `missed`, `late` |
 //! | was announced by a schedule that was then changed | a gap of that one instant, `rescheduled` |
 //! | is under way or held back by the site's spread at a stop | `missed`, `cancelled` |
+//! | is held back by the spread of a site that a reload removes or gives another schedule | `missed`, `cancelled` |
 
 mod account;
 mod sentinels;
@@ -36,6 +37,7 @@ pub use self::watermarks::{MemoryWatermarks, SpoolWatermarks, Watermark, Waterma
 use crate::check::{Pool, PoolOptions, Settings, SetupError};
 use crate::maintenance::Maintenance;
 use crate::outbox::Outbox;
+use crate::panicked::Panicked;
 use crate::result::{CheckResult, Outcome, Record};
 use crate::schedule::{Agenda, SchedulerError, Timer};
 use crate::site::{Sentinel, Site};
@@ -207,9 +209,16 @@ impl Monitor {
         changes
     }
 
-    /// Whether the scheduler still runs: not stopped, and no sink has panicked on its thread.
+    /// Whether it still checks: not stopped, and no thread of its own has panicked, in the sink or elsewhere. Once it
+    /// does not, stop it and end the program.
     pub fn is_running(&self) -> bool {
-        self.timer.is_running()
+        self.timer.is_running() && self.fault().is_none()
+    }
+
+    /// The panic of a thread that checks or asks the sentinels, if there was one. What that thread had in hand has no
+    /// record.
+    pub fn fault(&self) -> Option<Panicked> {
+        self.pool.fault().or_else(|| self.jury.as_ref().and_then(|jury| jury.fault()))
     }
 
     /// Stops: nothing more is handed out, and checks under way have until `grace` to end or become `missed`,

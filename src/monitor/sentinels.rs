@@ -3,17 +3,18 @@
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use url::Host;
 
 use crate::check::{Checker, Resolve, Settings, Stalls, spoils};
+use crate::panicked::Panicked;
 use crate::result::{CheckResult, ErrorType, Outcome};
 use crate::schedule::Schedule;
 use crate::shutdown::Shutdown;
 use crate::site::{Method, Origin, Sentinel, Site, StatusRange};
+use crate::watched::Watched;
 
 /// The longest that asking the sentinels takes.
 const ROUND: Duration = Duration::from_secs(4);
@@ -42,7 +43,7 @@ type Deliver = Arc<dyn Fn(Vec<CheckResult>) + Send + Sync>;
 /// down, and would blame each site checked since.
 pub(super) struct Jury {
     shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: Watched,
 }
 
 struct Shared {
@@ -72,22 +73,18 @@ impl Jury {
             sentinels,
             stalls: Stalls::of_this_process().map_err(super::MonitorError::Thread)?,
         };
-        let thread = std::thread::Builder::new()
-            .name("sentinels".to_owned())
-            .spawn({
-                let shared = Arc::clone(&shared);
-                move || shared.run(asker)
-            })
-            .map_err(super::MonitorError::Thread)?;
-        Ok(Jury { shared, thread: Mutex::new(Some(thread)) })
+        let own = Arc::clone(&shared);
+        let thread =
+            Watched::spawn("sentinels", move || own.run(asker)).map_err(super::MonitorError::Thread)?;
+        Ok(Jury { shared, thread })
     }
 
-    /// Takes a doubtful result; it is delivered by and by. Waits where too many do.
+    /// Takes a doubtful result; it is delivered by and by. Waits where too many do, unless nobody judges any more.
     pub(super) fn submit(&self, result: CheckResult) {
         let shared = &self.shared;
         let mut waiting = shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        while waiting.len() >= MAX_WAITING {
-            waiting = shared.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        while waiting.len() >= MAX_WAITING && self.thread.is_running() {
+            waiting = shared.changed.wait_timeout(waiting, PAUSE).unwrap_or_else(PoisonError::into_inner).0;
         }
         waiting.push(result);
         drop(waiting);
@@ -99,10 +96,13 @@ impl Jury {
     pub(super) fn stop(&self) {
         self.shared.stop.request();
         self.shared.changed.notify_all();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if thread.is_some_and(|thread| thread.join().is_err()) {
-            log::error!("the thread that asks the sentinels panicked");
-        }
+        // A panic is asked for with `fault`.
+        let _ = self.thread.join();
+    }
+
+    /// The panic that ended it: what waits is then judged by nobody.
+    pub(super) fn fault(&self) -> Option<Panicked> {
+        self.thread.fault()
     }
 }
 

@@ -1,12 +1,13 @@
 //! Moves records from an outbox to Kafka: the oldest first, each kept until its own report has come.
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::Outbox;
 use crate::kafka::{Delivery, Outgoing, Producer};
+use crate::panicked::Panicked;
 use crate::shutdown::Shutdown;
+use crate::watched::Watched;
 
 /// Records of one round to the broker.
 const BATCH: usize = 1_000;
@@ -38,12 +39,12 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// let outbox = Arc::new(MemoryOutbox::new(1_000));
 /// let publisher = Publisher::start(outbox.clone(), Sink, Duration::from_secs(15))?;
 /// // … outbox.append(record) …
-/// publisher.stop();
+/// publisher.stop()?;
 /// assert!(outbox.is_empty());
-/// # Ok::<(), std::io::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Publisher {
-    thread: JoinHandle<()>,
+    thread: Watched,
     stop: Shutdown,
 }
 
@@ -60,18 +61,22 @@ impl Publisher {
     ) -> std::io::Result<Publisher> {
         let stop = Shutdown::new();
         let stopped = stop.clone();
-        let thread = std::thread::Builder::new()
-            .name("publish".to_owned())
-            .spawn(move || publish(outbox.as_ref(), producer, &stopped, drain))?;
-        Ok(Publisher { thread, stop })
+        let work = move || publish(outbox.as_ref(), producer, &stopped, drain);
+        Ok(Publisher { thread: Watched::spawn("publish", work)?, stop })
+    }
+
+    /// Whether it still publishes. Once it does not, results wait for ever: end the program, see [`Publisher::stop`].
+    pub fn is_running(&self) -> bool {
+        self.thread.is_running()
     }
 
     /// Publishes what waits, for as long as `drain` allowed, and ends. Call it when nothing is appended any more.
-    pub fn stop(self) {
+    ///
+    /// # Errors
+    /// [`Panicked`], where producer or outbox did.
+    pub fn stop(self) -> Result<(), Panicked> {
         self.stop.request();
-        if self.thread.join().is_err() {
-            log::error!("the publishing thread panicked");
-        }
+        self.thread.join()
     }
 }
 

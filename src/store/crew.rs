@@ -1,13 +1,12 @@
 //! The threads of one run: the first one that fails, or panics, ends all of them with an error; and when the end was asked
 //! for, it comes, whatever they wait for.
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, Scope};
 use std::time::Duration;
 
 use super::{Connector, StoreError};
+use crate::panicked::guarded;
 use crate::shutdown::Shutdown;
 
 /// How long apart connections are cut again: a thread may have made a new one.
@@ -41,13 +40,7 @@ impl Crew<'_> {
         self.lock().threads += 1;
         let thread = name.clone();
         let work = move || {
-            // What it shares with others is behind locks that do not mind, and all of them end now.
-            let outcome = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-                let message = panic_message(&*panic).to_owned();
-                log::error!(thread, panic = message; "a thread panicked: stopping");
-                Err(StoreError::Panicked { thread, message })
-            });
-            self.note(outcome);
+            self.note(guarded(&thread, work).unwrap_or_else(|panicked| Err(panicked.into())));
         };
         if let Err(error) = Builder::new().name(name).spawn_scoped(scope, work) {
             self.note(Err(StoreError::NoThread(error)));
@@ -71,6 +64,10 @@ impl Crew<'_> {
 
     /// One thread has ended.
     fn note(&self, outcome: Result<(), StoreError>) {
+        let panicked = match &outcome {
+            Err(StoreError::Panicked(panicked)) => Some(panicked.clone()),
+            _ => None,
+        };
         {
             let mut state = self.lock();
             state.threads -= 1;
@@ -80,6 +77,9 @@ impl Crew<'_> {
             }
         }
         self.changed.notify_all();
+        if let Some(panicked) = panicked {
+            panicked.log();
+        }
     }
 
     fn wait_until_idle(&self, timeout: Duration) -> bool {
@@ -94,10 +94,4 @@ impl Crew<'_> {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// What a panic said.
-pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }

@@ -4,6 +4,7 @@ use postgres::error::SqlState;
 
 use super::stream::NoTlsOffered;
 use crate::kafka::KafkaError;
+use crate::panicked::Panicked;
 
 /// Why the storing side cannot do what it should.
 #[derive(Debug, thiserror::Error)]
@@ -67,13 +68,8 @@ pub enum StoreError {
     )]
     InfiniteFloor,
     /// A thread of this program came upon a fault of the program's own.
-    #[error("thread {thread} panicked: {message}")]
-    Panicked {
-        /// Its name.
-        thread: String,
-        /// What it said.
-        message: String,
-    },
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
     /// The system has no thread for it.
     #[error("cannot start a thread: {0}")]
     NoThread(std::io::Error),

@@ -35,7 +35,7 @@ use std::time::Duration;
 
 pub(crate) use self::connect::STEADY_PATIENCE;
 pub use self::connect::{Connector, PATIENCE};
-pub(crate) use self::crew::{Crew, panic_message};
+pub(crate) use self::crew::Crew;
 pub use self::dead_letters::{
     DeadLetter, DeadLetterFilter, Discarded, MAX_REASON, Retried, count_dead_letters, dead_letters,
     discard_dead_letters, export_dead_letters, retry_dead_letters,

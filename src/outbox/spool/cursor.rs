@@ -27,6 +27,10 @@ impl Cursor {
     /// Opens the cursor, or makes one that settles nothing.
     pub fn open(path: &Path) -> io::Result<Cursor> {
         let file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
+        if file.metadata()?.len() < 2 * SLOT as u64 {
+            // Its place is taken while there is room: a full disk must not keep what is settled from being deleted.
+            file.write_all_at(&[0; SLOT], SLOT as u64)?;
+        }
         let (turn, settled) = newest(&file).unwrap_or_default();
         Ok(Cursor { file, turn, settled })
     }

@@ -120,18 +120,55 @@ impl Directory {
         sync(&self.path)
     }
 
-    /// Puts a file with these bytes in the place of `name`: after a crash it is the old or the new one.
+    /// Puts a file with these bytes in the place of `name`: after a crash it is the old or the new one. The room of
+    /// [`Directory::reserve`] is used up.
     pub fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<File> {
-        let (path, new) = (self.file(name), self.file(&format!("{name}.new")));
-        let mut file = File::create(&new)?;
+        let (path, new) = (self.file(name), self.successor(name));
+        // Not truncated: what is reserved must not go to somebody else.
+        let mut file = File::options().create(true).truncate(false).write(true).open(&new)?;
         file.write_all(bytes)?;
+        file.set_len(bytes.len() as u64)?;
         file.sync_data()?;
         fs::rename(&new, &path)?;
         self.sync()?;
         Ok(file)
     }
+
+    /// Keeps room on the disk for `bytes` that are to replace `name`, and returns for how many there was some. On file
+    /// systems that write nothing in place, such as Btrfs and ZFS, this promises nothing.
+    pub fn reserve(&self, name: &str, bytes: u64) -> u64 {
+        let reserve = || {
+            let new = self.successor(name);
+            let mut file = File::options().create(true).append(true).open(new)?;
+            let mut length = file.metadata()?.len();
+            while length < bytes {
+                let part = &[0; 4_096][..(bytes - length).min(4_096) as usize];
+                if file.write_all(part).is_err() {
+                    break;
+                }
+                length += part.len() as u64;
+            }
+            io::Result::Ok(length)
+        };
+        reserve().unwrap_or_default()
+    }
+
+    /// Bytes of the disk that are free for us, where that can be asked.
+    pub fn free(&self) -> Option<u64> {
+        let statistics = rustix::fs::statvfs(&self.path).ok()?;
+        statistics.f_bavail.checked_mul(statistics.f_frsize)
+    }
+
+    fn successor(&self, name: &str) -> PathBuf {
+        self.file(&format!("{name}.new"))
+    }
 }
 
 fn sync(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
+}
+
+/// Whether the disk, or the share of it that its owner may use, is full.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

@@ -3,7 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What keeps a spool from being opened or read. What goes wrong later is retried and logged, not returned.
+use crate::panicked::Panicked;
+
+/// What keeps a spool from being opened, read or closed. What goes wrong in between is retried and logged, not returned.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SpoolError {
@@ -25,6 +27,21 @@ pub enum SpoolError {
         /// The version this library reads and writes.
         expected: u32,
     },
+    /// It was closed before everything was on disk. What is missing there the next start records as `checker_down`.
+    #[error("cannot write spool {directory:?} to its end: {results} results and {gaps} gaps are lost")]
+    Unwritten {
+        /// The spool's directory.
+        directory: PathBuf,
+        /// Results that are not on disk.
+        results: usize,
+        /// Gaps that stand for results dropped or refused, and are not on disk.
+        gaps: usize,
+        /// What the system said last.
+        source: io::Error,
+    },
+    /// The spool's own thread came upon a fault of the program's own.
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
     /// The system refuses.
     #[error("cannot {doing} {path:?}")]
     Io {

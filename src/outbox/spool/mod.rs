@@ -12,9 +12,9 @@
 //!   00000000000000000000.damaged  a segment of which not all could be read
 //! ```
 //!
-//! **Appending.** Whoever appends puts the record into the queue and waits until it is durable. One of the waiting
-//! writes what is in the queue by then, all of it with one `fdatasync`, while the others go on queueing: the more
-//! there are, the larger the group. Only what is durable is ever sent.
+//! **Appending.** Whoever appends puts the record into the queue and waits until it is durable. The spool's own thread
+//! writes what is in the queue by then, all of it with one `fdatasync`, while others go on queueing: the more there are,
+//! the larger the group. Only what is durable is ever sent.
 //!
 //! **Reading** is forward only, in chunks: memory does not depend on how much waits. What was read and not yet
 //! acknowledged is remembered by its place, and read again when it has to be sent again.
@@ -26,9 +26,15 @@
 //! durable before the segment is deleted. Gaps are sent when half of the spool is free again or nothing else waits;
 //! until then neighbours merge. One that was offered once never changes again.
 //!
+//! **A full disk** is a full spool, whatever `max_size` says. The gaps go to room that was kept for them (`gaps.new`)
+//! while there was some. On a small disk segments are small, so that little is given up at once.
+//!
 //! **A failing disk.** After an error the segment is left as it is durable, and the next try begins a new one: what
 //! an `fdatasync` failed on must not be taken for written by the next one. Until then records wait in memory and are
 //! sent from there; beyond [`SpoolOptions::max_memory`] they become gaps.
+//!
+//! **A hung disk** holds up nobody who appends for longer than [`SpoolOptions::patience`]: then it counts as failing,
+//! which is logged, until a write returns.
 
 mod cursor;
 mod directory;
@@ -45,9 +51,9 @@ mod watermarks;
 mod writer;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use self::cursor::Cursor;
@@ -61,6 +67,7 @@ use self::writer::Writer;
 use super::gaps::Gaps;
 use super::{Outbox, Sequence};
 use crate::result::{GapReason, GapRecord, MAX_RECORD, Record};
+use crate::watched::Watched;
 
 /// The smallest `max_size`.
 pub const MIN_SIZE: u64 = 1 << 20;
@@ -74,6 +81,9 @@ const HOUSEKEEPING: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_secs(1);
 /// How often a lasting trouble is logged.
 const LOG_EVERY: Duration = Duration::from_secs(60);
+/// Room on the disk kept for the file of gaps: at least so much, and so much for each site and gap.
+const RESERVE: u64 = 64 << 10;
+const RESERVE_EACH: u64 = 512;
 
 /// Where a spool lies and how large it may become.
 #[derive(Clone, Debug)]
@@ -82,13 +92,16 @@ pub struct SpoolOptions {
     /// something.
     pub directory: PathBuf,
     /// The most bytes that the segments take, about: seven eighths for what waits, the rest for what was rejected
-    /// or damaged. At least [`MIN_SIZE`]. Gaps and watermarks, some 200 bytes a site, come on top. A small one drops
-    /// results in a long outage; 1,000 sites checked every minute take about 0.7 GB a day.
+    /// or damaged. At least [`MIN_SIZE`]. Gaps, the room kept for them, and watermarks, some 1 kB a site, come on top.
+    /// A small one drops results in a long outage; 1,000 sites checked every minute take about 0.7 GB a day.
     pub max_size: u64,
-    /// Bytes of one segment: what a full spool drops at once. By default a sixteenth of `max_size`, at most 32 MiB.
+    /// Bytes of one segment: what a full spool drops at once. By default a sixteenth of `max_size`, at most 32 MiB. They
+    /// are smaller where they would exceed a sixteenth of the disk.
     pub segment_size: u64,
     /// The most bytes of records that wait in memory while the disk fails. 16 MiB unless told.
     pub max_memory: usize,
+    /// How long whoever appends waits for the disk before it counts as failing. 10 s unless told.
+    pub patience: Duration,
 }
 
 impl SpoolOptions {
@@ -100,6 +113,7 @@ impl SpoolOptions {
             max_size,
             segment_size: (max_size / 16).min(32 << 20),
             max_memory: 16 << 20,
+            patience: Duration::from_secs(10),
         }
     }
 
@@ -112,7 +126,7 @@ impl SpoolOptions {
     }
 }
 
-/// An [`Outbox`] on disk. Dropping it writes down what waits in memory.
+/// An [`Outbox`] on disk. Dropping it [closes](Spool::close) it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -127,6 +141,7 @@ impl SpoolOptions {
 /// let options = SpoolOptions::new(directory.path().join("spool"), 1 << 30);
 /// let spool = Spool::open(options.clone())?;
 /// spool.append(record.clone()); // returns when it is on disk
+/// spool.close()?;
 /// drop(spool);
 ///
 /// let spool = Spool::open(options)?;
@@ -138,7 +153,7 @@ impl SpoolOptions {
 /// ```
 pub struct Spool {
     inner: Arc<Inner>,
-    thread: Option<JoinHandle<()>>,
+    thread: Watched,
 }
 
 /// What the appenders, the publisher and the spool's own thread share. Locks are taken in this order: `settling` or
@@ -157,7 +172,8 @@ struct Inner {
     /// The right to move `State::read`.
     reading: Mutex<()>,
     settling: Mutex<Cursor>,
-    gap_file: Mutex<()>,
+    /// The right to write the file of gaps, and for how many bytes of it there is room for certain.
+    gap_file: Mutex<u64>,
     rejected: Mutex<Rejected>,
     watermarks: Watermarks,
     _lock: Lock,
@@ -171,11 +187,21 @@ struct State {
     queue: VecDeque<Queued>,
     /// Bytes of records not on disk, those being written included.
     queued_bytes: usize,
-    /// Someone writes.
+    /// The queue is being written.
     writing: bool,
+    /// When something became durable last, or began to wait for it.
+    progress_at: Instant,
     /// Below this number everything is on disk, settled, or a gap.
     durable: Sequence,
     trouble: Option<Trouble>,
+    /// When it was logged last that the disk does not answer.
+    hung_logged_at: Option<Instant>,
+    /// Bytes that the segments could take when the newest one was begun, as far as the disk goes.
+    room: u64,
+    /// When it was logged last that the disk is full.
+    full_logged_at: Option<Instant>,
+    /// What the system said last, of whatever could not be written.
+    last_error: Option<io::Error>,
     /// What was offered to the publisher and is not settled.
     open: BTreeMap<Sequence, Place>,
     read: Position,
@@ -197,6 +223,7 @@ struct State {
     unsettled: bool,
     settling_logged_at: Option<Instant>,
     closing: bool,
+    closed: bool,
 }
 
 struct Segment {
@@ -254,12 +281,11 @@ impl Spool {
     /// [`SpoolError`]: another checker has it, another version wrote it, or the system refuses.
     pub fn open(options: SpoolOptions) -> Result<Spool, SpoolError> {
         let inner = Arc::new(Inner::open(options)?);
+        inner.reserve();
         let own = Arc::clone(&inner);
-        let thread = std::thread::Builder::new()
-            .name("spool".to_owned())
-            .spawn(move || own.keep_house())
+        let thread = Watched::spawn("spool", move || own.keep_house())
             .map_err(SpoolError::io("start a thread for the spool in", &inner.directory.path))?;
-        Ok(Spool { inner, thread: Some(thread) })
+        Ok(Spool { inner, thread })
     }
 
     /// How far each site's instants are accounted for.
@@ -282,6 +308,36 @@ impl Spool {
         self.inner.flush()
     }
 
+    /// Writes down what waits in memory, and ends. To be called when nothing is appended or sent any more. It takes no
+    /// longer than twice the [patience](SpoolOptions::patience), whatever the disk does.
+    ///
+    /// # Errors
+    /// [`SpoolError::Unwritten`], where something could not be written; [`SpoolError::Panicked`].
+    pub fn close(&self) -> Result<(), SpoolError> {
+        let inner = &self.inner;
+        {
+            let mut state = inner.lock();
+            (state.closing, state.closed) = (true, true);
+        }
+        inner.work.notify_all();
+        let ended = self.thread.join_within(inner.options.patience * 2);
+        if let Some(Err(panicked)) = ended {
+            return Err(panicked.into());
+        }
+        let mut state = inner.lock();
+        let (results, gaps) = (state.unwritten(), if state.lacks_gaps() { state.gaps.len() } else { 0 });
+        if ended.is_some() && results + gaps == 0 {
+            return Ok(());
+        }
+        let source = state.last_error.take().unwrap_or_else(|| no_answer(inner.options.patience));
+        Err(SpoolError::Unwritten { directory: inner.directory.path.clone(), results, gaps, source })
+    }
+
+    /// Whether the spool's own thread still works: once it does not, close the spool and end the program.
+    pub fn is_running(&self) -> bool {
+        self.thread.is_running()
+    }
+
     /// Records that could not be read any more, since the spool was opened.
     pub fn damaged(&self) -> u64 {
         self.inner.lock().damaged.records
@@ -294,7 +350,7 @@ impl Spool {
 }
 
 impl Outbox for Spool {
-    /// Takes a record and returns when it is on disk. While the disk fails it returns at once: the record then
+    /// Takes a record and returns when it is on disk. While the disk fails or hangs it returns at once: the record then
     /// waits in memory, or is part of a gap where that is full.
     fn append(&self, record: Record) {
         self.inner.append(&[record], true);
@@ -332,10 +388,10 @@ impl Outbox for Spool {
 
 impl Drop for Spool {
     fn drop(&mut self) {
-        self.inner.lock().closing = true;
-        self.inner.work.notify_all();
-        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
-            log::error!("the spool's thread panicked");
+        let closed = self.inner.lock().closed;
+        if !closed && let Err(error) = self.close() {
+            let source = std::error::Error::source(&error).map(ToString::to_string);
+            log::error!(source; "{error}");
         }
     }
 }
@@ -351,8 +407,8 @@ impl Inner {
         let mut state = self.lock();
         for (record, payload) in records.iter().zip(payloads) {
             let too_large = payload.len() > MAX_RECORD || payload.is_empty();
-            let no_room =
-                state.trouble.is_some() && state.queued_bytes + payload.len() > self.options.max_memory;
+            let no_room = (state.trouble.is_some() || self.hangs(&mut state))
+                && state.queued_bytes + payload.len() > self.options.max_memory;
             if too_large || no_room {
                 if too_large {
                     log::error!(site = record.key(), bytes = payload.len(); "a record is too large for the spool");
@@ -361,17 +417,18 @@ impl Inner {
                 state.give_up(record.clone(), reason);
                 continue;
             }
+            if state.unwritten() == 0 {
+                state.progress_at = Instant::now();
+            }
             let sequence = state.next_sequence;
             state.next_sequence += 1;
             state.queued_bytes += payload.len();
             state.queue.push_back(Queued { sequence, payload });
         }
+        self.work.notify_one();
         if durable || state.queued_bytes > self.options.max_memory {
             let target = state.next_sequence;
             drop(self.wait_durable(state, target));
-        } else {
-            drop(state);
-            self.work.notify_one();
         }
     }
 
@@ -382,49 +439,60 @@ impl Inner {
         state.durable >= target
     }
 
-    /// Waits until all below `target` is durable, or the disk fails. Whoever finds nobody writing writes.
+    /// Waits until all below `target` is durable, or the disk fails.
     fn wait_durable<'a>(
         &'a self,
         mut state: MutexGuard<'a, State>,
         target: Sequence,
     ) -> MutexGuard<'a, State> {
-        while state.durable < target && !state.rests() {
-            state = if state.writing {
-                self.written.wait(state).unwrap_or_else(PoisonError::into_inner)
-            } else {
-                self.write_queue(state)
-            };
+        while state.durable < target && !state.rests() && !self.hangs(&mut state) {
+            let patience = self.options.patience / 4;
+            state = self.written.wait_timeout(state, patience).unwrap_or_else(PoisonError::into_inner).0;
         }
         state
     }
 
-    /// The spool's own thread: writes what nobody waits for, tries a failing disk again, and writes down what may
-    /// lag.
+    /// Whether the disk takes longer than it may, which is logged.
+    fn hangs(&self, state: &mut State) -> bool {
+        let waited = state.progress_at.elapsed();
+        let failing = state.trouble.is_some() && !state.writing;
+        if failing || state.unwritten() == 0 || waited < self.options.patience {
+            return false;
+        }
+        let now = Instant::now();
+        if state.hung_logged_at.is_none_or(|logged_at| now >= logged_at + LOG_EVERY) {
+            state.hung_logged_at = Some(now);
+            let directory = self.directory.path.display().to_string();
+            log::error!(
+                directory, seconds = waited.as_secs(), waiting = state.unwritten();
+                "the spool's disk does not answer: results wait in memory, and are lost if the program ends"
+            );
+        }
+        true
+    }
+
+    /// The spool's own thread: writes what is queued, tries a failing disk again, and writes down what may lag.
     fn keep_house(&self) {
         let mut next = Instant::now() + HOUSEKEEPING;
         let mut state = self.lock();
         loop {
             let closing = state.closing;
-            if !state.queue.is_empty() && !state.writing && (closing || !state.rests()) {
+            if !state.queue.is_empty() && (closing || !state.rests()) {
                 state = self.write_queue(state);
             }
             if closing || Instant::now() >= next {
                 drop(state);
                 self.settle();
                 self.write_watermarks();
+                self.reserve();
                 if closing {
-                    let lost = self.lock().queue.len();
-                    if lost > 0 {
-                        log::error!(lost; "the spool could not be written to its end: results are lost");
-                    }
                     return;
                 }
                 next = Instant::now() + HOUSEKEEPING;
                 state = self.lock();
                 continue;
             }
-            let idle = state.queue.is_empty() || state.writing || state.rests();
-            if idle && !state.closing {
+            if (state.queue.is_empty() || state.rests()) && !state.closing {
                 let left = next.saturating_duration_since(Instant::now());
                 state = self.work.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
             }
@@ -435,14 +503,26 @@ impl Inner {
         let Some(changes) = self.watermarks.take() else { return };
         // Everything noted had been appended before, so that its records are below this number. Those that were
         // given up instead count once the file of gaps has them.
-        let durable = self.flush();
-        if !durable || self.lock().lacks_gaps() {
+        let mut state = self.lock();
+        let target = state.next_sequence;
+        while state.durable < target && !state.rests() {
+            state = self.write_queue(state);
+        }
+        let lacking = state.durable < target || state.lacks_gaps();
+        drop(state);
+        if lacking {
             return self.watermarks.give_back(changes);
         }
-        if let Err(error) = self.watermarks.write(changes) {
+        if let Err(error) = self.watermarks.write(changes)
+            && self.lock().log_settling()
+        {
             log::warn!(error = error.to_string(); "cannot write the spool's watermarks, trying again");
         }
     }
+}
+
+fn no_answer(patience: Duration) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, format!("the disk has not answered for {} s", patience.as_secs()))
 }
 
 impl State {
@@ -489,6 +569,13 @@ impl State {
             + self.gaps.len()
             + self.closed_gaps.len()
             + self.open_gaps.len()
+    }
+
+    /// Results that are not on disk, and in no gap.
+    fn unwritten(&self) -> usize {
+        let queue_from = self.queue.front().map_or(self.next_sequence, |queued| queued.sequence);
+        let writing = if self.writing { queue_from.saturating_sub(self.durable) } else { 0 };
+        writing as usize + self.queue.len()
     }
 
     /// Bytes on disk that count towards the size.

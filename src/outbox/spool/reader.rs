@@ -233,7 +233,7 @@ impl State {
     }
 
     fn offers_gaps(&self, budget: u64) -> bool {
-        self.used() <= budget / 2 || (self.open.is_empty() && !self.has_unread())
+        self.used() <= self.room.min(budget) / 2 || (self.open.is_empty() && !self.has_unread())
     }
 
     /// Moves on to the segment to read from: the present one, or the one after it.

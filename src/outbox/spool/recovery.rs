@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File};
 use std::io;
 use std::sync::{Condvar, Mutex};
+use std::time::Instant;
 
 use super::cursor::{self, Cursor};
 use super::directory::Directory;
@@ -92,7 +93,8 @@ impl Inner {
             }
         }
         let mut writer = Writer::default();
-        let mut next = cursor.settled();
+        // A number is not given again while the file of gaps may name it.
+        let mut next = cursor.settled().max(gap_file.dropping.map_or(0, |dropping| dropping + 1));
         if let Some((first, last)) = found.segments.pop_last() {
             next = next.max(first);
             if let Some(segment) = recover_last(&directory, first, &last, &options)? {
@@ -133,8 +135,13 @@ impl Inner {
             queue: VecDeque::new(),
             queued_bytes: 0,
             writing: false,
+            progress_at: Instant::now(),
             durable: next,
             trouble: None,
+            hung_logged_at: None,
+            room: u64::MAX,
+            full_logged_at: None,
+            last_error: None,
             open: BTreeMap::new(),
             read: position,
             gaps,
@@ -150,6 +157,7 @@ impl Inner {
             unsettled: false,
             settling_logged_at: None,
             closing: false,
+            closed: false,
         };
         Ok(Inner {
             rejected: Mutex::new(Rejected::open(&directory, options.max_aside())?),
@@ -163,7 +171,7 @@ impl Inner {
             writer: Mutex::new(writer),
             reading: Mutex::new(()),
             settling: Mutex::new(cursor),
-            gap_file: Mutex::new(()),
+            gap_file: Mutex::new(0),
             _lock: lock,
         })
     }

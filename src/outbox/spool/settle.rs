@@ -1,10 +1,10 @@
 //! Settling: what Kafka has or will never take leaves the spool.
 
 use std::io;
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::time::Instant;
 
-use super::{FIRST_GAP, Inner, LOG_EVERY, Place, State, gap_file};
+use super::{FIRST_GAP, Inner, LOG_EVERY, Place, RESERVE, RESERVE_EACH, State, gap_file};
 use crate::outbox::Sequence;
 use crate::result::{GapReason, Record};
 
@@ -87,6 +87,7 @@ impl Inner {
             if state.log_settling() {
                 log::warn!(error = error.to_string(); "cannot write down what is settled, trying again");
             }
+            state.last_error = Some(error);
             return;
         }
         for first in deletable {
@@ -100,12 +101,30 @@ impl Inner {
 
     /// Writes the file of gaps; durable when it returns.
     fn write_gaps(&self) -> io::Result<()> {
-        let one = self.gap_file.lock().unwrap_or_else(PoisonError::into_inner);
-        self.write_gaps_locked(&one)
+        let mut reserved = self.gap_file.lock().unwrap_or_else(PoisonError::into_inner);
+        self.write_gaps_locked(&mut reserved)
+    }
+
+    /// Keeps room on the disk for the file of gaps, as it would be if each site had one more.
+    pub(super) fn reserve(&self) {
+        let mut reserved = self.gap_file.lock().unwrap_or_else(PoisonError::into_inner);
+        self.reserve_locked(&mut reserved);
+    }
+
+    pub(super) fn reserve_locked(&self, reserved: &mut u64) {
+        let wanted = self.reserved_bytes();
+        if *reserved < wanted {
+            *reserved = self.directory.reserve(gap_file::FILE, wanted);
+        }
+    }
+
+    pub(super) fn reserved_bytes(&self) -> u64 {
+        let gaps = self.lock().all_gaps() + self.watermarks.len();
+        RESERVE + gaps as u64 * RESERVE_EACH
     }
 
     /// As `write_gaps`, for who keeps others from writing the file.
-    pub(super) fn write_gaps_locked(&self, _one: &MutexGuard<'_, ()>) -> io::Result<()> {
+    pub(super) fn write_gaps_locked(&self, reserved: &mut u64) -> io::Result<()> {
         let mut state = self.lock();
         let dropping = state.victim.as_ref().map(|victim| victim.first);
         let gaps = state.open_gaps.values().chain(&state.closed_gaps).chain(state.gaps.iter());
@@ -113,6 +132,7 @@ impl Inner {
         let changes = state.gap_changes;
         state.gaps_stale = false;
         drop(state);
+        *reserved = 0;
         let written = self.directory.replace(gap_file::FILE, &bytes);
         let mut state = self.lock();
         match written {
@@ -172,7 +192,7 @@ impl State {
     }
 
     /// Whether a trouble with settling is to be logged: once in a while.
-    fn log_settling(&mut self) -> bool {
+    pub(super) fn log_settling(&mut self) -> bool {
         let now = Instant::now();
         let due = self.settling_logged_at.is_none_or(|logged_at| now >= logged_at + LOG_EVERY);
         if due {

@@ -23,7 +23,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::directory::Directory;
+use super::directory::{Directory, is_full};
 use super::error::SpoolError;
 use super::frame;
 use super::segment::{Frames, HEADER, Header, Kind};
@@ -136,8 +136,19 @@ impl Watermarks {
             name.id = id;
             log.marks.insert(id, name);
         }
-        log.rewrite(directory).map_err(SpoolError::io("write", &path))?;
+        match log.rewrite(directory) {
+            // The one there is stays, until there is room for what changes.
+            Err(error) if is_full(&error) => {
+                log::warn!(file = path.display().to_string(), error = error.to_string(); "the spool's disk is full");
+            }
+            written => written.map_err(SpoolError::io("write", &path))?,
+        }
         Ok(Watermarks { directory: directory.clone(), noted: Mutex::new(noted), log: Mutex::new(log) })
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.noted().count
     }
 
     /// All watermarks, in no order: after opening a spool, those of the process before.

@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Instant;
 
+use super::directory::is_full;
 use super::frame::{self, HEAD};
 use super::segment::{Damage, Frames, HEADER, Header, Kind};
 use super::{Inner, LOG_EVERY, Queued, RETRY, Segment, State, Trouble, Victim};
@@ -15,6 +16,8 @@ use crate::result::{GapReason, Record};
 
 /// Bytes of one write at most.
 const GROUP: usize = 4 << 20;
+/// The smallest size that a small disk makes of a segment's.
+const MIN_SEGMENT: u64 = 64 << 10;
 /// Records of a dropped segment that are accounted for in one go.
 const DROP_BATCH: usize = 1_000;
 
@@ -27,13 +30,15 @@ pub struct Writer {
     pub end: Sequence,
     /// Durable bytes.
     bytes: u64,
+    /// How many there may be.
+    max: u64,
     buffer: Vec<u8>,
 }
 
 impl Inner {
-    /// Writes what is queued. The lock is given up meanwhile; nobody else writes.
+    /// Writes what is queued. The lock is given up meanwhile; nobody else writes, as only the spool's own thread does.
     pub(super) fn write_queue<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        state.writing = true;
+        (state.writing, state.progress_at) = (true, Instant::now());
         let mut group = std::mem::take(&mut state.queue);
         drop(state);
 
@@ -44,12 +49,17 @@ impl Inner {
 
         let mut state = self.lock();
         state.writing = false;
+        if state.hung_logged_at.take().is_some() {
+            log::info!(waiting = state.unwritten(); "the spool's disk answers again");
+        }
         // What could not be written goes first again, without what was sent from memory before.
         while let Some(queued) = group.pop_back() {
             state.queue.push_front(queued);
         }
         match outcome {
             Ok(()) => {
+                // Also where the last ones were sent from memory before.
+                state.durable = state.queue.front().map_or(state.next_sequence, |queued| queued.sequence);
                 if state.trouble.take().is_some() {
                     log::info!(waiting = state.waiting(); "the spool can be written again");
                 }
@@ -67,10 +77,8 @@ impl Inner {
                         now
                     });
                 state.trouble = Some(Trouble { retry_at: now + RETRY, logged_at });
+                state.last_error = Some(error);
             }
-        }
-        if !state.queue.is_empty() {
-            self.work.notify_one();
         }
         self.written.notify_all();
         self.filled.notify_all();
@@ -79,9 +87,10 @@ impl Inner {
 
     /// Writes `group`, and leaves in it what could not be written.
     fn write(&self, writer: &mut Writer, group: &mut VecDeque<Queued>) -> io::Result<()> {
+        let mut freed = 0;
         while let Some(next) = group.front() {
             let wanted = (HEAD + next.payload.len()) as u64;
-            if writer.file.is_some() && writer.bytes + wanted > self.options.segment_size {
+            if writer.file.is_some() && writer.bytes + wanted > writer.max {
                 writer.file = None;
             }
             let (count, bytes) = self.fill(writer, group);
@@ -92,18 +101,42 @@ impl Inner {
             let appended = self.append_group(writer, bytes);
             if let Err(error) = appended {
                 writer.abandon();
-                return Err(error);
+                // No more is let go of than is needed: somebody else may take it all.
+                if !is_full(&error) || freed >= bytes + self.reserved_bytes() {
+                    return Err(error);
+                }
+                self.note_full();
+                let Some(dropped) = self.drop_oldest(true)? else { return Err(error) };
+                freed += dropped;
+                continue;
             }
+            freed = 0;
             self.publish(writer, group, count);
         }
         Ok(())
     }
 
+    fn note_full(&self) {
+        let mut state = self.lock();
+        let now = Instant::now();
+        if state.full_logged_at.is_none_or(|logged_at| now >= logged_at + LOG_EVERY) {
+            state.full_logged_at = Some(now);
+            let directory = self.directory.path.display().to_string();
+            log::error!(directory, dropped = state.dropped; "the spool's disk is full: dropping the oldest results");
+        }
+    }
+
     /// Puts the frames of as many records as go into one write into the buffer: their number and bytes.
     fn fill(&self, writer: &mut Writer, group: &VecDeque<Queued>) -> (usize, u64) {
         let room = match writer.file {
-            Some(_) => self.options.segment_size.saturating_sub(writer.bytes),
-            None => self.options.segment_size,
+            Some(_) => writer.max.saturating_sub(writer.bytes),
+            None => {
+                let free = self.directory.free();
+                let mut state = self.lock();
+                state.room = free.map_or(u64::MAX, |free| free.saturating_add(state.used()));
+                writer.max = self.options.segment_size.min((state.room / 16).max(MIN_SEGMENT));
+                writer.max
+            }
         };
         let room = (room as usize).min(GROUP);
         let mut expected = writer.end;
@@ -169,6 +202,7 @@ impl Inner {
         let segment = state.segments.entry(writer.first).or_insert(written);
         (segment.bytes, segment.end) = (writer.bytes, writer.end);
         state.durable = group.front().map_or(writer.end, |queued| queued.sequence);
+        state.progress_at = Instant::now();
         drop(state);
         self.written.notify_all();
         self.filled.notify_all();
@@ -197,27 +231,27 @@ impl Inner {
                 return Ok(true);
             }
             drop(state);
-            if !self.drop_oldest()? {
+            if self.drop_oldest(false)?.is_none() {
                 return Ok(false);
             }
         }
     }
 
-    /// Turns the records of the oldest segment that is not being sent from into gaps, and deletes it.
-    fn drop_oldest(&self) -> io::Result<bool> {
+    /// Turns the records of the oldest segment that is not being sent from into gaps, and deletes it: its size, or `None`
+    /// where there is none. The newest one counts only where `newest_too` says that nobody appends to it.
+    fn drop_oldest(&self, newest_too: bool) -> io::Result<Option<u64>> {
         let reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         // The file of gaps must have all of this segment's, or none of them.
-        let gap_file = self.gap_file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reserved = self.gap_file.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = self.lock();
         if state.victim.is_none() {
-            let firsts: Vec<Sequence> = state.segments.keys().copied().collect();
-            let droppable = firsts
-                .windows(2)
-                .find(|pair| state.open.range(pair[0]..pair[1]).next().is_none())
-                .map(|pair| pair[0]);
-            let Some(first) = droppable else { return Ok(false) };
+            let newest = state.segments.keys().next_back().copied();
+            let droppable = state.segments.iter().find(|(first, segment)| {
+                (newest_too || Some(**first) != newest)
+                    && state.open.range(**first..segment.end.max(**first)).next().is_none()
+            });
+            let Some((&first, segment)) = droppable else { return Ok(None) };
             let read = state.read;
-            let Some(segment) = state.segments.get(&first) else { return Ok(false) };
             let (offset, next) = if read.segment == first {
                 (read.offset, read.next)
             } else {
@@ -235,7 +269,7 @@ impl Inner {
                 }
             }
             // From here on nobody reads it but us.
-            let Some(segment) = state.segments.remove(&first) else { return Ok(false) };
+            let Some(segment) = state.segments.remove(&first) else { return Ok(None) };
             if read.segment == first {
                 state.read.next = next.max(segment.end);
             }
@@ -253,14 +287,16 @@ impl Inner {
         drop(state);
         drop(reading);
 
-        self.write_gaps_locked(&gap_file)?;
+        self.write_gaps_locked(&mut reserved)?;
         let mut state = self.lock();
         // The file still names it.
         state.gaps_stale = true;
-        let Some(victim) = state.victim.take() else { return Ok(true) };
+        let Some(victim) = state.victim.take() else { return Ok(Some(0)) };
         drop(state);
         self.remove_segment(victim.first, victim.damaged);
-        Ok(true)
+        // Before somebody else has it.
+        self.reserve_locked(&mut reserved);
+        Ok(Some(victim.size))
     }
 
     /// Turns the next records of `frames` into gaps; false at the end.

@@ -1,0 +1,61 @@
+//! A thread that works until it is told to end. That it has ended before, and why, can be asked at any time.
+
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::Builder;
+use std::time::Duration;
+
+use crate::panicked::{Panicked, guarded};
+
+/// Such a thread. Dropped it goes on.
+pub(crate) struct Watched(Arc<Ended>);
+
+#[derive(Default)]
+struct Ended {
+    outcome: Mutex<Option<Result<(), Panicked>>>,
+    changed: Condvar,
+}
+
+impl Watched {
+    pub fn spawn(name: &'static str, work: impl FnOnce() + Send + 'static) -> io::Result<Watched> {
+        let ended = Arc::new(Ended::default());
+        let noted = Arc::clone(&ended);
+        Builder::new().name(name.to_owned()).spawn(move || {
+            let outcome = guarded(name, work);
+            let fault = outcome.clone().err();
+            *noted.lock() = Some(outcome);
+            noted.changed.notify_all();
+            if let Some(panicked) = fault {
+                panicked.log();
+            }
+        })?;
+        Ok(Watched(ended))
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.0.lock().is_none()
+    }
+
+    /// The panic that ended it, if one has.
+    pub fn fault(&self) -> Option<Panicked> {
+        self.0.lock().clone().and_then(Result::err)
+    }
+
+    /// Waits for the end, which must have been asked for.
+    pub fn join(&self) -> Result<(), Panicked> {
+        let outcome = self.0.changed.wait_while(self.0.lock(), |outcome| outcome.is_none());
+        outcome.unwrap_or_else(PoisonError::into_inner).clone().unwrap_or(Ok(()))
+    }
+
+    /// As `join`, for at most `patience`; `None` where it has not ended by then.
+    pub fn join_within(&self, patience: Duration) -> Option<Result<(), Panicked>> {
+        let outcome = self.0.changed.wait_timeout_while(self.0.lock(), patience, |outcome| outcome.is_none());
+        outcome.unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+}
+
+impl Ended {
+    fn lock(&self) -> MutexGuard<'_, Option<Result<(), Panicked>>> {
+        self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

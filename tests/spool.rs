@@ -1888,6 +1888,57 @@ fn a_checker_that_cannot_write_its_last_results_ends_with_an_error() {
     assert!(last.contains(" results and ") && last.contains("No space left on device"), "{last}");
 }
 
+/// On a disk that takes 8 ms for each `fdatasync`. One for each failure would let 125 a second through.
+#[test]
+fn failures_that_are_judged_together_become_durable_together() {
+    let witness = sites::Server::answering(sites::response("200 OK", &["connection: close"], b"hello"));
+    let refusing = sites::ClosedPort::new();
+    let directory = directory();
+    let sentinel = format!("tcp://{}", witness.address);
+    let toml = refusing_toml(directory.path(), &witness, &refusing).replace(
+        "[site_defaults]",
+        &format!("check.sentinels = [{sentinel:?}, \"tcp://{}\"]\n[site_defaults]", refusing.address),
+    );
+    let trace = directory.path().join("trace");
+    let starter = [
+        "strace",
+        "-D",
+        "-f",
+        "-y",
+        "--seccomp-bpf",
+        "-o",
+        trace.to_str().unwrap(),
+        "-e",
+        "trace=fdatasync",
+        "-e",
+        "inject=fdatasync:delay_exit=8000",
+    ];
+    let mut check = support::program_under(&starter, CHECK, &toml, &["run"]);
+    wait_until("it checks", || witness.accepted() > 0 || check.child.try_wait().unwrap().is_some());
+    if check.child.try_wait().unwrap().is_some() {
+        return support::not_tested(&format!("the right to trace: {}", check.finish().2));
+    }
+    let inspector = Inspector::new(&directory.path().join("spool")).unwrap();
+    wait_until("thousands are on disk", || inspector.status().is_ok_and(|status| status.waiting > 3_000));
+    check.signal("TERM");
+    let (code, _, log) = check.finish();
+    assert_eq!(code, Some(0), "{log}");
+    let mut failures = 0;
+    inspector
+        .waiting::<SpoolError>(|json| {
+            if let Ok(Record::Result(result)) = Record::decode(json) {
+                failures += usize::from(result.outcome == Outcome::Failure);
+            }
+            Ok(())
+        })
+        .unwrap();
+    let trace = fs::read_to_string(trace).unwrap();
+    let syncs = trace.lines().filter(|line| line.contains(".seg>")).count();
+    assert!(failures > 2_000, "{failures}");
+    // Those of other results, such as the witness's, are among them.
+    assert!(syncs * 10 < failures, "{syncs} fdatasyncs for {failures} failures");
+}
+
 /// As a disk that does not answer any more: each `fdatasync` but the first of a thread takes minutes.
 #[test]
 fn a_hung_disk_is_said_and_stops_neither_checks_nor_the_end() {

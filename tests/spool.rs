@@ -1920,7 +1920,7 @@ fn failures_that_are_judged_together_become_durable_together() {
     }
     let inspector = Inspector::new(&directory.path().join("spool")).unwrap();
     wait_until("thousands are on disk", || inspector.status().is_ok_and(|status| status.waiting > 3_000));
-    check.signal("TERM");
+    check.signal(Signal::TERM);
     let (code, _, log) = check.finish();
     assert_eq!(code, Some(0), "{log}");
     let mut failures = 0;

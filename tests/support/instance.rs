@@ -87,13 +87,6 @@ impl Instance {
         file.split(' ').next()?.parse().ok()
     }
 
-    /// Lets one of its brokers go on, if it runs.
-    pub fn resume(&self, broker: &str) {
-        if let Some(pid) = self.pid(broker) {
-            let _ = send(pid, Signal::CONT);
-        }
-    }
-
     /// What `pg_ctl -m immediate` does to PostgreSQL (its manual, "pg_ctl": it sends SIGQUIT), and starts it again.
     pub fn stop_immediately_and_restart(&self) {
         let mut client = postgres::Client::connect(&self.address, postgres::NoTls).unwrap();

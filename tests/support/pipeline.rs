@@ -87,7 +87,7 @@ impl Pipeline {
     /// Waits until everything that is in Kafka by now is stored: how many records these are.
     pub fn wait_for_all(&self) -> i64 {
         let end = self.log_end();
-        wait_within(Duration::from_secs(120), "the store has caught up", || self.stored_end() >= end);
+        wait_within(Duration::from_secs(600), "the store has caught up", || self.stored_end() >= end);
         end
     }
 

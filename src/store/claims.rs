@@ -9,6 +9,7 @@ use postgres::Client;
 
 use super::StoreError;
 use super::batch::Mark;
+use super::locked::Locked;
 use super::time::AnyTime;
 use crate::result::truncated;
 
@@ -91,16 +92,6 @@ struct Look {
 /// How long apart the two looks at a connection are, at least, between which it has not moved.
 const LOOKS_APART: Duration = Duration::from_secs(1);
 
-/// A free partition that cannot be had, as its row is locked.
-#[derive(Clone, Copy, Debug)]
-struct Locked {
-    since: Instant,
-    told_at: Option<Instant>,
-}
-
-/// How long apart it is said again that a partition is locked.
-const LOCKED_AGAIN: Duration = Duration::from_secs(60);
-
 /// Why partitions are given back.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Release<'a> {
@@ -120,7 +111,7 @@ pub(super) struct Claims {
     /// The connections that looked frozen, and when that was.
     suspects: Vec<Look>,
     looked_at: Option<Instant>,
-    locked: BTreeMap<i32, Locked>,
+    locked: Locked,
 }
 
 impl Claims {
@@ -131,7 +122,7 @@ impl Claims {
             lease,
             suspects: Vec::new(),
             looked_at: None,
-            locked: BTreeMap::new(),
+            locked: Locked::default(),
         }
     }
 
@@ -253,15 +244,10 @@ impl Claims {
             )
             .map_err(StoreError::database("cannot look for locked partitions"))?;
         let found: BTreeMap<i32, Option<i32>> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
-        self.locked.retain(|partition, _| found.contains_key(partition));
-        for (partition, server_pid) in found {
-            let locked =
-                self.locked.entry(partition).or_insert(Locked { since: Instant::now(), told_at: None });
-            let lasts = locked.since.elapsed();
-            if lasts >= self.lease && locked.told_at.is_none_or(|at| at.elapsed() >= LOCKED_AGAIN) {
-                locked.told_at = Some(Instant::now());
-                log::error!(partition, server_pid, for_s = lasts.as_secs(); "nobody can take a partition: a process of the database server has locked its row and does not end its transaction");
-            }
+        let locked: Vec<i32> = found.keys().copied().collect();
+        for (partition, lasts) in self.locked.look(Instant::now(), self.lease, &locked) {
+            let server_pid = found.get(&partition).copied().flatten();
+            log::error!(partition, server_pid, for_s = lasts.as_secs(); "nobody can take a partition: a process of the database server has locked its row and does not end its transaction");
         }
         Ok(())
     }

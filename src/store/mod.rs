@@ -16,6 +16,7 @@ mod error;
 mod incidents;
 mod ingest;
 mod locations;
+mod locked;
 mod migrate;
 mod outage;
 mod replay;

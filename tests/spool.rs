@@ -1244,8 +1244,8 @@ fn on_a_small_disk(size: &str, helper_name: &str) -> bool {
 }
 
 /// Takes all that is left of the disk.
-fn fill_disk(directory: &Path) -> File {
-    let mut filler = File::create(directory.join("filler")).unwrap();
+fn fill_disk(directory: &Path, file: &str) -> File {
+    let mut filler = File::create(directory.join(file)).unwrap();
     while filler.write_all(&[0; 4_096]).is_ok() {}
     filler
 }
@@ -1277,10 +1277,10 @@ fn helper_appends_more_than_the_disk_holds() {
     spool.watermarks().note("site-0", "here", at(next as i64), "@hourly", "UTC");
     wait_until("the watermark is on disk", || watermark_on_disk(&directory) == Some(at(next as i64)));
     // Then somebody else takes what is left, and there is a restart.
-    let filler = fill_disk(&directory);
+    let filler = fill_disk(&directory, "filler");
     append(&spool, &mut next, 15_500);
     drop(spool);
-    let _filler = (filler, fill_disk_further(&directory));
+    let _filler = (filler, fill_disk(&directory, "another"));
     spool = open_with(options.clone());
     let again: Vec<Record> = spool.peek(100, Duration::ZERO).into_iter().map(|(_, record)| record).collect();
     assert!(sent.iter().all(|(_, record)| again.contains(record)), "what is being sent stays");
@@ -1303,12 +1303,6 @@ fn helper_appends_more_than_the_disk_holds() {
     assert!(gaps.iter().all(|gap| gap.gap.reason == GapReason::OutboxFull));
     assert_eq!(image.damaged(), 0);
     say("\nall accounted for");
-}
-
-fn fill_disk_further(directory: &Path) -> File {
-    let mut filler = File::create(directory.join("another")).unwrap();
-    while filler.write_all(&[0; 4_096]).is_ok() {}
-    filler
 }
 
 #[test]
@@ -1334,7 +1328,7 @@ fn helper_fills_a_disk() {
     wait_until("the first watermark is on disk", || watermark_on_disk(&directory).is_some());
     assert_eq!(look(&spool).len(), 100);
 
-    let filler = fill_disk(&directory);
+    let filler = fill_disk(&directory, "filler");
     let mut next = 100;
     while spool.dropped() == 0 {
         let started = Instant::now();
@@ -1397,7 +1391,7 @@ fn a_watermark_waits_for_its_records(options: &SpoolOptions) {
     wait_until("the first watermark is on disk", || watermark_on_disk(directory).is_some());
     // It is being sent, and must stay.
     assert_eq!(look(&spool).len(), 1);
-    fill_disk(directory);
+    fill_disk(directory, "filler");
     let mut next = 1;
     while spool.flush() {
         spool.append(record(next));
@@ -1878,7 +1872,7 @@ fn a_checker_that_cannot_write_its_last_results_ends_with_an_error() {
     let disk = directory();
     let Some((check, held)) = check_on_a_small_disk("8m", disk.path(), &witness, &refusing) else { return };
     // All of the little that is on disk is being sent by now, or will be, so nothing can give way.
-    let _filler = fill_disk(&held_path(&held));
+    let _filler = fill_disk(&held_path(&held), "filler");
     wait_until("it cannot write", || check.log().contains("cannot write the spool: results wait in memory"));
     check.signal(Signal::TERM);
     let (code, _, log) = check.finish();

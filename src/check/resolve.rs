@@ -438,6 +438,7 @@ mod tests {
     use std::thread;
 
     use hickory_resolver::config::{NameServerConfig, ResolverConfig};
+    use rustix::process::{Resource, Rlimit};
 
     use super::*;
 
@@ -603,9 +604,8 @@ mod tests {
         let mut server = NameServerConfig::udp(Ipv4Addr::LOCALHOST.into());
         server.connections[0].port = name_server();
         let resolver = resolver_of(ResolverConfig::from_parts(None, Vec::new(), vec![server]));
-        let limit = libc::rlimit { rlim_cur: 128, rlim_max: 128 };
-        // SAFETY: it only reads the limit, which outlives the call.
-        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) }, 0);
+        let limit = Rlimit { current: Some(128), maximum: Some(128) };
+        rustix::process::setrlimit(Resource::Nofile, limit).unwrap();
         let faults: Vec<Fault> = thread::scope(|scope| {
             let look_up = |number: usize| {
                 let found = resolver.resolve(&format!("late.{number}.example"), Duration::from_secs(20));

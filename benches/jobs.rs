@@ -160,7 +160,7 @@ fn fill(client: &mut Client, kind: &str, jobs: usize, scheduled_at: &str) {
 
 /// Claims and bare updates in turn, so that both meet the same load.
 fn time_claims(client: &mut Client, what: &str) {
-    let claim = client.prepare(include_str!("../sql/queries/claim_job.sql")).unwrap();
+    let claim = client.prepare(include_str!("../sql/queries/jobs/claim_job.sql")).unwrap();
     let update = client.prepare(UPDATE).unwrap();
     let (mut claims, mut updates) = (Vec::new(), Vec::new());
     for n in 0..1_000 {

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use webmon::check::{PoolOptions, Settings};
 use webmon::monitor::{MemoryWatermarks, Monitor, MonitorOptions, SinkFn};
-use webmon::result::{CheckResult, Outcome, Record};
+use webmon::record::{CheckResult, Outcome, Record};
 use webmon::schedule::{Entry, Schedule, Scheduler};
 use webmon::site::{Origin, Site};
 

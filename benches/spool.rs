@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use webmon::outbox::Outbox;
 use webmon::outbox::spool::{Spool, SpoolOptions};
-use webmon::result::Record;
+use webmon::record::Record;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 

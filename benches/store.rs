@@ -17,9 +17,9 @@ use std::time::{Duration, Instant};
 use support::{Database, config, database, result, unique, value};
 use webmon::config::Config;
 use webmon::kafka::{self, Delivery, NewTopic, Outgoing};
-use webmon::result::{CheckResult, HttpVersion, Outcome, TlsVersion};
+use webmon::record::{CheckResult, HttpVersion, Outcome, TlsVersion};
 use webmon::shutdown::Shutdown;
-use webmon::store;
+use webmon::store::{self, Writers};
 
 const SITES: i64 = 1_000;
 
@@ -128,6 +128,12 @@ fn throughput(brokers: &str, database: &Database, records: i64, threads: i64) {
     println!("size       {table:.1} bytes of table and {index:.1} of index a row");
 }
 
+fn writers(config: &Config) -> Writers {
+    Writers::new(&config.postgres, &config.kafka.topic, config.store.clone())
+        .unwrap()
+        .host(&config.check.checker)
+}
+
 /// Runs the writers until everything is stored; returns the seconds from their start on.
 fn store_all(config: &Config, database: &Database, records: i64) -> f64 {
     let shutdown = Shutdown::new();
@@ -137,7 +143,7 @@ fn store_all(config: &Config, database: &Database, records: i64) -> f64 {
     std::thread::scope(|scope| {
         let consumer = move || kafka::consumer(&kafka_config);
         let stop = &shutdown;
-        let writers = scope.spawn(move || store::run(config, &consumer, stop));
+        let writers = scope.spawn(move || writers(config).run(&consumer, stop));
         while stored(&mut client) < records && !writers.is_finished() {
             std::thread::park_timeout(Duration::from_millis(10));
         }
@@ -241,7 +247,7 @@ fn latency(brokers: &str, database: &Database, seconds: i64, partitions: i32, li
         let kafka_config = config.kafka.clone();
         let consumer = move || kafka::consumer(&kafka_config);
         let (stop, writer_config) = (&shutdown, &config);
-        let writer = scope.spawn(move || store::run(writer_config, &consumer, stop));
+        let writer = scope.spawn(move || writers(writer_config).run(&consumer, stop));
         let mut client = database.client();
         support::wait_until("the writer holds the partition", || {
             let sql = "SELECT count(owner) FROM webmon.partition_offsets";

@@ -21,7 +21,7 @@ use webmon::monitor::{
 };
 use webmon::outbox::spool::{Inspector, SpoolError, SpoolOptions, Status};
 use webmon::outbox::{MemoryOutbox, Outbox, Publisher, Spool};
-use webmon::result::{CheckResult, Outcome, Record};
+use webmon::record::{CheckResult, Outcome, Record};
 use webmon::shutdown::Shutdown;
 use webmon::site::Origin;
 

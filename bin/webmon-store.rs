@@ -18,11 +18,14 @@ use clap::{Parser, Subcommand};
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use jiff::Timestamp;
 use serde::Serialize;
-use webmon::config::{Config, Role, parse_duration};
-use webmon::jobs::{Worker, WorkerOptions, builtin};
+use webmon::config::{Config, Role};
+use webmon::database::{self, Connector};
+use webmon::jobs::{Worker, WorkerOptions};
 use webmon::kafka::{self, KafkaError, NewTopic};
 use webmon::shutdown::Shutdown;
-use webmon::store::{self, Connector, LatestResult, PartitionLedger, Verification};
+use webmon::store::{self, LatestResult, PartitionLedger, Verification, Writers};
+use webmon::text::parse_duration;
+use webmon::upkeep;
 
 /// Stores the results of website checks from Kafka in PostgreSQL, each exactly once
 #[derive(Parser)]
@@ -172,7 +175,7 @@ fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.command {
         Command::Run => serve(&config)?,
         Command::Migrate => {
-            let applied = store::migrate(&mut connect_for_long(&config)?)?;
+            let applied = database::migrate(&mut connect_for_long(&config)?)?;
             match applied.as_slice() {
                 [] => println!("the schema is up to date"),
                 applied => println!("applied {}", applied.join(", ")),
@@ -236,6 +239,8 @@ fn serve(config: &Config) -> anyhow::Result<()> {
     support::end_after(&shutdown, LAST_RESORT)?;
     let kafka_config = config.kafka.clone();
     let consumer = move || kafka::consumer(&kafka_config);
+    let writers = Writers::new(&config.postgres, &config.kafka.topic, config.store.clone())?
+        .host(&config.check.checker);
     let worker = match config.jobs.threads {
         0 => None,
         threads => {
@@ -246,7 +251,11 @@ fn serve(config: &Config) -> anyhow::Result<()> {
                 host: config.check.checker.clone(),
                 ..WorkerOptions::default()
             };
-            Some(Worker::new(&config.postgres, builtin::kinds(config)?, options)?)
+            Some(Worker::new(
+                &config.postgres,
+                upkeep::kinds(&config.kafka.topic, &config.store, &config.jobs)?,
+                options,
+            )?)
         }
     };
     log::info!(topic = config.kafka.topic, writers = config.store.threads, jobs = config.jobs.threads; "storing");
@@ -259,7 +268,7 @@ fn serve(config: &Config) -> anyhow::Result<()> {
                 worker.run(&shutdown)
             })
         });
-        store::run(config, &consumer, &shutdown)?;
+        writers.run(&consumer, &shutdown)?;
         match worker.map(|worker| worker.join()) {
             Some(Ok(outcome)) => Ok(outcome?),
             Some(Err(_)) => Err(anyhow::anyhow!("the worker at the jobs panicked")),

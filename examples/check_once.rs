@@ -6,7 +6,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use webmon::check::{Checker, Settings};
-use webmon::result::Outcome;
+use webmon::record::Outcome;
 use webmon::schedule::Schedule;
 use webmon::site::{Origin, Site};
 

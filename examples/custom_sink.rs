@@ -15,7 +15,7 @@ use webmon::check::{Pool, PoolOptions, Settings};
 use webmon::jiff::Timestamp;
 use webmon::kafka::{Delivery, KafkaError, Outgoing, Producer};
 use webmon::outbox::{MemoryOutbox, Outbox, Publisher};
-use webmon::result::CheckResult;
+use webmon::record::CheckResult;
 use webmon::schedule::{Entry, Schedule, Scheduler};
 use webmon::site::{Origin, Site};
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use webmon::check::{Pool, PoolOptions, Settings};
 use webmon::jiff::Timestamp;
-use webmon::result::CheckResult;
+use webmon::record::CheckResult;
 use webmon::schedule::{Entry, Schedule, Scheduler};
 use webmon::site::{Origin, Site};
 

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use webmon::config::Postgres;
+use webmon::database::{self, Connector};
 use webmon::jobs::{self, Job, JobError, Kind, NewJob, State, Worker, WorkerOptions};
 use webmon::postgres::Transaction;
 use webmon::schedule::Schedule;
 use webmon::shutdown::Shutdown;
-use webmon::store::{self, Connector};
 
 /// What a report is about: the args of the job.
 #[derive(Serialize, Deserialize)]
@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let url = std::env::args().nth(1).ok_or("usage: jobs DATABASE_URL")?;
     let postgres = Postgres::new(url);
     let mut client = Connector::new(&postgres, "jobs-example")?.connect()?;
-    store::migrate(&mut client)?;
+    database::migrate(&mut client)?;
     client.batch_execute(
         "CREATE TABLE IF NOT EXISTS reports (site text NOT NULL, written_at timestamptz NOT NULL DEFAULT now())",
     )?;

@@ -32,25 +32,32 @@
 pub use postgres;
 pub use {ipnet, jiff, regex, url};
 
+#[cfg(any(feature = "check", feature = "store", feature = "librdkafka"))]
+mod backoff;
 #[cfg(feature = "check")]
 pub mod check;
 pub mod config;
 #[cfg(feature = "store")]
+pub mod database;
+#[cfg(feature = "store")]
 pub mod jobs;
 pub mod kafka;
-pub mod maintenance;
+pub mod limits;
 #[cfg(feature = "check")]
 pub mod monitor;
 #[cfg(feature = "check")]
 pub mod outbox;
 #[cfg(any(feature = "check", feature = "store"))]
 pub mod panicked;
-pub mod result;
+pub mod record;
 pub mod schedule;
 pub mod shutdown;
 pub mod site;
 #[cfg(feature = "store")]
 pub mod store;
+pub mod text;
+#[cfg(feature = "store")]
+pub mod upkeep;
 #[cfg(feature = "check")]
 mod watched;
 

@@ -20,7 +20,7 @@ use sites::{BlackHole, ClosedPort, Server, read_head, response};
 use support::pipeline::pause;
 use support::{Signal, not_tested, program, program_under, wait_until};
 use webmon::check::{Checker, Resolve, ResolveError, Settings};
-use webmon::result::{CheckResult, ErrorType, Outcome, Record};
+use webmon::record::{CheckResult, ErrorType, Outcome, Record};
 use webmon::schedule::Schedule;
 use webmon::shutdown::Shutdown;
 use webmon::site::{Origin, Site};

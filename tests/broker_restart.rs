@@ -8,7 +8,7 @@ use support::instance::Instance;
 use support::{config, unique, value, wait_until};
 use webmon::config::{Config, KafkaClient};
 use webmon::kafka::{self, Delivery, FetchLimits, NewTopic, Outgoing};
-use webmon::result::Outcome;
+use webmon::record::Outcome;
 
 fn survives_a_killed_broker(service: &'static str, variable: &str, client: KafkaClient) {
     let Some(broker) = Instance::start(service, variable) else { return };

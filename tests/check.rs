@@ -19,9 +19,8 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use regex::Regex;
 use webmon::check::{Checker, Pool, PoolOptions, Resolve, ResolveError, Settings};
-use webmon::result::{
-    CheckResult, ErrorType, Expectation, HttpVersion, MAX_SAMPLE_HEADERS, Outcome, Record, TlsVersion,
-};
+use webmon::limits::MAX_SAMPLE_HEADERS;
+use webmon::record::{CheckResult, ErrorType, Expectation, HttpVersion, Outcome, Record, TlsVersion};
 use webmon::schedule::Schedule;
 use webmon::shutdown::Shutdown;
 use webmon::site::{Method, Origin, Site};

@@ -17,7 +17,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use support::instance::{BROKERS, Instance};
 use support::pipeline::{Pipeline, end, pause};
 use support::{Program, Signal, database, program, scale, wait_within};
-use webmon::result::Record;
+use webmon::record::Record;
 
 const CHECK: &str = env!("CARGO_BIN_EXE_webmon-check");
 const PARTITIONS: i32 = 3;

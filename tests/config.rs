@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use webmon::config::{Config, ConfigError, Fault, MAX_SITES, Role, parse_duration, show_duration};
+use webmon::config::{Config, ConfigError, Fault, MAX_SITES, Role};
 use webmon::site::Method;
+use webmon::text::{parse_duration, show_duration};
 
 const MINIMAL: &str = r#"
 kafka.brokers = ["127.0.0.1:9092"]

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use webmon::config::{Config, ConfigError, Role};
-use webmon::result::Outcome;
+use webmon::record::Outcome;
 use webmon::store::{self, RollUpLimits};
 
 /// A fenced block of a page, without the fence's indentation.

@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 
 use httpmock::MockServer;
 use jiff::Timestamp;
-use webmon::result::{CheckResult, ErrorType, Outcome, Record};
+use webmon::record::{CheckResult, ErrorType, Outcome, Record};
 
 /// The examples that a test may run.
 const EXAMPLES: &[&str] = match cfg!(feature = "store") {

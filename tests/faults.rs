@@ -21,7 +21,7 @@ use support::pipeline::{Pipeline, assert_memory, end, pause, pipeline, random, s
 use support::proxy::{Link, Proxy};
 use support::{Database, Signal, empty_database, program, result, scale, value, wait_until};
 use webmon::kafka::{self, Delivery, Outgoing};
-use webmon::result::Outcome;
+use webmon::record::Outcome;
 
 const STORE: &str = env!("CARGO_BIN_EXE_webmon-store");
 const PARTITIONS: i32 = 4;
@@ -419,6 +419,6 @@ fn writers_go_by_the_later_of_two_clocks_and_outlive_steps_of_the_servers() {
 
 fn migrated(server: &str) -> Database {
     let database = Database::on(server);
-    webmon::store::migrate(&mut database.client()).unwrap();
+    webmon::database::migrate(&mut database.client()).unwrap();
     database
 }

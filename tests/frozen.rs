@@ -10,7 +10,7 @@ use std::time::Duration;
 use support::proxy::{Link, Proxy};
 use support::{Database, Program, Signal, database, program, result, unique, value, wait_until};
 use webmon::kafka::{self, Delivery, NewTopic, Outgoing};
-use webmon::result::Outcome;
+use webmon::record::Outcome;
 use webmon::store;
 
 /// How every COPY in the binary format begins (PostgreSQL manual, "COPY: Binary Format").

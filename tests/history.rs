@@ -16,11 +16,13 @@ use support::instance::Instance;
 use support::log::Log;
 use support::{Database, Signal, database, instant, result, value, wait_until};
 use webmon::config::{Config, Retention};
-use webmon::jobs::{self, Worker, WorkerOptions, builtin};
-use webmon::result::{CheckResult, ErrorType, Gap, GapReason, GapRecord, Outcome, Record, RecordVersion};
+use webmon::database;
+use webmon::jobs::{self, Worker, WorkerOptions};
+use webmon::record::{CheckResult, ErrorType, Gap, GapReason, GapRecord, Outcome, Record, RecordVersion};
 use webmon::shutdown::Shutdown;
 use webmon::site::Incident as Thresholds;
 use webmon::store::{self, RollUpLimits, RolledUp, StoreError};
+use webmon::upkeep;
 
 const HOUR: i64 = 3_600;
 const DAY: i64 = 86_400;
@@ -1506,7 +1508,7 @@ fn a_writer_cannot_raise_the_floor_by_itself() {
 fn a_writer_may_do_every_job() {
     let (Some(database), Some(login)) = (database(), Login::new("webmon_writer")) else { return };
     let config = support::config("127.0.0.1:1", "log", &login.url(&database), "");
-    let kinds = builtin::kinds(&config).unwrap();
+    let kinds = upkeep::kinds(&config.kafka.topic, &config.store, &config.jobs).unwrap();
     let mut client = Client::connect(&login.url(&database), postgres::NoTls).unwrap();
     for kind in &kinds {
         jobs::enqueue(&mut client, &kind.due()).unwrap();
@@ -1585,7 +1587,7 @@ fn everything_belongs_to_the_owner_whoever_migrates() {
     assert_eq!(database.number(NOT_THE_OWNERS), 0);
     // A member of it, and of nothing else, migrates again.
     let mut client = Client::connect(&login.url(&database), postgres::NoTls).unwrap();
-    assert_eq!(store::migrate(&mut client).unwrap(), Vec::<&str>::new());
+    assert_eq!(database::migrate(&mut client).unwrap(), Vec::<&str>::new());
     assert_eq!(database.number(NOT_THE_OWNERS), 0);
 }
 
@@ -1608,9 +1610,9 @@ fn a_user_who_may_create_roles_hands_all_to_the_owner_or_is_told_how() {
     let database = Database::on(&server.address);
     let url = role_creator(&database, "first");
     let mut client = Client::connect(&url, postgres::NoTls).unwrap();
-    store::migrate(&mut client).unwrap();
+    database::migrate(&mut client).unwrap();
     assert_eq!(database.number(NOT_THE_OWNERS), 0);
-    assert_eq!(store::migrate(&mut client).unwrap(), Vec::<&str>::new());
+    assert_eq!(database::migrate(&mut client).unwrap(), Vec::<&str>::new());
     let log = Log::new(1);
     log.append(0, value(result("shop", 0, Outcome::Success)));
     log.store(&support::config("127.0.0.1:1", "log", &url, "")).unwrap();
@@ -1622,18 +1624,18 @@ fn a_user_who_may_create_roles_hands_all_to_the_owner_or_is_told_how() {
     let url = role_creator(&other, "second");
     let mut client = Client::connect(&url, postgres::NoTls).unwrap();
     if database.number("SELECT current_setting('server_version_num')::bigint / 10000") >= 16 {
-        let error = store::migrate(&mut client).unwrap_err().to_string();
+        let error = database::migrate(&mut client).unwrap_err().to_string();
         let remedy = "GRANT webmon_owner TO second WITH INHERIT TRUE, SET TRUE";
         assert!(error.contains(&format!("have an administrator run \"{remedy}\"")), "{error}");
         // The schema is there, and not the owner's yet.
         assert!(other.number(NOT_THE_OWNERS) > 0);
         // A member who may not act as the owner is told the same.
         other.client().batch_execute("GRANT webmon_owner TO second WITH INHERIT TRUE, SET FALSE").unwrap();
-        let error = store::migrate(&mut client).unwrap_err().to_string();
+        let error = database::migrate(&mut client).unwrap_err().to_string();
         assert!(error.contains(remedy), "{error}");
         other.client().batch_execute(remedy).unwrap();
     }
-    store::migrate(&mut client).unwrap();
+    database::migrate(&mut client).unwrap();
     assert_eq!(other.number(NOT_THE_OWNERS), 0);
 }
 
@@ -1649,7 +1651,7 @@ fn a_user_who_may_not_create_roles_migrates_all_the_same() {
         ))
         .unwrap();
     let url = login.url(&database);
-    store::migrate(&mut Client::connect(&url, postgres::NoTls).unwrap()).unwrap();
+    database::migrate(&mut Client::connect(&url, postgres::NoTls).unwrap()).unwrap();
     // It has stayed the owner, and works as such.
     let log = Log::new(1);
     log.append(0, value(result("shop", 0, Outcome::Success)));
@@ -2155,9 +2157,9 @@ fn reading_the_current_status_locks_no_day_however_many_there_are() {
     // Nor does deriving an hour lock every day.
     let mut transaction = client.transaction().unwrap();
     let hour = instant(-DAY);
-    let sql = include_str!("../sql/queries/find_failure_runs.sql");
+    let sql = include_str!("../sql/queries/history/find_failure_runs.sql");
     transaction.execute(sql, &[&hour, &instant(-DAY + HOUR)]).unwrap();
-    let sql = include_str!("../sql/queries/roll_up_hour.sql");
+    let sql = include_str!("../sql/queries/history/roll_up_hour.sql");
     transaction.execute(sql, &[&hour, &instant(-DAY + HOUR)]).unwrap();
     let all: i64 = transaction
         .query_one("SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid()", &[])

@@ -12,7 +12,7 @@ use support::pipeline::{Pipeline, pipeline};
 use support::proxy::{Link, Proxy};
 use support::{Database, Program, Signal, database, program, result, value, wait_until, wait_within};
 use webmon::kafka::{self, Delivery, Outgoing};
-use webmon::result::Outcome;
+use webmon::record::Outcome;
 
 const STORE: &str = env!("CARGO_BIN_EXE_webmon-store");
 const GAVE_UP: &str = "gave up on the database after 30s without an answer: connecting again";

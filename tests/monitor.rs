@@ -12,15 +12,14 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use sites::{ClosedPort, Server, response};
 use webmon::check::{PoolOptions, Resolve, ResolveError, Settings};
-use webmon::maintenance::Maintenance;
 use webmon::monitor::{
     Account, Limits, MemoryWatermarks, Monitor, MonitorOptions, SinkFn, Step, Watermark, Watermarks,
     threads_at_worst,
 };
 use webmon::outbox::{Outbox, Sequence};
-use webmon::result::{CheckResult, ErrorType, Gap, GapReason, Outcome, Record};
+use webmon::record::{CheckResult, ErrorType, Gap, GapReason, Outcome, Record};
 use webmon::schedule::Schedule;
-use webmon::site::{Origin, Sentinel, Site};
+use webmon::site::{Maintenance, Origin, Sentinel, Site};
 
 fn at(text: &str) -> Timestamp {
     text.parse().unwrap()

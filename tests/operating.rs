@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use support::log::Log;
 use support::{Database, database, result, value};
 use webmon::config::Config;
-use webmon::result::Outcome;
+use webmon::record::Outcome;
 use webmon::store::{self, Verification};
 
 fn config(database: &Database, more: &str) -> Config {

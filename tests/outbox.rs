@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use webmon::kafka::{Delivery, KafkaError, Outgoing, Producer};
 use webmon::outbox::{MemoryOutbox, Outbox, Publisher, Sequence, publish};
-use webmon::result::{CheckResult, ErrorType, Gap, GapReason, GapRecord, Record, RecordVersion};
+use webmon::record::{CheckResult, ErrorType, Gap, GapReason, GapRecord, Record, RecordVersion};
 use webmon::schedule::Schedule;
 use webmon::shutdown::Shutdown;
 use webmon::site::{Origin, Site};
@@ -28,7 +28,7 @@ fn result(site: &str, second: i64) -> CheckResult {
     let schedule = Schedule::new("@every 1s", "UTC").unwrap();
     let site = Site::new(site, "https://shop.example/".parse().unwrap(), schedule);
     let origin = Origin { location: "here".to_owned(), checker: "test".to_owned() };
-    let mut result = CheckResult::blank(&site, &origin, at(second), Some(at(second + 1)));
+    let mut result = origin.blank(&site, at(second), Some(at(second + 1)));
     result.set_error(ErrorType::Late, None, None);
     result
 }

@@ -19,7 +19,7 @@ use support::proxy::{Link, Proxy};
 use support::{Signal, config_toml, program, program_under, result, scale, value, wait_until};
 use webmon::kafka::librdkafka::LibrdkafkaProducer;
 use webmon::kafka::{Delivery, Outgoing, Producer};
-use webmon::result::{Outcome, Record};
+use webmon::record::{Outcome, Record};
 
 const STORE: &str = env!("CARGO_BIN_EXE_webmon-store");
 const CHECK: &str = env!("CARGO_BIN_EXE_webmon-check");

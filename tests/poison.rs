@@ -7,7 +7,7 @@ use serde_json::json;
 use support::log::Log;
 use support::{Database, database, instant, result, scale, value};
 use webmon::config::Config;
-use webmon::result::{CheckResult, Gap, GapReason, GapRecord, Outcome, Record, RecordVersion};
+use webmon::record::{CheckResult, Gap, GapReason, GapRecord, Outcome, Record, RecordVersion};
 use webmon::store::{self, DeadLetterFilter, Retried};
 
 fn config(database: &Database) -> Config {

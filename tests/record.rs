@@ -10,13 +10,17 @@ use proptest::option;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use url::Url;
-use webmon::result::{
-    CheckResult, DecodeError, ErrorType, Expectation, Gap, GapReason, GapRecord, HttpVersion, MAX_LABELS,
-    MAX_MESSAGE, MAX_RECORD, MAX_SAMPLE_BODY, MAX_SAMPLE_HEADERS, MAX_TEXT, MAX_THRESHOLD, MAX_URL, Outcome,
-    Record, RecordVersion, Sample, TlsVersion, truncated,
+use webmon::limits::{
+    MAX_LABELS, MAX_MESSAGE, MAX_RECORD, MAX_SAMPLE_BODY, MAX_SAMPLE_HEADERS, MAX_TEXT, MAX_THRESHOLD,
+    MAX_URL,
+};
+use webmon::record::{
+    CheckResult, DecodeError, ErrorType, Expectation, Gap, GapReason, GapRecord, HttpVersion, Outcome,
+    Record, RecordVersion, Sample, TlsVersion,
 };
 use webmon::schedule::Schedule;
 use webmon::site::{Origin, Site, redacted};
+use webmon::text::truncated;
 
 /// The last second that a timestamp can have: 9999-12-30T22:00:00Z.
 fn last_second() -> i64 {
@@ -838,7 +842,7 @@ fn a_blank_result_of_a_site_lacks_only_its_error() {
     let schedule = Schedule::new("@every 60s", "UTC").unwrap();
     let site = Site::new("shop", "https://u:p@shop.example/?token=abc".parse().unwrap(), schedule);
     let origin = Origin { location: "berlin-1".to_owned(), checker: "host-a".to_owned() };
-    let mut result = CheckResult::blank(&site, &origin, second(60), Some(second(120)));
+    let mut result = origin.blank(&site, second(60), Some(second(120)));
     let record = Record::Result(Box::new(result.clone()));
     assert_eq!(record.validate().unwrap_err().to_string(), "error_type: missing on a missed");
     assert_eq!((record.key(), result.url.as_str()), ("shop", "https://shop.example/?token=..."));

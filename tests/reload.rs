@@ -13,7 +13,7 @@ use support::{Program, Signal, program, unique, wait_until};
 use webmon::config::Config;
 use webmon::kafka::librdkafka::{LibrdkafkaConsumer, create_topic};
 use webmon::kafka::{Consumer, FetchLimits, NewTopic};
-use webmon::result::{CheckResult, ErrorType, Gap, GapReason, Outcome, Record};
+use webmon::record::{CheckResult, ErrorType, Gap, GapReason, Outcome, Record};
 
 const CHECK: &str = env!("CARGO_BIN_EXE_webmon-check");
 

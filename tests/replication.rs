@@ -8,9 +8,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use support::log::Log;
 use support::{Database, database, instant, result, unique, value, wait_until, wait_within};
-use webmon::jobs::{self, Worker, WorkerOptions, builtin};
-use webmon::result::{Gap, GapReason, GapRecord, Outcome, Record, RecordVersion};
+use webmon::jobs::{self, Worker, WorkerOptions};
+use webmon::record::{Gap, GapReason, GapRecord, Outcome, Record, RecordVersion};
 use webmon::shutdown::Shutdown;
+use webmon::upkeep;
 
 const DAY: i64 = 86_400;
 
@@ -132,7 +133,7 @@ fn a_database_that_is_replicated_as_a_whole_stores_derives_and_retains_and_its_c
 
 /// Has a worker do one job of each of webmon's own kinds.
 fn work_at_each_kind(database: &Database, config: &webmon::config::Config) {
-    let kinds = builtin::kinds(config).unwrap();
+    let kinds = upkeep::kinds(&config.kafka.topic, &config.store, &config.jobs).unwrap();
     let mut client = database.client();
     for kind in &kinds {
         jobs::enqueue(&mut client, &kind.due()).unwrap();

@@ -497,7 +497,7 @@ proptest! {
 
     #[test]
     fn a_period_is_counted_as_it_is_walked(period in 1..5_000i64, from in -100_000..100_000i64, millis in 0..50_000_000i64) {
-        let schedule = schedule(&format!("@every {}", webmon::config::show_duration(Duration::from_secs(period.unsigned_abs()))), "UTC");
+        let schedule = schedule(&format!("@every {}", webmon::text::show_duration(Duration::from_secs(period.unsigned_abs()))), "UTC");
         let from = Timestamp::from_millisecond(from).unwrap();
         let to = from + SignedDuration::from_millis(millis);
         let walked = std::iter::successors(schedule.next_after(from - 1.nanosecond()), |last| schedule.next_after(*last))

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use support::{Signal, config_toml, database, empty_database, program, result, unique, value, wait_until};
 use webmon::config::{Config, Role};
+use webmon::database::{Connector, DatabaseError};
 use webmon::kafka::{self, Delivery, FetchLimits, KafkaError, NewTopic, Outgoing};
-use webmon::result::Outcome;
-use webmon::store::{Connector, StoreError};
+use webmon::record::Outcome;
 
 const STORE: &str = env!("CARGO_BIN_EXE_webmon-store");
 const CHECK: &str = env!("CARGO_BIN_EXE_webmon-check");
@@ -214,7 +214,7 @@ fn kafka_rust_on_a_broker_from_4_0_on_names_the_client_to_choose() {
 }
 
 /// Connects to the database of the tests' own server with `postgres` settings.
-fn connect(url: &str, more: &str) -> Result<postgres::Client, StoreError> {
+fn connect(url: &str, more: &str) -> Result<postgres::Client, DatabaseError> {
     let toml = format!("kafka.brokers = [\"127.0.0.1:1\"]\n[postgres]\nurl = {url:?}\n{more}");
     let config = Config::from_toml(&toml, Role::Store).unwrap();
     Connector::new(&config.postgres, "test")?.connect()
@@ -232,7 +232,7 @@ fn every_sslmode_does_what_it_says() {
     let encrypted = |mode: &str, more: &str| {
         let mut client = connect(&format!("{url}?sslmode={mode}"), more)?;
         let sql = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
-        Ok::<bool, StoreError>(client.query_one(sql, &[]).unwrap().get(0))
+        Ok::<bool, DatabaseError>(client.query_one(sql, &[]).unwrap().get(0))
     };
     assert!(encrypted("require", "").unwrap());
     assert!(encrypted("prefer", "").unwrap());

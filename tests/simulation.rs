@@ -8,11 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use webmon::maintenance::Maintenance;
 use webmon::monitor::{Account, Limits, MemoryWatermarks, Step, Watermarks};
-use webmon::result::{CheckResult, ErrorType, Gap, GapReason, Outcome, Record};
+use webmon::record::{CheckResult, ErrorType, Gap, GapReason, Outcome, Record};
 use webmon::schedule::{Due, Schedule};
-use webmon::site::{Origin, Site};
+use webmon::site::{Maintenance, Origin, Site};
 
 /// Ones that often meet and ones that seldom do, around changes of the clock.
 const SCHEDULES: [(&str, &str); 9] = [
@@ -279,7 +278,7 @@ impl Checker {
     /// The end of a check.
     fn result(&mut self, due: &Due<Site>, outcome: Outcome, error_type: ErrorType) {
         let origin = Origin { location: "here".to_owned(), checker: self.name.to_owned() };
-        let mut result = CheckResult::blank(&due.item, &origin, due.scheduled_at, due.next_at);
+        let mut result = origin.blank(&due.item, due.scheduled_at, due.next_at);
         if outcome == Outcome::Success {
             result.outcome = outcome;
         } else {

@@ -25,7 +25,7 @@ use tempfile::TempDir;
 use webmon::kafka::{Delivery, KafkaError, NewTopic, Outgoing, Producer, create_topic};
 use webmon::outbox::spool::{Inspector, SpoolError, SpoolOptions, Watermark};
 use webmon::outbox::{MemoryOutbox, Outbox, Publisher, Sequence, Spool, publish};
-use webmon::result::{CheckResult, GapReason, GapRecord, Outcome, Record};
+use webmon::record::{CheckResult, GapReason, GapRecord, Outcome, Record};
 use webmon::shutdown::Shutdown;
 
 const CHECK: &str = env!("CARGO_BIN_EXE_webmon-check");

@@ -8,7 +8,7 @@ use serde_json::json;
 use support::log::Log;
 use support::{Database, database, instant, result, value};
 use webmon::config::Config;
-use webmon::result::{
+use webmon::record::{
     CheckResult, ErrorType, Expectation, Gap, GapReason, GapRecord, HttpVersion, Outcome, Record,
     RecordVersion, Sample, TlsVersion,
 };
@@ -202,7 +202,7 @@ fn an_undecodable_record_is_kept_raw_and_blocks_nothing() {
         (Some(Vec::new()), "empty"),
         (Some(vec![0xff, 0x00, 0xfe]), "malformed"),
         (Some(b"{\"v\":1}".to_vec()), "malformed"),
-        (Some(vec![b' '; webmon::result::MAX_RECORD + 1]), "too_large"),
+        (Some(vec![b' '; webmon::limits::MAX_RECORD + 1]), "too_large"),
         (changed("v", json!(2)), "unknown_version"),
         (changed("site", json!("a\u{0}b")), "invalid"),
         (changed("site", json!("x".repeat(201))), "invalid"),
@@ -651,7 +651,7 @@ fn four_migrations_at_once_apply_each_file_once() {
                 scope.spawn(|| {
                     let mut client = database.client();
                     barrier.wait();
-                    webmon::store::migrate(&mut client).unwrap().len()
+                    webmon::database::migrate(&mut client).unwrap().len()
                 })
             })
             .collect();
@@ -666,14 +666,14 @@ fn a_database_without_the_schema_or_with_a_newer_one_is_refused() {
     let log = Log::new(1);
     let error = log.store(&config(&database, "")).unwrap_err().to_string();
     assert!(error.ends_with("run \"webmon-store migrate\""), "{error}");
-    webmon::store::migrate(&mut database.client()).unwrap();
+    webmon::database::migrate(&mut database.client()).unwrap();
     database
         .client()
         .batch_execute("INSERT INTO webmon.migrations (version, name, readable_from) VALUES (1000, 'x', 999)")
         .unwrap();
     let error = log.store(&config(&database, "")).unwrap_err().to_string();
     assert!(error.ends_with("upgrade webmon-store"), "{error}");
-    let error = webmon::store::migrate(&mut database.client()).unwrap_err().to_string();
+    let error = webmon::database::migrate(&mut database.client()).unwrap_err().to_string();
     assert!(error.ends_with("upgrade webmon-store"), "{error}");
 }
 

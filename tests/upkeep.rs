@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use support::log::Log;
 use support::{Database, Program, Signal, database, result, value, wait_until};
 use webmon::config::{Config, Role};
-use webmon::jobs::{self, NewJob, State, builtin, enqueue};
-use webmon::result::Outcome;
+use webmon::jobs::{self, NewJob, State, enqueue};
+use webmon::record::Outcome;
+use webmon::upkeep;
 
 /// A lock that stands for how long the work takes.
 const GATE: i64 = 7;
@@ -124,7 +125,7 @@ fn the_program_ends_in_order_with_its_jobs() {
     let days = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'webmon.check_results'::regclass";
     assert!(database.number(days) >= 2);
     let schedules = database.json("SELECT kind FROM webmon.job_schedules ORDER BY kind");
-    let mut names = builtin::NAMES;
+    let mut names = upkeep::NAMES;
     names.sort_unstable();
     assert_eq!(schedules, names.map(|kind| json!({ "kind": kind })));
     program.signal(Signal::TERM);
@@ -138,7 +139,7 @@ fn the_program_ends_in_order_with_its_jobs() {
 #[test]
 fn every_kind_runs_on_command() {
     let Some(database) = database() else { return };
-    for kind in builtin::NAMES {
+    for kind in upkeep::NAMES {
         let (code, output, errors) = run(&database, &["jobs", "run", kind]);
         assert_eq!(code, Some(0), "{output}{errors}");
         assert!(output.ends_with(&format!(" {kind}: completed\n")), "{output}");
@@ -320,7 +321,8 @@ fn kinds_and_their_names_agree() {
     let config = Config::from_toml(
         "kafka.brokers = [\"127.0.0.1:1\"]\npostgres.url = \"postgres://webmon@127.0.0.1:1/webmon\"",
         Role::Store,
-    );
-    let kinds = builtin::kinds(&config.unwrap()).unwrap();
-    assert_eq!(kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>(), builtin::NAMES);
+    )
+    .unwrap();
+    let kinds = upkeep::kinds(&config.kafka.topic, &config.store, &config.jobs).unwrap();
+    assert_eq!(kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>(), upkeep::NAMES);
 }

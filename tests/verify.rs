@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use support::log::Log;
 use support::{Database, database, instant, result, value, wait_within};
 use webmon::config::{Config, Retention};
-use webmon::result::{CheckResult, Gap, GapReason, GapRecord, Outcome, Record, RecordVersion};
+use webmon::record::{CheckResult, Gap, GapReason, GapRecord, Outcome, Record, RecordVersion};
 use webmon::store::{self, DeadLetterFilter, RollUpLimits, StoreError, Verification};
 
 fn config(database: &Database, more: &str) -> Config {

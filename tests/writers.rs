@@ -22,7 +22,7 @@ use support::{
 };
 use webmon::config::{Config, Role};
 use webmon::kafka::{self, Delivery, NewTopic, Outgoing, partition_for};
-use webmon::result::Outcome;
+use webmon::record::Outcome;
 use webmon::store;
 
 const STORE: &str = env!("CARGO_BIN_EXE_webmon-store");

@@ -7,8 +7,9 @@ use clap::Subcommand;
 use clap::builder::PossibleValuesParser;
 use comfy_table::Cell;
 use webmon::config::Config;
-use webmon::jobs::{self, JobInfo, State, Worker, WorkerOptions, builtin};
+use webmon::jobs::{self, JobInfo, State, Worker, WorkerOptions};
 use webmon::shutdown::Shutdown;
+use webmon::upkeep;
 
 use crate::{LAST_RESORT, connect, print_json, right, support, table};
 
@@ -52,7 +53,7 @@ pub enum JobsCommand {
     /// Run a job of a kind now, here unless a worker is faster, and wait for its end
     Run {
         /// The kind
-        #[arg(value_parser = PossibleValuesParser::new(builtin::NAMES))]
+        #[arg(value_parser = PossibleValuesParser::new(upkeep::NAMES))]
         kind: String,
         /// Print JSON
         #[arg(long)]
@@ -124,7 +125,9 @@ fn run_now(config: &Config, client: &mut postgres::Client, name: &str) -> anyhow
     let shutdown = Shutdown::new();
     support::stop_on_signals(&shutdown)?;
     support::end_after(&shutdown, LAST_RESORT)?;
-    let kinds = builtin::kinds(config)?.into_iter().filter(|kind| kind.name() == name);
+    let kinds = upkeep::kinds(&config.kafka.topic, &config.store, &config.jobs)?
+        .into_iter()
+        .filter(|kind| kind.name() == name);
     let kinds: Vec<_> = kinds.map(jobs::Kind::unscheduled).collect();
     let Some(kind) = kinds.first() else { anyhow::bail!("there is no kind {name:?}") };
     let enqueued = jobs::enqueue(client, &kind.due().priority(1))?;

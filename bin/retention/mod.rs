@@ -76,7 +76,7 @@ pub fn run(config: &Config, command: &RetentionCommand) -> anyhow::Result<ExitCo
 fn as_owner<T>(outcome: Result<T, StoreError>) -> anyhow::Result<T> {
     let is_refused = matches!(
         &outcome,
-        Err(StoreError::Database { cause, .. }) if cause.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE)
+        Err(StoreError::Database(error)) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE)
     );
     match is_refused {
         true => {

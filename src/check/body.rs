@@ -12,7 +12,7 @@ use ureq::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 
 use super::fault::Fault;
 use super::hop::{Phase, remaining};
-use crate::result::ErrorType;
+use crate::record::ErrorType;
 
 /// The codings asked for in `Accept-Encoding`.
 pub(super) const ACCEPT_ENCODING: &str = "gzip, br";

@@ -4,44 +4,33 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use jiff::{SignedDuration, Timestamp};
-use percent_encoding::percent_decode_str;
 use ureq::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ureq::http::{Request, Version};
 use ureq::{Agent, Body};
 use url::Url;
 
+use super::address::HopResolver;
 use super::body::{self, ACCEPT_ENCODING, Coding, Content};
 use super::connect::DirectConnector;
+use super::error::SetupError;
 use super::expect::{self, Judged};
 use super::fault::Fault;
 use super::head::MAX_HEAD;
 use super::hop::{Hop, Phase, SharedHop};
-use super::resolve::HopResolver;
-use super::settings::{Parts, Settings, SetupError};
+use super::request::{basic_credentials, longest_line, redirected, same_party};
+use super::sample::sample;
+use super::settings::{Parts, Settings};
 use super::stalls::spoils;
 use super::tls;
+use crate::limits::MAX_SAMPLE_BODY;
 use crate::panicked::panic_message;
-use crate::result::{
-    CheckResult, ErrorType, Expectation, HttpVersion, MAX_MESSAGE, MAX_SAMPLE_BODY, MAX_SAMPLE_HEADERS,
-    Outcome, Sample, truncated,
-};
+use crate::record::{CheckResult, ErrorType, Expectation, HttpVersion, Outcome};
 use crate::shutdown::Shutdown;
 use crate::site::{Method, Origin, Site};
 
 /// How often at most an attempt is made again because the checker stood still in it.
 const MAX_AGAIN: u16 = 3;
-
-/// Headers that go into no sample: they carry sessions and credentials.
-const SECRET_HEADERS: [HeaderName; 5] = [
-    header::SET_COOKIE,
-    header::COOKIE,
-    header::AUTHORIZATION,
-    header::PROXY_AUTHORIZATION,
-    HeaderName::from_static("authentication-info"),
-];
 
 /// Makes checks, one at a time; a thread each. A clone shares resolver and TLS configuration, nothing else.
 ///
@@ -49,7 +38,7 @@ const SECRET_HEADERS: [HeaderName; 5] = [
 ///
 /// ```
 /// use webmon::check::{Checker, Settings};
-/// use webmon::result::Outcome;
+/// use webmon::record::Outcome;
 /// use webmon::schedule::Schedule;
 /// use webmon::site::{Origin, Site};
 ///
@@ -142,7 +131,7 @@ impl Checker {
         next_at: Option<Timestamp>,
         shutdown: &Shutdown,
     ) -> CheckResult {
-        let blank = CheckResult::blank(site, origin, scheduled_at, next_at);
+        let blank = origin.blank(site, scheduled_at, next_at);
         let started_at = now();
         // A record holds the delay in 32 bits of microseconds, 35 minutes; beyond that nothing is being checked.
         let delay = started_at.as_microsecond() - scheduled_at.as_microsecond();
@@ -431,66 +420,6 @@ fn http_version(version: Version) -> Option<HttpVersion> {
     }
 }
 
-/// The longest line of the request's head and some room for what ureq adds.
-fn longest_line(request: &Request<()>) -> usize {
-    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
-    let headers = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len());
-    headers.chain([target]).max().unwrap_or_default() + 64
-}
-
-/// Where `location` leads from `url`, without credentials of its own.
-fn redirected(url: &Url, location: &HeaderValue) -> Result<Url, Fault> {
-    let invalid = || Fault::new(ErrorType::Redirect, "invalid_location", "the location is not a URL");
-    let location = std::str::from_utf8(location.as_bytes()).map_err(|_| invalid())?;
-    let mut target = url.join(location).map_err(|_| invalid())?;
-    if !matches!(target.scheme(), "http" | "https") {
-        let message = format!("redirected to {:?}: expected http or https", truncated(target.scheme(), 40));
-        return Err(Fault::new(ErrorType::Redirect, "bad_scheme", message));
-    }
-    let _ = target.set_username("");
-    let _ = target.set_password(None);
-    Ok(target)
-}
-
-/// Whether secrets of `site` may be sent to `url`: the same origin, or the `https` of a plain host.
-fn same_party(site: &Url, url: &Url) -> bool {
-    let ports = (site.port_or_known_default(), url.port_or_known_default());
-    let upgraded = (site.scheme(), url.scheme()) == ("http", "https") && ports == (Some(80), Some(443));
-    site.host() == url.host() && (upgraded || (site.scheme() == url.scheme() && ports.0 == ports.1))
-}
-
-/// `Authorization` for the credentials in `url` (RFC 7617), if it has any.
-fn basic_credentials(url: &Url) -> Option<HeaderValue> {
-    if url.username().is_empty() && url.password().is_none() {
-        return None;
-    }
-    let mut pair: Vec<u8> = percent_decode_str(url.username()).collect();
-    pair.push(b':');
-    pair.extend(percent_decode_str(url.password().unwrap_or_default()));
-    HeaderValue::try_from(format!("Basic {}", BASE64_STANDARD.encode(pair))).ok()
-}
-
-/// What `url` answered.
-fn sample(site: &Site, url: &Url, headers: &HeaderMap, text: &str) -> Sample {
-    let headers = headers
-        .iter()
-        .filter(|(name, _)| !SECRET_HEADERS.contains(name))
-        .take(MAX_SAMPLE_HEADERS)
-        .map(|(name, value)| {
-            let value = String::from_utf8_lossy(value.as_bytes());
-            // A redirect often carries a token in its query.
-            let value = match url.join(&value) {
-                Ok(url) if *name == header::LOCATION => site.redacted(&url),
-                _ => value.into_owned(),
-            };
-            (truncated(name.as_str(), MAX_MESSAGE), truncated(&value, MAX_MESSAGE))
-        })
-        .collect();
-    // Cut twice: what replaces a NUL is longer than it.
-    let start = truncated(text, MAX_SAMPLE_BODY);
-    Sample { headers, body: truncated(&start, MAX_SAMPLE_BODY) }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
@@ -531,8 +460,11 @@ mod tests {
         let resolver = Suspends { clock: Arc::clone(&clock), stalls, asked: AtomicUsize::new(0) };
         let mut parts = Parts::new(&Settings::with_resolver(Arc::new(resolver))).unwrap();
         parts.stalls = Arc::new(Stalls::by(move || Duration::from_millis(clock.load(Ordering::SeqCst))));
-        let mut site =
-            Site::new("shop", url(&format!("http://{host}/")), Schedule::new("@hourly", "UTC").unwrap());
+        let mut site = Site::new(
+            "shop",
+            format!("http://{host}/").parse().unwrap(),
+            Schedule::new("@hourly", "UTC").unwrap(),
+        );
         (site.timeout, site.retry_pause) = (Duration::from_secs(20), Duration::from_millis(1));
         let due = Timestamp::from_second(now().as_second()).unwrap();
         let next_at = room.map(|seconds| due + SignedDuration::from_secs(seconds));
@@ -573,56 +505,6 @@ mod tests {
             let result = check_suspended(&host, usize::MAX, Some(3_600));
             assert_eq!((result.outcome, result.attempts), (expected, 1), "{result:?}");
             server.join().unwrap();
-        }
-    }
-
-    fn url(text: &str) -> Url {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn secrets_stay_with_their_own_host() {
-        for (site, target, expected) in [
-            ("http://shop.example/a", "http://shop.example/b", true),
-            ("http://shop.example/", "https://shop.example/", true),
-            ("https://shop.example/", "http://shop.example/", false),
-            ("https://shop.example/", "https://www.shop.example/", false),
-            ("https://shop.example/", "https://shop.example:8443/", false),
-            ("http://shop.example:8080/", "https://shop.example/", false),
-        ] {
-            assert_eq!(same_party(&url(site), &url(target)), expected, "{site} to {target}");
-        }
-    }
-
-    #[test]
-    fn credentials_are_those_of_the_url_undone_of_its_encoding() {
-        let value = basic_credentials(&url("http://a%40b:p%3Aw@shop.example/")).unwrap();
-        assert_eq!(value, format!("Basic {}", BASE64_STANDARD.encode("a@b:p:w")));
-        assert_eq!(basic_credentials(&url("http://shop.example/")), None);
-    }
-
-    #[test]
-    fn a_location_leads_where_a_browser_would_go() {
-        let base = url("http://shop.example/a/b?c");
-        for (location, expected) in [
-            ("d", "http://shop.example/a/d"),
-            ("/d?e#f", "http://shop.example/d?e#f"),
-            ("//other.example", "http://other.example/"),
-            ("https://user:secret@other.example/x", "https://other.example/x"),
-            ("/gr\u{fc}\u{df}e", "http://shop.example/gr%C3%BC%C3%9Fe"),
-        ] {
-            let value = HeaderValue::from_bytes(location.as_bytes()).unwrap();
-            assert_eq!(redirected(&base, &value).unwrap().as_str(), expected, "{location}");
-        }
-        for (location, detail) in [
-            ("http://[::1", "invalid_location"),
-            ("http://", "invalid_location"),
-            ("ftp://shop.example/", "bad_scheme"),
-            ("javascript:alert(1)", "bad_scheme"),
-        ] {
-            let value = HeaderValue::from_str(location).unwrap();
-            let fault = redirected(&base, &value).unwrap_err();
-            assert_eq!((fault.error_type, fault.detail), (ErrorType::Redirect, detail), "{location}");
         }
     }
 }

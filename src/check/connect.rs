@@ -14,7 +14,7 @@ use super::fault::{Fault, is_exhausted};
 use super::hop::{Phase, SharedHop, bare_host, remaining};
 use super::tls;
 use super::wire::{Link, Socket, Wire, fault_of};
-use crate::result::{ErrorType, Outcome};
+use crate::record::{ErrorType, Outcome};
 
 /// Connects straight to the site; there are no proxies.
 #[derive(Debug)]

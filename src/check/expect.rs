@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use ureq::http::HeaderMap;
 
-use crate::result::Expectation;
+use crate::record::Expectation;
 use crate::site::Expect;
 
 /// What is judged.

@@ -5,9 +5,8 @@ use std::io;
 
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
-use super::head;
 use super::hop::Phase;
-use crate::result::ErrorType;
+use crate::record::ErrorType;
 
 /// The class, the low-cardinality reason and the message of an attempt that got no whole response.
 #[derive(Debug)]
@@ -40,6 +39,11 @@ impl Fault {
     /// The attempt's time was over in `phase`.
     pub(super) fn timeout(phase: Phase) -> Fault {
         Fault::new(ErrorType::Timeout, phase.as_str(), format!("the time was over {}", phase.doing()))
+    }
+
+    /// The response's head is beyond its bounds.
+    pub(super) fn head_too_large() -> Fault {
+        Fault::new(ErrorType::Protocol, "header_too_large", "the response's head is too large")
     }
 
     /// The checker could not make the request at all; no verdict on the site.
@@ -106,7 +110,7 @@ impl Fault {
             },
             ureq::Error::Timeout(_) => Fault::timeout(phase),
             ureq::Error::LargeResponseHeader(..) | ureq::Error::Protocol(Proto::HttpParseTooManyHeaders) => {
-                head::too_large()
+                Fault::head_too_large()
             }
             ureq::Error::Protocol(Proto::HttpParseFail(reason)) => {
                 let detail = if spoke_http == Some(true) { "bad_header" } else { "bad_status_line" };

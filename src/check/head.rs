@@ -8,7 +8,6 @@ use ureq::http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use ureq::http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::fault::Fault;
-use crate::result::ErrorType;
 
 /// The largest head of a response, in bytes, together with the informational responses before it.
 pub(super) const MAX_HEAD: usize = 64 * 1024;
@@ -62,14 +61,9 @@ pub(super) fn next(input: &[u8]) -> Result<Next, Fault> {
             Some(100 | 102..=199) => Next::Informational(length),
             _ => taken(&response, length).map_or(Next::Unknown, Next::Head),
         }),
-        Err(Error::TooManyHeaders) => Err(too_large()),
+        Err(Error::TooManyHeaders) => Err(Fault::head_too_large()),
         Err(_) => Ok(Next::Unknown),
     }
-}
-
-/// The fault of a head beyond its bounds.
-pub(super) fn too_large() -> Fault {
-    Fault::new(ErrorType::Protocol, "header_too_large", "the response's head is too large")
 }
 
 /// `None` where a header is none by the rules of the `http` crate.

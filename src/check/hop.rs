@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use ureq::http::{HeaderMap, Uri};
 
-use crate::result::TlsVersion;
+use crate::record::TlsVersion;
 
 /// Where in a hop the time is being spent: the `error_detail` of a timeout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

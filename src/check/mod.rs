@@ -18,18 +18,22 @@
 //! Credentials of the site's URL and the site's own headers are secrets of the site's own host: they are sent
 //! to the same scheme, host and port and to the `https` of a plain host, and to no one else.
 //!
-//! [`CheckResult`]: crate::result::CheckResult
+//! [`CheckResult`]: crate::record::CheckResult
 
+mod address;
 mod body;
 mod checker;
 mod connect;
 mod date;
+mod error;
 mod expect;
 mod fault;
 mod head;
 mod hop;
 mod pool;
+mod request;
 mod resolve;
+mod sample;
 mod settings;
 mod sockets;
 mod stalls;
@@ -37,7 +41,8 @@ mod tls;
 mod wire;
 
 pub use checker::Checker;
+pub use error::SetupError;
 pub use pool::{Pool, PoolOptions, Sink};
 pub use resolve::{Resolve, ResolveError, SystemResolver};
-pub use settings::{Settings, SetupError, read_roots};
+pub use settings::{Settings, read_roots};
 pub(crate) use stalls::{Stalls, spoils};

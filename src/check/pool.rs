@@ -13,9 +13,11 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 
 use super::checker::{Checker, now};
-use super::settings::{Parts, Settings, SetupError};
+use super::error::SetupError;
+use super::settings::{Parts, Settings};
+use crate::config::Check;
 use crate::panicked::{Panicked, guarded};
-use crate::result::{CheckResult, ErrorType};
+use crate::record::{CheckResult, ErrorType};
 use crate::schedule::Due;
 use crate::shutdown::Shutdown;
 use crate::site::{Origin, Site};
@@ -38,7 +40,7 @@ pub struct PoolOptions {
     pub threads: usize,
     /// After how long threads end that were not needed all that time; 1 min unless told. Starting one takes some 50 µs.
     pub keep_threads: Duration,
-    /// How many instants may wait for a thread; 1,024 unless told. A long queue makes checks late instead of
+    /// How many instants may wait for a thread; 2,048 unless told. A long queue makes checks late instead of
     /// `saturated`.
     pub queue: usize,
     /// How long after its instant a check may still start; 5 s unless told.
@@ -50,13 +52,8 @@ pub struct PoolOptions {
 impl PoolOptions {
     /// The defaults for `origin`.
     pub fn new(origin: Origin) -> PoolOptions {
-        PoolOptions {
-            threads: 512,
-            keep_threads: Duration::from_secs(60),
-            queue: 1_024,
-            max_lateness: Duration::from_secs(5),
-            origin,
-        }
+        let Check { threads, queue, max_lateness, .. } = Check::default();
+        PoolOptions { threads, keep_threads: Duration::from_secs(60), queue, max_lateness, origin }
     }
 }
 
@@ -67,7 +64,7 @@ impl PoolOptions {
 /// use std::time::Duration;
 /// use webmon::check::{Pool, PoolOptions, Settings};
 /// use webmon::jiff::Timestamp;
-/// use webmon::result::Outcome;
+/// use webmon::record::Outcome;
 /// use webmon::schedule::Schedule;
 /// use webmon::site::{Origin, Site};
 ///
@@ -146,7 +143,7 @@ impl Instance {
         detail: Option<&str>,
         message: &str,
     ) -> CheckResult {
-        let mut result = CheckResult::blank(&self.site, origin, self.scheduled_at, self.next_at);
+        let mut result = origin.blank(&self.site, self.scheduled_at, self.next_at);
         result.started_at = self.started_at;
         result.attempts = u16::from(self.started_at.is_some());
         result.set_error(error_type, detail, Some(message));

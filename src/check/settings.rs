@@ -1,7 +1,6 @@
 //! What all checks of a checker have in common, as given and as built.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -10,6 +9,7 @@ use rustls::client::WebPkiServerVerifier;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
+use super::error::SetupError;
 use super::resolve::{Resolve, SystemResolver};
 use super::stalls::Stalls;
 use super::tls;
@@ -55,40 +55,6 @@ impl Settings {
             resolver,
         }
     }
-}
-
-/// Why checks cannot be set up.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SetupError {
-    /// The `User-Agent` has characters that a header must not have.
-    #[error("user agent {0:?} is not a header value: expected printable ASCII")]
-    UserAgent(String),
-    /// One of [`Settings::extra_roots`] is not a certificate to trust.
-    #[error("extra root certificate {index} cannot be used")]
-    Root {
-        /// Its place in the list, from 0.
-        index: usize,
-        /// What is wrong with it.
-        source: rustls::Error,
-    },
-    /// A file of root certificates cannot be read.
-    #[error("{path:?} is not a file of PEM certificates: {problem}")]
-    RootFile {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// TLS cannot be set up.
-    #[error("cannot set up TLS: {0}")]
-    Tls(String),
-    /// The system's name servers are unknown.
-    #[error("cannot read the system's resolver configuration: {0}")]
-    Resolver(String),
-    /// No thread can be started.
-    #[error("cannot start a thread")]
-    Thread(#[source] io::Error),
 }
 
 /// The certificates in the PEM file at `path`, for [`Settings::extra_roots`].

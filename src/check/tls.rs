@@ -12,9 +12,9 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate};
 
+use super::error::SetupError;
 use super::hop::{SeenCertificate, SharedHop};
-use super::settings::SetupError;
-use crate::result::TlsVersion;
+use crate::record::TlsVersion;
 
 /// The configuration and the verifier that all checks share.
 pub(super) fn client_config(

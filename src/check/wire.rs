@@ -141,7 +141,7 @@ impl Wire {
                 Next::Unknown => return Ok(true),
             };
             if reading.skipped + length > MAX_HEAD {
-                return Err(head::too_large());
+                return Err(Fault::head_too_large());
             }
             match next {
                 Next::Head(head) => {

@@ -6,7 +6,7 @@
 use figment::value::{Dict, Map, Value};
 use figment::{Error, Metadata, Profile, Provider};
 
-use super::reader::show_key;
+use super::key::show_key;
 
 /// The name by which the reader knows a value from the environment.
 pub(super) const ENVIRONMENT: &str = "environment";

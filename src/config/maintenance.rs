@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::SECOND;
-use super::reader::Table;
 use super::sites::{labels, schedule};
-use crate::maintenance::Maintenance;
-use crate::result::MAX_LABELS;
+use super::table::Table;
+use super::units::SECOND;
+use crate::limits::MAX_LABELS;
 use crate::schedule::Schedule;
+use crate::site::Maintenance;
 
 /// The most tables.
 const MAX_WINDOWS: usize = 1_000;

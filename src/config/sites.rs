@@ -8,12 +8,17 @@ use figment::value::Value;
 use regex::{Regex, RegexBuilder};
 use url::Url;
 
-use super::reader::{Entry, Table, quoted};
-use super::{MAX_SITES, MILLISECOND, MINUTE, Role, show_duration};
-use crate::result::{MAX_LABELS, MAX_TEXT, MAX_THRESHOLD, MAX_URL};
+use super::entry::Entry;
+use super::role::Role;
+use super::table::Table;
+use super::units::{MILLISECOND, MINUTE};
+use crate::limits::{MAX_LABELS, MAX_TEXT, MAX_THRESHOLD, MAX_URL};
 use crate::schedule::{MAX_EXPRESSION, Schedule, ScheduleError, Schedules};
 use crate::site::{Expect, Incident, Method, Site};
+use crate::text::{quoted, show_duration};
 
+/// The most sites of one configuration.
+pub const MAX_SITES: usize = 200_000;
 /// The longest pattern, in characters.
 const MAX_PATTERN: usize = 4_096;
 /// The largest compiled pattern, in bytes: a thread's share of memory stays bounded.

@@ -5,8 +5,8 @@ use postgres::GenericClient;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::QueueError;
-use crate::store::StoreError;
+use super::error::QueueError;
+use crate::database::DatabaseError;
 
 /// The longest name of a kind, in characters.
 pub const MAX_KIND: usize = 100;
@@ -122,7 +122,7 @@ pub(super) fn check_kind(kind: &str) -> Result<(), QueueError> {
     let length = kind.chars().count();
     if length == 0 || length > MAX_KIND || kind.contains('\0') {
         let problem = format!("is not a job's kind: expected 1 to {MAX_KIND} characters, none NUL");
-        return Err(QueueError::Invalid(format!("{:?} {problem}", crate::result::truncated(kind, MAX_KIND))));
+        return Err(QueueError::Invalid(format!("{:?} {problem}", crate::text::truncated(kind, MAX_KIND))));
     }
     Ok(())
 }
@@ -183,9 +183,9 @@ fn insert<C: GenericClient>(client: &mut C, jobs: &[&NewJob]) -> Result<Vec<Enqu
     let schedules: Vec<Option<&str>> = jobs.iter().map(|job| job.schedule.as_deref()).collect();
     let rows = client
         .query(
-            include_str!("../../sql/queries/enqueue_jobs.sql"),
+            include_str!("../../sql/queries/jobs/enqueue_jobs.sql"),
             &[&kinds, &keys, &args, &priorities, &times, &attempts, &schedules],
         )
-        .map_err(StoreError::database("cannot enqueue jobs"))?;
+        .map_err(DatabaseError::statement("cannot enqueue jobs"))?;
     Ok(rows.iter().map(|row| Enqueued { id: row.get(0), is_new: row.get(1) }).collect())
 }

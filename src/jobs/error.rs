@@ -3,8 +3,8 @@
 use std::error::Error;
 use std::fmt;
 
-use crate::result::truncated;
-use crate::store::StoreError;
+use crate::database::DatabaseError;
+use crate::text::truncated;
 
 /// The longest error kept of a job, in bytes.
 pub const MAX_ERROR: usize = 2_000;
@@ -24,7 +24,7 @@ pub enum QueueError {
     },
     /// The database refuses.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Database(#[from] DatabaseError),
 }
 
 /// Why a job failed: any error, by `?`. It is tried again after a pause until its attempts are used up, unless

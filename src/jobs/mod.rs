@@ -1,5 +1,5 @@
 //! A job queue in PostgreSQL: work that is to be done once, later, or again and again, by any number of workers. For
-//! webmon's own upkeep ([`builtin`]) and for the kinds of whoever embeds it.
+//! webmon's own upkeep ([`upkeep`](crate::upkeep)) and for the kinds of whoever embeds it.
 //!
 //! A job is a row. [`enqueue`] writes it, also in a transaction of the caller's, so that it is there exactly when
 //! what it is about is. A [`Worker`] claims it with a lease and a fence, and runs its [`Kind`] in a transaction that ends
@@ -20,26 +20,32 @@
 //! Workers look for work every [`WorkerOptions::poll`]. They are not notified: NOTIFY takes a lock that all commits with
 //! one share, and LISTEN does not work through a pooler that gives connections out by the transaction.
 
-mod backoff;
-pub mod builtin;
 mod enqueue;
 mod error;
+mod failure;
+mod interrupt;
+mod job;
 mod kind;
+mod options;
+mod pause;
 mod periodic;
 mod report;
 mod running;
 mod session;
+mod setup;
 mod state;
 mod supervisor;
 mod worker;
 
-pub use self::backoff::{FIRST_PAUSE, LONGEST_PAUSE};
 pub use self::enqueue::{
     DEFAULT_ATTEMPTS, DEFAULT_PRIORITY, Enqueued, MAX_ARGS, MAX_BATCH, MAX_KEY, MAX_KIND, NewJob, enqueue,
     enqueue_all,
 };
 pub use self::error::{JobError, MAX_ERROR, QueueError};
-pub use self::kind::{DEFAULT_TIMEOUT, Job, Kind};
+pub use self::job::Job;
+pub use self::kind::{DEFAULT_TIMEOUT, Kind};
+pub use self::options::WorkerOptions;
+pub use self::pause::{FIRST_PAUSE, LONGEST_PAUSE};
 pub use self::report::{FailingKind, JobInfo, MAX_LIST, cancel, failing, get, list, prune, retry};
 pub use self::state::State;
-pub use self::worker::{Worker, WorkerOptions};
+pub use self::worker::Worker;

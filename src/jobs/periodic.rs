@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use postgres::Client;
 
-use super::{Kind, NewJob, QueueError, enqueue};
+use super::enqueue::{NewJob, enqueue};
+use super::error::QueueError;
+use super::kind::Kind;
+use crate::database::{AnyTime, DatabaseError};
 use crate::schedule::Schedule;
-use crate::store::{AnyTime, StoreError};
 
 /// By how much a clock may be set back without an instant coming twice. Beyond, schedules begin anew: they would rest
 /// for as long as the clock was ahead.
@@ -21,7 +23,7 @@ impl<'a> Periodic<'a> {
     pub fn register(
         client: &mut Client,
         kinds: impl Iterator<Item = &'a Kind>,
-    ) -> Result<Periodic<'a>, StoreError> {
+    ) -> Result<Periodic<'a>, DatabaseError> {
         let mut periodic = BTreeMap::new();
         for kind in kinds {
             let Some(schedule) = &kind.schedule else { continue };
@@ -30,23 +32,24 @@ impl<'a> Periodic<'a> {
             let next_at = schedule.next_after(server_time(client)?);
             client
                 .execute(
-                    include_str!("../../sql/queries/register_schedule.sql"),
+                    include_str!("../../sql/queries/jobs/register_schedule.sql"),
                     &[&kind.name, &schedule.expression(), &schedule.timezone(), &next_at],
                 )
-                .map_err(StoreError::database("cannot register a schedule"))?;
+                .map_err(DatabaseError::statement("cannot register a schedule"))?;
             periodic.insert(kind.name(), (schedule, job));
         }
         Ok(Periodic(periodic))
     }
 
     /// Enqueues what is due, and moves each schedule on.
-    pub fn enqueue_due(&self, client: &mut Client) -> Result<(), StoreError> {
+    pub fn enqueue_due(&self, client: &mut Client) -> Result<(), DatabaseError> {
         if self.0.is_empty() {
             return Ok(());
         }
         let names: Vec<&str> = self.0.keys().copied().collect();
         let sql = "SELECT kind, next_at, clock_timestamp() FROM webmon.job_schedules WHERE kind = ANY ($1)";
-        let rows = client.query(sql, &[&names]).map_err(StoreError::database("cannot read the schedules"))?;
+        let rows =
+            client.query(sql, &[&names]).map_err(DatabaseError::statement("cannot read the schedules"))?;
         for row in rows {
             let (kind, next_at, now): (&str, Option<AnyTime>, Timestamp) =
                 (row.get(0), row.get(1), row.get(2));
@@ -78,8 +81,8 @@ fn step(schedule: &Schedule, next_at: Timestamp, now: Timestamp) -> Step {
 }
 
 /// Moves a schedule on, with its row locked, so that each instant is enqueued by one worker.
-fn advance(client: &mut Client, schedule: &Schedule, job: &NewJob) -> Result<(), StoreError> {
-    let failed = StoreError::database;
+fn advance(client: &mut Client, schedule: &Schedule, job: &NewJob) -> Result<(), DatabaseError> {
+    let failed = DatabaseError::statement;
     let mut transaction = client.transaction().map_err(failed("cannot begin a transaction"))?;
     let sql = "SELECT next_at, clock_timestamp() FROM webmon.job_schedules \
                WHERE kind = $1 AND schedule = $2 AND timezone = $3 AND next_at IS NOT NULL FOR UPDATE SKIP LOCKED";
@@ -97,7 +100,7 @@ fn advance(client: &mut Client, schedule: &Schedule, job: &NewJob) -> Result<(),
         Step::Enqueue => {
             let enqueued = match enqueue(&mut transaction, &job.clone().scheduled_at(next_at)) {
                 Ok(enqueued) => enqueued,
-                Err(QueueError::Store(error)) => return Err(error),
+                Err(QueueError::Database(error)) => return Err(error),
                 // Kinds were validated with the worker.
                 Err(error) => {
                     log::error!(kind = job.kind, error = error.to_string(); "cannot enqueue a periodic job");
@@ -119,10 +122,10 @@ fn advance(client: &mut Client, schedule: &Schedule, job: &NewJob) -> Result<(),
     transaction.commit().map_err(failed("cannot move a schedule on"))
 }
 
-fn server_time(client: &mut Client) -> Result<Timestamp, StoreError> {
+fn server_time(client: &mut Client) -> Result<Timestamp, DatabaseError> {
     let row = client
         .query_one("SELECT clock_timestamp()", &[])
-        .map_err(StoreError::database("cannot read the database's clock"))?;
+        .map_err(DatabaseError::statement("cannot read the database's clock"))?;
     Ok(row.get(0))
 }
 

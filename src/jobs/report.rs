@@ -8,8 +8,9 @@ use postgres::error::SqlState;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{QueueError, State};
-use crate::store::{AnyTime, StoreError};
+use super::error::QueueError;
+use super::state::State;
+use crate::database::{AnyTime, DatabaseError};
 
 /// The most jobs that [`list`] returns.
 pub const MAX_LIST: i64 = 100_000;
@@ -83,10 +84,10 @@ fn query(
 ) -> Result<Vec<JobInfo>, QueueError> {
     let rows = client
         .query(
-            include_str!("../../sql/queries/list_jobs.sql"),
+            include_str!("../../sql/queries/jobs/list_jobs.sql"),
             &[&id, &state.map(State::as_str), &kind, &limit],
         )
-        .map_err(StoreError::database("cannot list jobs"))?;
+        .map_err(DatabaseError::statement("cannot list jobs"))?;
     rows.iter()
         .map(|row| {
             let time = |column| row.get::<_, Option<AnyTime>>(column).map(|time| time.0);
@@ -135,8 +136,8 @@ pub struct FailingKind {
 /// [`QueueError::Store`].
 pub fn failing(client: &mut impl GenericClient) -> Result<Vec<FailingKind>, QueueError> {
     let rows = client
-        .query(include_str!("../../sql/queries/failing_jobs.sql"), &[&FAILURES])
-        .map_err(StoreError::database("cannot look for failing jobs"))?;
+        .query(include_str!("../../sql/queries/jobs/failing_jobs.sql"), &[&FAILURES])
+        .map_err(DatabaseError::statement("cannot look for failing jobs"))?;
     let kind = |row: &postgres::Row| FailingKind {
         kind: row.get("kind"),
         last_error: row.get::<_, Option<String>>("last_error").unwrap_or_default(),
@@ -154,8 +155,8 @@ pub fn failing(client: &mut impl GenericClient) -> Result<Vec<FailingKind>, Queu
 /// [`QueueError::Store`].
 pub fn cancel(client: &mut impl GenericClient, id: i64) -> Result<Option<State>, QueueError> {
     let row = client
-        .query_opt(include_str!("../../sql/queries/cancel_job.sql"), &[&id])
-        .map_err(StoreError::database("cannot cancel the job"))?;
+        .query_opt(include_str!("../../sql/queries/jobs/cancel_job.sql"), &[&id])
+        .map_err(DatabaseError::statement("cannot cancel the job"))?;
     row.map(|row| row.get::<_, &str>(0).parse().map_err(QueueError::Invalid)).transpose()
 }
 
@@ -165,10 +166,10 @@ pub fn cancel(client: &mut impl GenericClient, id: i64) -> Result<Option<State>,
 /// # Errors
 /// [`QueueError::KeyWaits`] when another one of its kind and key waits; [`QueueError::Store`].
 pub fn retry(client: &mut impl GenericClient, id: i64) -> Result<bool, QueueError> {
-    match client.execute(include_str!("../../sql/queries/retry_job.sql"), &[&id]) {
+    match client.execute(include_str!("../../sql/queries/jobs/retry_job.sql"), &[&id]) {
         Ok(rows) => Ok(rows == 1),
         Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => Err(QueueError::KeyWaits { id }),
-        Err(cause) => Err(StoreError::Database { doing: "cannot retry the job", cause }.into()),
+        Err(cause) => Err(DatabaseError::Statement { doing: "cannot retry the job", cause }.into()),
     }
 }
 
@@ -185,6 +186,6 @@ pub fn prune(
 ) -> Result<u64, QueueError> {
     let (keep, keep_discarded) = (keep.as_secs_f64(), keep_discarded.as_secs_f64());
     client
-        .execute(include_str!("../../sql/queries/prune_jobs.sql"), &[&keep, &keep_discarded, &limit])
-        .map_err(|cause| StoreError::Database { doing: "cannot prune jobs", cause }.into())
+        .execute(include_str!("../../sql/queries/jobs/prune_jobs.sql"), &[&keep, &keep_discarded, &limit])
+        .map_err(|cause| DatabaseError::Statement { doing: "cannot prune jobs", cause }.into())
 }

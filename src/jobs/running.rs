@@ -1,14 +1,14 @@
 //! The jobs that run in this process: what the threads at work and the supervisor know together.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use postgres::CancelToken;
 
-use super::Job;
-use crate::store::Connector;
+use super::interrupt::Interrupt;
+use super::job::Job;
+use crate::database::Connector;
 
 /// Why a job was interrupted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,16 +21,6 @@ pub(super) enum Reason {
     Lost,
     /// Its worker stops.
     Stopped,
-}
-
-/// What a job's handler can see of its interruption.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Interrupt(Arc<AtomicBool>);
-
-impl Interrupt {
-    pub fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
 }
 
 /// A job at work.
@@ -61,7 +51,7 @@ impl Entry {
             log::warn!(job = self.id, reason:? = reason; "interrupting a job");
             fate.reason = Some(reason);
         }
-        self.interrupt.0.store(true, Ordering::Relaxed);
+        self.interrupt.set();
         // Under the lock: what the connection does after the job must not be cancelled.
         if let Err(error) = connector.cancel(&self.token) {
             log::warn!(job = self.id, error = error.to_string(); "cannot cancel a job's statement");

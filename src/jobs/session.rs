@@ -3,91 +3,19 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use postgres::error::SqlState;
 use postgres::{Client, Statement};
 
-use super::backoff::random_pause;
-use super::kind::{Body, Inside, Job, Kind, Outside};
-use super::running::{Interrupt, Reason, Running};
-use super::worker::Worker;
-use super::{JobError, State};
-use crate::config::show_duration;
+use super::error::JobError;
+use super::failure::{Failure, log_failure};
+use super::interrupt::Interrupt;
+use super::job::Job;
+use super::kind::{Body, Inside, Kind, Outside};
+use super::running::{Reason, Running};
+use super::setup::Setup;
+use crate::database::{AnyTime, Connector, DatabaseError, Line, STEADY_PATIENCE, check_schema};
 use crate::panicked::panic_message;
 use crate::shutdown::Shutdown;
-use crate::store::{AnyTime, Connector, Line, STEADY_PATIENCE, StoreError, check_schema};
-
-/// How long the record of a failure may wait for a lock. A connection that was lost may still hold it; then the lease
-/// runs out instead.
-const LOCK_WAIT: &str = "SET LOCAL lock_timeout = '1s'";
-/// Tries to record a failure while jobs of its kind and key come and go.
-const MAX_TRIES: u32 = 5;
-
-/// A failure to be recorded.
-pub(super) struct Failure {
-    id: i64,
-    epoch: i64,
-    kind: String,
-    attempt: i16,
-    error: String,
-    discard: bool,
-    /// False when the job was not to blame: the attempt is given back, and the next one comes at once.
-    counts: bool,
-}
-
-impl Failure {
-    /// The failure of a job whose worker is gone.
-    pub fn vanished(id: i64, epoch: i64, worker: &str, attempt: i16) -> Failure {
-        let error = format!("worker {worker} let the lease run out: it was killed, frozen or cut off");
-        Failure { id, epoch, kind: String::new(), attempt, error, discard: false, counts: true }
-    }
-
-    /// Records it. Returns what became of the job; none when another worker has it.
-    pub fn record(&self, client: &mut Client) -> Result<Option<Recorded>, StoreError> {
-        let pause = if self.counts { random_pause(self.attempt) } else { Duration::ZERO };
-        let mut tries = 1;
-        loop {
-            match self.try_record(client, pause) {
-                // One of its kind and key was enqueued just now: it will be seen the next time.
-                Err(StoreError::Database { cause, .. })
-                    if cause.code() == Some(&SqlState::UNIQUE_VIOLATION) && tries < MAX_TRIES =>
-                {
-                    tries += 1;
-                }
-                outcome => return outcome,
-            }
-        }
-    }
-
-    fn try_record(&self, client: &mut Client, pause: Duration) -> Result<Option<Recorded>, StoreError> {
-        let failed = StoreError::database;
-        let mut transaction = client.transaction().map_err(failed("cannot begin a transaction"))?;
-        transaction.batch_execute(LOCK_WAIT).map_err(failed("cannot set up a transaction"))?;
-        let row = transaction
-            .query_opt(
-                include_str!("../../sql/queries/fail_job.sql"),
-                &[
-                    &self.id,
-                    &self.epoch,
-                    &self.error,
-                    &(pause.as_secs_f64() * 1_000.0),
-                    &self.discard,
-                    &self.counts,
-                ],
-            )
-            .map_err(failed("cannot record a job's failure"))?;
-        let recorded = row
-            .and_then(|row| Some(Recorded { state: row.get::<_, &str>(0).parse().ok()?, heir: row.get(1) }));
-        transaction.commit().map_err(failed("cannot record a job's failure"))?;
-        Ok(recorded)
-    }
-}
-
-/// What became of a job that failed.
-pub(super) struct Recorded {
-    pub state: State,
-    /// The job of its kind and key that waited, and stands for both now.
-    pub heir: Option<i64>,
-}
+use crate::text::show_duration;
 
 /// How a job's run ended.
 enum Outcome {
@@ -99,7 +27,7 @@ enum Outcome {
 }
 
 pub(super) struct Session<'a> {
-    worker: &'a Worker,
+    setup: &'a Setup,
     running: &'a Running,
     owner: String,
     client: Client,
@@ -110,23 +38,27 @@ pub(super) struct Session<'a> {
 
 impl<'a> Session<'a> {
     pub fn open(
-        worker: &'a Worker,
+        setup: &'a Setup,
         connector: &Connector,
         line: &'a Line,
         running: &'a Running,
-    ) -> Result<Session<'a>, StoreError> {
-        let owner = worker.next_owner();
+    ) -> Result<Session<'a>, DatabaseError> {
+        let owner = setup.next_owner();
         let mut client = connector.named(&format!("webmon-jobs:{owner}")).connect_on(line)?;
         check_schema(&mut client)?;
         let mut prepare =
-            |sql| client.prepare(sql).map_err(StoreError::database("cannot prepare a statement"));
-        let claim = prepare(include_str!("../../sql/queries/claim_job.sql"))?;
-        let complete = prepare(include_str!("../../sql/queries/complete_job.sql"))?;
-        Ok(Session { worker, running, owner, client, line, claim, complete })
+            |sql| client.prepare(sql).map_err(DatabaseError::statement("cannot prepare a statement"));
+        let claim = prepare(include_str!("../../sql/queries/jobs/claim_job.sql"))?;
+        let complete = prepare(include_str!("../../sql/queries/jobs/complete_job.sql"))?;
+        Ok(Session { setup, running, owner, client, line, claim, complete })
     }
 
     /// Runs jobs until a stop is asked for, or until the connection should not be used any more.
-    pub fn run(&mut self, shutdown: &Shutdown, unrecorded: &mut Option<Failure>) -> Result<(), StoreError> {
+    pub fn run(
+        &mut self,
+        shutdown: &Shutdown,
+        unrecorded: &mut Option<Failure>,
+    ) -> Result<(), DatabaseError> {
         loop {
             if let Some(failure) = unrecorded {
                 let recorded = failure.record(&mut self.client)?;
@@ -137,11 +69,11 @@ impl<'a> Session<'a> {
                 return Ok(());
             }
             let Some(job) = self.claim()? else {
-                shutdown.wait(self.worker.options.poll);
+                shutdown.wait(self.setup.options.poll);
                 continue;
             };
             // Only kinds that are known are claimed.
-            let Some(kind) = self.worker.kinds.get(&job.kind) else { continue };
+            let Some(kind) = self.setup.kinds.get(&job.kind) else { continue };
             let token = self.client.cancel_token();
             let entry = self.running.begin(&job, kind.timeout, token);
             // A statement of the job's may be as long as the job; then the server should have cancelled it.
@@ -158,12 +90,12 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn claim(&mut self) -> Result<Option<Job>, StoreError> {
-        let lease_ms = self.worker.options.lease.as_secs_f64() * 1_000.0;
+    fn claim(&mut self) -> Result<Option<Job>, DatabaseError> {
+        let lease_ms = self.setup.options.lease.as_secs_f64() * 1_000.0;
         let row = self
             .client
-            .query_opt(&self.claim, &[&self.worker.kind_names, &self.owner, &lease_ms])
-            .map_err(StoreError::database("cannot claim a job"))?;
+            .query_opt(&self.claim, &[&self.setup.kind_names, &self.owner, &lease_ms])
+            .map_err(DatabaseError::statement("cannot claim a job"))?;
         Ok(row.map(|row| Job {
             id: row.get(0),
             epoch: row.get(1),
@@ -239,21 +171,5 @@ fn settle(job: &Job, kind: &Kind, outcome: Outcome, reason: Option<Reason>) -> O
         }
         (Outcome::Failed(_), Some(Reason::Stopped)) => failure("its worker was stopped".to_owned(), false),
         (Outcome::Failed(error), None) => failure(error.to_string(), error.discard),
-    }
-}
-
-fn log_failure(failure: &Failure, recorded: Option<Recorded>) {
-    let Failure { id, kind, attempt, error, .. } = failure;
-    let Some(Recorded { state, heir }) = recorded else {
-        log::warn!(job = id, kind, attempt, error; "lost a job to another worker");
-        return;
-    };
-    match (state, heir) {
-        (State::Discarded, _) => log::error!(job = id, kind, attempt, error; "discarded a job"),
-        (State::Cancelled, Some(heir)) => {
-            log::warn!(job = id, kind, attempt, error, heir; "a job failed, and gave way to its like that waits");
-        }
-        (State::Cancelled, None) => log::info!(job = id, kind, attempt, error; "cancelled a job"),
-        _ => log::warn!(job = id, kind, attempt, error; "a job failed, and will be tried again"),
     }
 }

@@ -5,18 +5,18 @@ use std::time::{Duration, Instant};
 
 use postgres::{Client, Statement};
 
+use super::failure::Failure;
 use super::periodic::Periodic;
 use super::running::{Entry, Reason, Running};
-use super::session::Failure;
-use super::worker::Worker;
+use super::setup::Setup;
+use crate::database::{Connector, DatabaseError, Line, Outage, Remedy, check_schema};
 use crate::shutdown::Shutdown;
-use crate::store::{Connector, Line, Outage, Remedy, StoreError, check_schema};
 
 /// How long apart the supervisor looks around at most.
 const TICK: Duration = Duration::from_secs(1);
 
 pub(super) struct Supervisor<'a> {
-    pub worker: &'a Worker,
+    pub setup: &'a Setup,
     pub connector: &'a Connector,
     pub running: &'a Running,
     pub shutdown: &'a Shutdown,
@@ -24,7 +24,7 @@ pub(super) struct Supervisor<'a> {
 
 impl Supervisor<'_> {
     /// Watches until a stop is asked for and no thread is left.
-    pub fn run(&self) -> Result<(), StoreError> {
+    pub fn run(&self) -> Result<(), DatabaseError> {
         let mut outage = Outage::default();
         while !self.is_over() {
             let begun = Instant::now();
@@ -50,15 +50,15 @@ impl Supervisor<'_> {
         }
     }
 
-    fn session(&self, line: &Line) -> Result<(), StoreError> {
-        let owner = self.worker.next_owner();
+    fn session(&self, line: &Line) -> Result<(), DatabaseError> {
+        let owner = self.setup.next_owner();
         let mut client = self.connector.named(&format!("webmon-jobs:{owner}")).connect_on(line)?;
         check_schema(&mut client)?;
         let mut prepare =
-            |sql| client.prepare(sql).map_err(StoreError::database("cannot prepare a statement"));
-        let renew = prepare(include_str!("../../sql/queries/renew_jobs.sql"))?;
-        let expired = prepare(include_str!("../../sql/queries/expired_jobs.sql"))?;
-        let periodic = Periodic::register(&mut client, self.worker.kinds.values())?;
+            |sql| client.prepare(sql).map_err(DatabaseError::statement("cannot prepare a statement"));
+        let renew = prepare(include_str!("../../sql/queries/jobs/renew_jobs.sql"))?;
+        let expired = prepare(include_str!("../../sql/queries/jobs/expired_jobs.sql"))?;
+        let periodic = Periodic::register(&mut client, self.setup.kinds.values())?;
         let mut stop_at = None;
         while !self.is_over() {
             self.renew(&mut client, &renew)?;
@@ -67,19 +67,19 @@ impl Supervisor<'_> {
             }
             self.take_in(&mut client, &expired)?;
             if self.shutdown.is_requested() {
-                let stop_at = *stop_at.get_or_insert_with(|| Instant::now() + self.worker.options.grace);
+                let stop_at = *stop_at.get_or_insert_with(|| Instant::now() + self.setup.options.grace);
                 if stop_at <= Instant::now() {
                     self.interrupt_all();
                 }
             } else {
                 periodic.enqueue_due(&mut client)?;
             }
-            self.wait(TICK.min(self.worker.options.lease / 3));
+            self.wait(TICK.min(self.setup.options.lease / 3));
         }
         Ok(())
     }
 
-    fn renew(&self, client: &mut Client, renew: &Statement) -> Result<(), StoreError> {
+    fn renew(&self, client: &mut Client, renew: &Statement) -> Result<(), DatabaseError> {
         let entries = self.running.entries();
         let kept: Vec<&Entry> =
             entries.iter().map(|entry| &**entry).filter(|entry| entry.is_kept()).collect();
@@ -88,10 +88,10 @@ impl Supervisor<'_> {
         }
         let ids: Vec<i64> = kept.iter().map(|entry| entry.id).collect();
         let epochs: Vec<i64> = kept.iter().map(|entry| entry.epoch).collect();
-        let lease_ms = self.worker.options.lease.as_secs_f64() * 1_000.0;
+        let lease_ms = self.setup.options.lease.as_secs_f64() * 1_000.0;
         let rows = client
             .query(renew, &[&ids, &epochs, &lease_ms])
-            .map_err(StoreError::database("cannot renew the leases of jobs"))?;
+            .map_err(DatabaseError::statement("cannot renew the leases of jobs"))?;
         for row in rows {
             let (id, is_held, is_cancelled): (i64, bool, bool) = (row.get(0), row.get(1), row.get(2));
             let reason = if !is_held {
@@ -110,10 +110,10 @@ impl Supervisor<'_> {
     }
 
     /// Fails the jobs of workers that let their leases run out, so that they are tried again.
-    fn take_in(&self, client: &mut Client, expired: &Statement) -> Result<(), StoreError> {
+    fn take_in(&self, client: &mut Client, expired: &Statement) -> Result<(), DatabaseError> {
         let rows = client
-            .query(expired, &[&self.worker.kind_names])
-            .map_err(StoreError::database("cannot look for expired leases"))?;
+            .query(expired, &[&self.setup.kind_names])
+            .map_err(DatabaseError::statement("cannot look for expired leases"))?;
         for row in rows {
             let (id, epoch, attempt): (i64, i64, i16) = (row.get(0), row.get(1), row.get(3));
             let (worker, ended): (&str, i64) = (row.get(2), row.get(4));

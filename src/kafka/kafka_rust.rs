@@ -19,10 +19,11 @@ use kafka::client::{
 };
 use kafka::error::{Error as ClientError, KafkaCode};
 
+use super::consumer::{Consumer, FetchLimits, Fetched, OffsetRange};
+use super::error::KafkaError;
+use super::murmur2::partition_for;
 use super::probe::{self, CLIENT};
-use super::{
-    Consumer, Delivery, FetchLimits, Fetched, KafkaError, OffsetRange, Outgoing, Producer, partition_for,
-};
+use super::producer::{Delivery, Outgoing, Producer};
 use crate::config::Kafka;
 
 /// How long a broker may take to have a record in all replicas.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use openssl::ssl::{HandshakeError, SslConnector, SslFiletype, SslMethod};
 use openssl::x509::X509VerifyResult;
 
-use super::KafkaError;
+use super::error::KafkaError;
 use crate::config::Kafka;
 
 /// The client's name in requests.

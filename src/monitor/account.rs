@@ -8,10 +8,9 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::watermarks::Watermark;
-use crate::maintenance::Maintenance;
-use crate::result::{CheckResult, ErrorType, Gap, GapReason, GapRecord, Record, RecordVersion};
+use crate::record::{ErrorType, Gap, GapReason, GapRecord, Record, RecordVersion};
 use crate::schedule::{BATCH, Backlog, Due, Entry, Planner, Schedule};
-use crate::site::{Origin, Site};
+use crate::site::{Maintenance, Origin, Site};
 
 /// What is overdue by no more than this is handed out, however many instants it is.
 const OVERDUE: SignedDuration = SignedDuration::from_secs(10);
@@ -484,7 +483,7 @@ impl Account {
     }
 
     fn missed(&self, due: &Due<Site>, error_type: ErrorType, detail: Option<&str>, message: &str) -> Step {
-        let mut result = CheckResult::blank(&due.item, &self.origin, due.scheduled_at, due.next_at);
+        let mut result = self.origin.blank(&due.item, due.scheduled_at, due.next_at);
         result.set_error(error_type, detail, Some(message));
         Step::Record(Record::Result(Box::new(result)))
     }

@@ -35,12 +35,11 @@ pub use self::account::{Account, Changes, Limits, Step};
 use self::sentinels::Jury;
 pub use self::watermarks::{MemoryWatermarks, SpoolWatermarks, Watermark, Watermarks};
 use crate::check::{Pool, PoolOptions, Settings, SetupError};
-use crate::maintenance::Maintenance;
 use crate::outbox::Outbox;
 use crate::panicked::Panicked;
-use crate::result::{CheckResult, Outcome, Record};
+use crate::record::{CheckResult, Outcome, Record};
 use crate::schedule::{Agenda, SchedulerError, Timer};
-use crate::site::{Sentinel, Site};
+use crate::site::{Maintenance, Sentinel, Site};
 
 /// Takes every record. Called from many threads.
 pub trait Sink: Send + Sync {

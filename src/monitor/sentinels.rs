@@ -10,7 +10,7 @@ use url::Host;
 
 use crate::check::{Checker, Resolve, Settings, Stalls, spoils};
 use crate::panicked::Panicked;
-use crate::result::{CheckResult, ErrorType, Outcome};
+use crate::record::{CheckResult, ErrorType, Outcome};
 use crate::schedule::Schedule;
 use crate::shutdown::Shutdown;
 use crate::site::{Method, Origin, Sentinel, Site, StatusRange};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::result::{Gap, GapReason, GapRecord, Record};
+use crate::record::{Gap, GapReason, GapRecord, Record};
 
 /// The gaps of one site, location and reason, by their beginning.
 type Stretches = BTreeMap<Timestamp, Stretch>;
@@ -153,7 +153,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::result::RecordVersion;
+    use crate::record::RecordVersion;
 
     /// A gap of the one site, by the numbers of its instants' seconds.
     fn gap(from: i64, to: i64, instants: u64, reason: GapReason) -> GapRecord {

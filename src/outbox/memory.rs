@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::gaps::Gaps;
 use super::{Outbox, Sequence};
-use crate::result::{GapReason, Record};
+use crate::record::{GapReason, Record};
 
 /// Holds at most `capacity` records, and beside them the gaps for those it had to drop: at most `capacity` too, and
 /// one more for each site, location and reason.

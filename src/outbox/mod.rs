@@ -11,7 +11,7 @@ use std::time::Duration;
 pub use self::memory::MemoryOutbox;
 pub use self::publisher::{Publisher, publish};
 pub use self::spool::Spool;
-use crate::result::Record;
+use crate::record::Record;
 
 /// Identifies a waiting record within its outbox; later records have higher numbers.
 pub type Sequence = u64;
@@ -23,14 +23,14 @@ pub type Sequence = u64;
 /// use std::time::Duration;
 /// use webmon::jiff::Timestamp;
 /// use webmon::outbox::{MemoryOutbox, Outbox};
-/// use webmon::result::CheckResult;
+/// use webmon::record::CheckResult;
 /// # use webmon::site::{Origin, Site};
 /// # let schedule = webmon::schedule::Schedule::new("@hourly", "UTC")?;
 /// # let site = Site::new("shop", "https://shop.example/".parse()?, schedule);
 /// # let origin = Origin::new("berlin-1", "host-a");
 ///
 /// let outbox = MemoryOutbox::new(1_000);
-/// outbox.append(CheckResult::blank(&site, &origin, Timestamp::UNIX_EPOCH, None).into());
+/// outbox.append(origin.blank(&site, Timestamp::UNIX_EPOCH, None).into());
 /// let batch = outbox.peek(100, Duration::ZERO);
 /// assert_eq!((batch.len(), outbox.len()), (1, 1)); // it stays until acknowledged
 /// outbox.acknowledge(&[batch[0].0]);

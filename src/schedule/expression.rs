@@ -242,7 +242,9 @@ impl Schedule {
     pub fn shortest_interval(&self) -> Duration {
         *self.0.shortest_interval.get_or_init(|| match &self.0.rhythm {
             Rhythm::Every(period) => Duration::from_secs(period.unsigned_abs()),
-            Rhythm::Cron { cron, .. } => interval::shortest(self, cron, &self.0.zone, self.0.since),
+            Rhythm::Cron { cron, .. } => {
+                interval::shortest(&|after| self.next_after(after), cron, &self.0.zone, self.0.since)
+            }
         })
     }
 }

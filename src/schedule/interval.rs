@@ -8,16 +8,21 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Schedule, count};
+use super::count;
 
 /// After 28 years every date has met every weekday (the calendar's cycle, until 2100).
 const DAYS: usize = 28 * 1461 / 4;
 
-/// The shortest interval of `schedule` in the 28 years after `since`; `Duration::MAX` when it finds no two instants.
+/// The shortest interval of a schedule in the 28 years after `since`; `Duration::MAX` when it finds no two instants.
 ///
 /// Two successive instants either lie on one evenly running stretch of the wall clock, on the same day or on
 /// different ones, or have a change of the clock between them.
-pub(super) fn shortest(schedule: &Schedule, cron: &Cron, zone: &TimeZone, since: Timestamp) -> Duration {
+pub(super) fn shortest(
+    next_after: &dyn Fn(Timestamp) -> Option<Timestamp>,
+    cron: &Cron,
+    zone: &TimeZone,
+    since: Timestamp,
+) -> Duration {
     let (within_a_day, span) = times_of_day(cron);
     let mut shortest = within_a_day;
     if let Some(days) = days_apart(cron, zone.to_datetime(since).date()) {
@@ -25,7 +30,7 @@ pub(super) fn shortest(schedule: &Schedule, cron: &Cron, zone: &TimeZone, since:
     }
     let until = since.saturating_add(SignedDuration::from_hours(24 * DAYS as i64)).unwrap_or(Timestamp::MAX);
     // The first instant from the last change on. Until a change comes after it, nothing new lies around one.
-    let mut first = schedule.next_after(since);
+    let mut first = next_after(since);
     for change in zone.following(since).map(|change| change.timestamp()).take_while(|change| *change < until)
     {
         if shortest == 1 || first.is_none() {
@@ -36,9 +41,9 @@ pub(super) fn shortest(schedule: &Schedule, cron: &Cron, zone: &TimeZone, since:
         }
         // The instants around the change: the last one before it, and two from it on, as the first may be that
         // of a time of day in the gap.
-        let before = last_before(schedule, change, since);
-        first = schedule.next_after(change - SignedDuration::from_secs(1));
-        let second = first.and_then(|first| schedule.next_after(first));
+        let before = last_before(next_after, change, since);
+        first = next_after(change - SignedDuration::from_secs(1));
+        let second = first.and_then(next_after);
         for (earlier, later) in before.zip(first).into_iter().chain(first.zip(second)) {
             shortest = shortest.min(later.as_second() - earlier.as_second());
         }
@@ -84,10 +89,14 @@ fn days_apart(cron: &Cron, first: Date) -> Option<i64> {
 
 /// The last instant before `change` and after `since`, found by bisection: a later start never finds an earlier
 /// instant.
-fn last_before(schedule: &Schedule, change: Timestamp, since: Timestamp) -> Option<Timestamp> {
+fn last_before(
+    next_after: &dyn Fn(Timestamp) -> Option<Timestamp>,
+    change: Timestamp,
+    since: Timestamp,
+) -> Option<Timestamp> {
     let found = |from: i64| {
         let from = Timestamp::from_second(from).ok()?;
-        schedule.next_after(from).filter(|instant| *instant < change)
+        next_after(from).filter(|instant| *instant < change)
     };
     let (change_second, since) = (change.as_second(), since.as_second());
     // Starts ever further back until one finds an instant before the change.

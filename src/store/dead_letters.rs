@@ -6,12 +6,13 @@ use jiff::Timestamp;
 use postgres::Client;
 use serde::{Serialize, Serializer};
 
-use super::StoreError;
-use super::batch::{Batch, Clocks, Window};
-use super::claims::newest_stored;
-use super::ingest::{Counts, Ingest};
-use super::time::AnyTime;
+use super::error::StoreError;
+use super::ingest::batch::{Batch, Clocks, Window};
+use super::ingest::claims::newest_stored;
+use super::ingest::counts::Counts;
+use super::ingest::transaction::Ingest;
 use crate::config;
+use crate::database::AnyTime;
 use crate::kafka::Fetched;
 
 /// Letters read at a time.
@@ -109,7 +110,7 @@ pub fn count_dead_letters(
     client
         .query_one(sql, &[&topic, &filter.partition, &filter.offset, &filter.reason])
         .map(|row| row.get::<_, i64>(0) as u64)
-        .map_err(StoreError::database("cannot count dead letters"))
+        .map_err(StoreError::statement("cannot count dead letters"))
 }
 
 /// Tries to store the dead letters of `topic` that fit `filter` as what they should be, as after an upgrade, or when a
@@ -169,7 +170,7 @@ pub fn discard_dead_letters(
             reason.len()
         )));
     }
-    let failed = StoreError::database;
+    let failed = StoreError::statement;
     let mut done = Discarded::default();
     let mut last: Option<DeadLetter> = None;
     loop {
@@ -182,7 +183,7 @@ pub fn discard_dead_letters(
             .batch_execute(&format!("SET LOCAL lock_timeout = {}", PATIENCE.as_millis()))
             .map_err(failed("cannot set up a transaction"))?;
         let discard = transaction
-            .prepare(include_str!("../../sql/queries/discard_dead_letter.sql"))
+            .prepare(include_str!("../../sql/queries/dead_letters/discard_dead_letter.sql"))
             .map_err(failed("cannot discard a dead letter"))?;
         let mut discarded = 0;
         for letter in &letters {
@@ -242,7 +243,7 @@ fn page(
 ) -> Result<Vec<DeadLetter>, StoreError> {
     let rows = client
         .query(
-            include_str!("../../sql/queries/list_dead_letters.sql"),
+            include_str!("../../sql/queries/dead_letters/list_dead_letters.sql"),
             &[
                 &topic,
                 &filter.partition,
@@ -254,7 +255,7 @@ fn page(
                 &limit,
             ],
         )
-        .map_err(StoreError::database("cannot read dead letters"))?;
+        .map_err(StoreError::statement("cannot read dead letters"))?;
     let letter = |row: &postgres::Row| DeadLetter {
         partition: row.get("partition"),
         offset: row.get("record_offset"),
@@ -274,7 +275,7 @@ fn clocks(client: &mut Client) -> Result<Clocks, StoreError> {
     let server: AnyTime = client
         .query_one("SELECT clock_timestamp()", &[])
         .map(|row| row.get(0))
-        .map_err(StoreError::database("cannot read the server's clock"))?;
+        .map_err(StoreError::statement("cannot read the server's clock"))?;
     Ok(Clocks { server: server.0, own: Timestamp::now(), newest_stored: newest_stored(client)? })
 }
 
@@ -286,7 +287,7 @@ fn retry(
     letter: &DeadLetter,
     window: Window,
 ) -> Result<bool, StoreError> {
-    let failed = StoreError::database;
+    let failed = StoreError::statement;
     let record = Fetched {
         partition: letter.partition,
         offset: letter.offset,
@@ -305,7 +306,7 @@ fn retry(
     let mut transaction = client.transaction().map_err(failed("cannot begin a transaction"))?;
     let Some(ledger) = transaction
         .query_opt(
-            include_str!("../../sql/queries/take_dead_letter.sql"),
+            include_str!("../../sql/queries/dead_letters/take_dead_letter.sql"),
             &[&topic, &letter.partition, &letter.offset, &letter.digest],
         )
         .map_err(failed("cannot take a dead letter"))?
@@ -325,7 +326,7 @@ fn retry(
     let (epoch, minute): (i64, Timestamp) = (ledger.get(0), ledger.get(1));
     transaction
         .execute(
-            include_str!("../../sql/queries/recount_dead_letter.sql"),
+            include_str!("../../sql/queries/dead_letters/recount_dead_letter.sql"),
             &[
                 &topic,
                 &letter.partition,

@@ -1,37 +1,20 @@
-//! What goes wrong in the database, by what is to be done about it.
+//! What goes wrong on the storing side, by what is to be done about it.
 
 use postgres::error::SqlState;
 
-use super::stream::NoTlsOffered;
+use crate::database::{DatabaseError, Remedy};
 use crate::kafka::KafkaError;
-use crate::panicked::Panicked;
 
 /// Why the storing side cannot do what it should.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// A statement failed.
-    #[error("{doing}: {}", describe(.cause))]
-    Database {
-        /// What was attempted.
-        doing: &'static str,
-        /// What the server or the connection said.
-        cause: postgres::Error,
-    },
-    /// The connection cannot be set up as configured.
-    #[error("postgres.{key} {problem}")]
-    Config {
-        /// The key of `[postgres]` at fault.
-        key: &'static str,
-        /// What is wrong with it; never the URL itself.
-        problem: String,
-    },
+    /// The database cannot be used.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
     /// What is asked for cannot be.
     #[error("{0}")]
     Invalid(String),
-    /// The schema is not the one this program was built for.
-    #[error("{0}")]
-    Schema(String),
     /// Kafka refuses.
     #[error(transparent)]
     Kafka(#[from] KafkaError),
@@ -67,112 +50,40 @@ pub enum StoreError {
         "webmon.retention.floor_at is infinite, and nothing could be stored: set it to a time that has been"
     )]
     InfiniteFloor,
-    /// A thread of this program came upon a fault of the program's own.
-    #[error(transparent)]
-    Panicked(#[from] Panicked),
-    /// The system has no thread for it.
-    #[error("cannot start a thread: {0}")]
-    NoThread(std::io::Error),
+    /// The database holds what this program cannot read.
+    #[error("{doing}: {problem}")]
+    Unreadable {
+        /// What was attempted.
+        doing: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Rows cannot be put into the format of COPY.
+    #[error("cannot encode results: {0}")]
+    Encode(#[source] Box<dyn std::error::Error + Sync + Send>),
 }
 
 impl StoreError {
-    /// Pairs a database error with what was attempted.
-    pub(crate) fn database(doing: &'static str) -> impl FnOnce(postgres::Error) -> StoreError {
-        move |cause| StoreError::Database { doing, cause }
+    /// Pairs the driver's error with what was attempted.
+    pub(crate) fn statement(doing: &'static str) -> impl FnOnce(postgres::Error) -> StoreError {
+        move |cause| DatabaseError::Statement { doing, cause }.into()
     }
 
     /// Whether the server ended a statement that took longer than it may, or somebody did.
-    pub(super) fn is_cancelled(&self) -> bool {
-        matches!(self, StoreError::Database { cause, .. } if cause.code() == Some(&SqlState::QUERY_CANCELED))
+    pub(crate) fn is_cancelled(&self) -> bool {
+        matches!(self, StoreError::Database(error) if error.code() == Some(&SqlState::QUERY_CANCELED))
     }
 
     /// What is to be done.
     pub(crate) fn remedy(&self) -> Remedy {
         match self {
-            StoreError::Database { cause, .. } => remedy(cause),
+            StoreError::Database(error) => error.remedy(),
             StoreError::InfiniteFloor => Remedy::Reconnect,
             // A topic that is missing at the first contact; once there was one, it is waited for.
             StoreError::Kafka(KafkaError::UnknownTopic { .. }) => Remedy::Stop,
             StoreError::Kafka(KafkaError::Fatal(_)) => Remedy::Reconnect,
             StoreError::Kafka(error) if error.is_passing() => Remedy::Reconnect,
             _ => Remedy::Stop,
-        }
-    }
-}
-
-/// What is to be done about an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Remedy {
-    /// The transaction was rolled back through no fault of its own: do it again.
-    Retry,
-    /// The connection is gone, the server is, or is in a state that may pass: drop every claim and connect anew. Whether a
-    /// COMMIT that was under way took effect shows when the offset is read again.
-    Reconnect,
-    /// One of the rows cannot be stored: find it.
-    Bisect,
-    /// Only somebody who changes something mends it: stop, and say so.
-    Stop,
-}
-
-fn remedy(error: &postgres::Error) -> Remedy {
-    let Some(db) = error.as_db_error() else {
-        // No answer from the server: a closed or broken connection, or one that could not be made.
-        return if is_distrust(error) { Remedy::Stop } else { Remedy::Reconnect };
-    };
-    let state = db.code();
-    let class = &state.code()[..2];
-    match state {
-        &SqlState::T_R_SERIALIZATION_FAILURE
-        | &SqlState::T_R_DEADLOCK_DETECTED
-        | &SqlState::LOCK_NOT_AVAILABLE => Remedy::Retry,
-        // Another writer has made the day's partition meanwhile: the server's cache still said that it was missing.
-        &SqlState::DUPLICATE_TABLE => Remedy::Retry,
-        // A day's partition is missing: it is made when the batch is tried again. A violated constraint has a name.
-        &SqlState::CHECK_VIOLATION if db.constraint().is_none() => Remedy::Retry,
-        &SqlState::CHECK_VIOLATION | &SqlState::NOT_NULL_VIOLATION => Remedy::Bisect,
-        // Who may do what, where: an administrator's to mend.
-        &SqlState::INSUFFICIENT_PRIVILEGE | &SqlState::UNDEFINED_DATABASE => Remedy::Stop,
-        // A migration's to mend.
-        &SqlState::INVALID_SCHEMA_NAME
-        | &SqlState::UNDEFINED_TABLE
-        | &SqlState::UNDEFINED_COLUMN
-        | &SqlState::UNDEFINED_FUNCTION => Remedy::Stop,
-        _ if class == "28" => Remedy::Stop,
-        _ if class == "22" => Remedy::Bisect,
-        // A server that stops, that takes no writes after a failover, whose disk is full: that may pass.
-        _ => Remedy::Reconnect,
-    }
-}
-
-/// Whether TLS failed for what the two sides are, such as a wrong CA or host name, or a server without TLS, and not because the connection broke.
-fn is_distrust(error: &postgres::Error) -> bool {
-    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
-    let causes: Vec<_> = causes.collect();
-    if causes.iter().any(|cause| cause.is::<NoTlsOffered>()) {
-        return true;
-    }
-    causes.iter().any(|cause| cause.is::<native_tls::Error>())
-        && !causes.iter().any(|cause| cause.is::<std::io::Error>())
-}
-
-/// The server's message, detail and code; the client's own chain where there is no answer.
-fn describe(error: &postgres::Error) -> String {
-    match error.as_db_error() {
-        Some(db) => {
-            let detail = db.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
-            format!("{}{detail} [SQLSTATE {}]", db.message(), db.code().code())
-        }
-        None => {
-            let mut text = error.to_string();
-            let mut source = std::error::Error::source(error);
-            while let Some(cause) = source {
-                let cause_text = cause.to_string();
-                if !text.contains(&cause_text) {
-                    text = format!("{text}: {cause_text}");
-                }
-                source = cause.source();
-            }
-            text
         }
     }
 }

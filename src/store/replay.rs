@@ -2,7 +2,7 @@
 
 use postgres::Client;
 
-use super::StoreError;
+use super::error::StoreError;
 
 /// Makes the writers store `partition` of `topic` again, from `offset` on; what is stored already counts as duplicate.
 /// A pause is over, and what the partition is compared with is forgotten: after a topic was recreated this is the way to
@@ -19,13 +19,16 @@ pub fn replay(
     partition: i32,
     offset: i64,
 ) -> Result<Option<i64>, StoreError> {
-    let failed = StoreError::database;
+    let failed = StoreError::statement;
     let mut transaction = client.transaction().map_err(failed("cannot begin a transaction"))?;
     transaction
         .batch_execute("SET LOCAL lock_timeout = '10s'")
         .map_err(failed("cannot set up a transaction"))?;
     let row = transaction
-        .query_opt(include_str!("../../sql/queries/replay_partition.sql"), &[&topic, &partition, &offset])
+        .query_opt(
+            include_str!("../../sql/queries/claims/replay_partition.sql"),
+            &[&topic, &partition, &offset],
+        )
         .map_err(failed("cannot set the partition back"))?
         .ok_or_else(|| StoreError::UnknownPartition { topic: topic.to_owned(), partition })?;
     let before: Option<i64> = row.get(0);

@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use postgres::{Client, IsolationLevel};
 use serde::Serialize;
 
-use super::StoreError;
-use crate::result::Outcome;
+use super::error::StoreError;
+use super::stored_outcome::StoredOutcome;
+use crate::record::Outcome;
 
 /// Hours that are counted from their results, as these are not rolled up yet.
 const COUNTED_HOURS: i64 = 48;
@@ -76,7 +77,7 @@ pub struct PartitionStatus {
 /// # Errors
 /// [`StoreError::Database`].
 pub fn latest_results(client: &mut Client, age: Duration) -> Result<Vec<LatestResult>, StoreError> {
-    read_latest(client, age).map_err(StoreError::database("cannot read the latest results"))
+    read_latest(client, age).map_err(StoreError::statement("cannot read the latest results"))
 }
 
 fn read_latest(client: &mut Client, age: Duration) -> Result<Vec<LatestResult>, postgres::Error> {
@@ -97,9 +98,9 @@ fn read_latest(client: &mut Client, age: Duration) -> Result<Vec<LatestResult>, 
     let marked: Vec<Timestamp> = marked.iter().map(|row| row.get(0)).collect();
 
     let mut latest: BTreeMap<(String, String), LatestResult> = BTreeMap::new();
-    let mut add = |rows: Vec<postgres::Row>| {
+    let mut add = |rows: Vec<postgres::Row>| -> Result<(), postgres::Error> {
         for row in &rows {
-            let new = latest_result(row);
+            let new = latest_result(row)?;
             match latest.entry((new.site.clone(), new.location.clone())) {
                 Entry::Vacant(place) => {
                     place.insert(new);
@@ -119,29 +120,26 @@ fn read_latest(client: &mut Client, age: Duration) -> Result<Vec<LatestResult>, 
                 }
             }
         }
+        Ok(())
     };
-    add(transaction.query(include_str!("../../sql/queries/latest_results.sql"), &[&since, &marked])?);
+    add(transaction.query(include_str!("../../sql/queries/report/latest_results.sql"), &[&since, &marked])?)?;
     for hour in &marked {
         let end = hour.checked_add(Duration::from_secs(3_600)).unwrap_or(Timestamp::MAX);
-        let sql = include_str!("../../sql/queries/latest_results_of_hour.sql");
-        add(transaction.query(sql, &[hour, &end])?);
+        let sql = include_str!("../../sql/queries/report/latest_results_of_hour.sql");
+        add(transaction.query(sql, &[hour, &end])?)?;
     }
     transaction.commit()?;
     Ok(latest.into_values().collect())
 }
 
-fn latest_result(row: &postgres::Row) -> LatestResult {
-    LatestResult {
+fn latest_result(row: &postgres::Row) -> Result<LatestResult, postgres::Error> {
+    Ok(LatestResult {
         site: row.get("site"),
         name: row.get("name"),
         location: row.get("location"),
         url: row.get("url"),
         scheduled_at: row.get("scheduled_at"),
-        outcome: match row.get("outcome") {
-            "success" => Outcome::Success,
-            "failure" => Outcome::Failure,
-            _ => Outcome::Missed,
-        },
+        outcome: row.try_get::<_, StoredOutcome>("outcome")?.0,
         http_status: row.get("http_status"),
         total_us: row.get("total_us"),
         error_type: row.get("error_type"),
@@ -151,7 +149,7 @@ fn latest_result(row: &postgres::Row) -> LatestResult {
         successes: row.get("successes"),
         failures: row.get("failures"),
         missed: row.get("missed"),
-    }
+    })
 }
 
 /// How far each partition of `topic` is stored, in order.
@@ -160,8 +158,8 @@ fn latest_result(row: &postgres::Row) -> LatestResult {
 /// [`StoreError::Database`].
 pub fn partition_status(client: &mut Client, topic: &str) -> Result<Vec<PartitionStatus>, StoreError> {
     let rows = client
-        .query(include_str!("../../sql/queries/partition_status.sql"), &[&topic])
-        .map_err(StoreError::database("cannot read the partitions' status"))?;
+        .query(include_str!("../../sql/queries/report/partition_status.sql"), &[&topic])
+        .map_err(StoreError::statement("cannot read the partitions' status"))?;
     Ok(rows
         .iter()
         .map(|row| PartitionStatus {
@@ -188,5 +186,5 @@ pub fn resume(client: &mut Client, topic: &str, partition: Option<i32>) -> Resul
              WHERE topic = $1 AND ($2::integer IS NULL OR partition = $2) AND paused IS NOT NULL",
             &[&topic, &partition],
         )
-        .map_err(StoreError::database("cannot resume partitions"))
+        .map_err(StoreError::statement("cannot resume partitions"))
 }

@@ -10,7 +10,8 @@ use postgres::types::ToSql;
 use postgres::{Client, GenericClient, IsolationLevel, Transaction};
 use serde::Serialize;
 
-use super::{Connector, StoreError};
+use super::error::StoreError;
+use crate::database::Connector;
 
 /// Broken links that a [`Verification`] names; all are counted.
 pub const MAX_NAMED: usize = 1_000;
@@ -109,7 +110,7 @@ pub fn verify(
     topic: Option<&str>,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Verification, StoreError> {
-    let failed = StoreError::database;
+    let failed = StoreError::statement;
     let (mut holder, mut reader) = (connector.connect()?, connector.connect()?);
     let mut moment = begin(&mut holder)?;
     moment
@@ -149,7 +150,7 @@ pub fn verify(
         },
     };
     let days: BTreeMap<Timestamp, bool> = moment
-        .query(include_str!("../../sql/queries/verify_days.sql"), &[&chains.floor])
+        .query(include_str!("../../sql/queries/verify/verify_days.sql"), &[&chains.floor])
         .map_err(failed("cannot read the days"))?
         .iter()
         .map(|row| (row.get(0), row.get(1)))
@@ -167,7 +168,7 @@ pub fn verify(
             read_days.push(day);
             read_results.push(chains.follow_day(&mut transaction, day, &days)?);
         }
-        let sql = include_str!("../../sql/queries/verify_gaps.sql");
+        let sql = include_str!("../../sql/queries/verify/verify_gaps.sql");
         chains.follow(&mut transaction, sql, &[&day, &after(day, 1)], Timestamp::MAX)?;
         transaction.commit().map_err(failed("cannot end a transaction"))?;
     }
@@ -190,8 +191,8 @@ pub fn verify(
 pub fn compact_ledger(client: &mut impl GenericClient, age: Duration) -> Result<u64, StoreError> {
     let until = Timestamp::now().checked_sub(age).unwrap_or(Timestamp::MIN);
     client
-        .execute(include_str!("../../sql/queries/compact_ledger.sql"), &[&until])
-        .map_err(StoreError::database("cannot compact the ledger"))
+        .execute(include_str!("../../sql/queries/verify/compact_ledger.sql"), &[&until])
+        .map_err(StoreError::statement("cannot compact the ledger"))
 }
 
 fn read_ledger(
@@ -199,8 +200,8 @@ fn read_ledger(
     topic: Option<&str>,
 ) -> Result<Vec<PartitionLedger>, StoreError> {
     let rows = transaction
-        .query(include_str!("../../sql/queries/verify_ledger.sql"), &[&topic])
-        .map_err(StoreError::database("cannot read the ledger"))?;
+        .query(include_str!("../../sql/queries/verify/verify_ledger.sql"), &[&topic])
+        .map_err(StoreError::statement("cannot read the ledger"))?;
     let ledger = |row: &postgres::Row| {
         let holes_from: Vec<i64> = row.get("hole_from");
         let holes_to: Vec<i64> = row.get("hole_to");
@@ -233,7 +234,7 @@ fn begin(client: &mut Client) -> Result<Transaction<'_>, StoreError> {
         .isolation_level(IsolationLevel::RepeatableRead)
         .read_only(true)
         .start()
-        .map_err(StoreError::database("cannot begin a transaction"))
+        .map_err(StoreError::statement("cannot begin a transaction"))
 }
 
 /// The begin of the UTC day that many days later.
@@ -244,7 +245,7 @@ fn after(day: Timestamp, days: i32) -> Timestamp {
 /// The begin of the newest gap of each site and location.
 fn newest_gaps(moment: &mut Transaction<'_>) -> Result<HashMap<Place, Timestamp>, StoreError> {
     let sql = "SELECT site_id, location_id, max(from_at) FROM webmon.gaps GROUP BY site_id, location_id";
-    let rows = moment.query(sql, &[]).map_err(StoreError::database("cannot read the gaps"))?;
+    let rows = moment.query(sql, &[]).map_err(StoreError::statement("cannot read the gaps"))?;
     Ok(rows.iter().map(|row| ((row.get(0), row.get(1)), row.get(2))).collect())
 }
 
@@ -255,13 +256,13 @@ fn dropped_unread(
     days: &[Timestamp],
     results: &[i64],
 ) -> Result<i64, StoreError> {
-    let failed = || StoreError::database("cannot read what was dropped");
+    let failed = || StoreError::statement("cannot read what was dropped");
     let row = client.query_one("SELECT results_dropped FROM webmon.retention", &[]).map_err(failed())?;
     if row.get::<_, i64>(0) == before {
         return Ok(0);
     }
     let row = client
-        .query_one(include_str!("../../sql/queries/verify_dropped.sql"), &[&days, &results])
+        .query_one(include_str!("../../sql/queries/verify/verify_dropped.sql"), &[&days, &results])
         .map_err(failed())?;
     Ok(row.get::<_, i64>(0) - before - row.get::<_, i64>(1))
 }
@@ -288,7 +289,7 @@ impl Chains {
         days: &BTreeMap<Timestamp, bool>,
     ) -> Result<i64, StoreError> {
         let (end, near) = (after(day, 1), after(day, 2));
-        let sql = include_str!("../../sql/queries/verify_rows.sql");
+        let sql = include_str!("../../sql/queries/verify/verify_rows.sql");
         let (results, far) = self.follow(transaction, sql, &[&day, &end, &near], near)?;
         let mut by_day: BTreeMap<Timestamp, Vec<(Place, Link)>> = BTreeMap::new();
         for (place, link) in far {
@@ -301,10 +302,10 @@ impl Chains {
             let instants: Vec<Timestamp> = links.iter().map(|(_, link)| link.due_at).collect();
             let there = transaction
                 .query(
-                    include_str!("../../sql/queries/verify_far.sql"),
+                    include_str!("../../sql/queries/verify/verify_far.sql"),
                     &[&due_day, &after(due_day, 1), &sites, &locations, &instants],
                 )
-                .map_err(StoreError::database("cannot follow the chains"))?;
+                .map_err(StoreError::statement("cannot follow the chains"))?;
             let mut links: Vec<Option<(Place, Link)>> = links.into_iter().map(Some).collect();
             for row in there {
                 links[row.get::<_, i64>(0) as usize - 1] = None;
@@ -325,7 +326,7 @@ impl Chains {
         parameters: &[&(dyn ToSql + Sync)],
         near: Timestamp,
     ) -> Result<(i64, Vec<(Place, Link)>), StoreError> {
-        let failed = || StoreError::database("cannot follow the chains");
+        let failed = || StoreError::statement("cannot follow the chains");
         // Row by row: how many links are broken has no bound.
         let mut rows = transaction.query_raw(sql, parameters.iter().copied()).map_err(failed())?;
         let (mut read, mut far) = (0, Vec::new());

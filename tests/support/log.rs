@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use webmon::config::Config;
 use webmon::kafka::{Consumer, FetchLimits, Fetched, KafkaError, OffsetRange};
 use webmon::shutdown::Shutdown;
-use webmon::store::{self, StoreError};
+use webmon::store::{StoreError, Writers};
 
 /// Called with the number of the fetch (from 1), before the records it found are handed over.
 type Hook = Box<dyn Fn(usize) + Send + Sync>;
@@ -93,7 +93,9 @@ impl Log {
             };
             Ok(Box::new(consumer) as Box<dyn Consumer>)
         };
-        store::run(config, &consumer, shutdown)
+        Writers::new(&config.postgres, &config.kafka.topic, config.store.clone())?
+            .host(&config.check.checker)
+            .run(&consumer, shutdown)
     }
 }
 

@@ -20,9 +20,9 @@ use jiff::{SignedDuration, Timestamp};
 use postgres::{Client, NoTls};
 pub use rustix::process::Signal;
 use webmon::config::{Config, Role};
+use webmon::database::Connector;
 use webmon::kafka::{FetchLimits, Fetched};
-use webmon::result::{CheckResult, ErrorType, Outcome, Record, RecordVersion};
-use webmon::store::Connector;
+use webmon::record::{CheckResult, ErrorType, Outcome, Record, RecordVersion};
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 
@@ -74,7 +74,7 @@ pub struct Database {
 /// A database with the schema in it.
 pub fn database() -> Option<Database> {
     let database = empty_database()?;
-    webmon::store::migrate(&mut database.client()).unwrap();
+    webmon::database::migrate(&mut database.client()).unwrap();
     Some(database)
 }
 
@@ -220,10 +220,26 @@ pub fn program_under(starter: &[&str], binary: &str, config: &str, arguments: &[
     Program { child, directory }
 }
 
-/// Sends a signal to a process.
+/// Sends a signal to a process. Returns from SIGSTOP when all its threads stand still: until the one that takes the
+/// signal has been given a core, the others go on.
 pub fn signal(pid: i32, signal: Signal) -> std::io::Result<()> {
-    let pid = rustix::process::Pid::from_raw(pid).expect("no process has the number 0");
-    Ok(rustix::process::kill_process(pid, signal)?)
+    let process = rustix::process::Pid::from_raw(pid).expect("no process has the number 0");
+    rustix::process::kill_process(process, signal)?;
+    if signal == Signal::STOP {
+        wait_until("all threads stand still", || {
+            thread_states(pid).iter().all(|state| "TtZX".contains(*state))
+        });
+    }
+    Ok(())
+}
+
+/// The state of each thread: the first field behind the name in brackets (proc(5)).
+fn thread_states(pid: i32) -> Vec<char> {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    let state = |stat: String| stat.rsplit_once(") ")?.1.chars().next();
+    threads
+        .filter_map(|thread| state(std::fs::read_to_string(thread.ok()?.path().join("stat")).ok()?))
+        .collect()
 }
 
 impl Program {

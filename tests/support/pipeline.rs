@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use webmon::config::Config;
 use webmon::kafka::{self, Delivery, NewTopic, Outgoing};
-use webmon::result::{Outcome, Record};
+use webmon::record::{Outcome, Record};
 
 use super::{
     Database, Program, Signal, config_toml, database, program, result, scale, unique, value, wait_until,

@@ -10,7 +10,7 @@ use super::error::SpoolError;
 use super::frame;
 use super::segment::{Frames, HEADER, Header, Kind};
 use crate::outbox::Sequence;
-use crate::result::{GapRecord, Record};
+use crate::record::{GapRecord, Record};
 
 /// The file's name.
 pub const FILE: &str = "gaps";

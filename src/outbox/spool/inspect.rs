@@ -13,7 +13,7 @@ use super::error::SpoolError;
 use super::segment::{Frames, HEADER};
 use super::{gap_file, recovery, rejected};
 use crate::outbox::Sequence;
-use crate::result::Record;
+use crate::record::Record;
 
 /// What is in a spool.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

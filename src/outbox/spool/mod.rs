@@ -66,7 +66,8 @@ pub use self::watermarks::{MAX_WATERMARKS, Watermark, Watermarks};
 use self::writer::Writer;
 use super::gaps::Gaps;
 use super::{Outbox, Sequence};
-use crate::result::{GapReason, GapRecord, MAX_RECORD, Record};
+use crate::limits::MAX_RECORD;
+use crate::record::{GapReason, GapRecord, Record};
 use crate::watched::Watched;
 
 /// The smallest `max_size`.
@@ -132,7 +133,7 @@ impl SpoolOptions {
 /// use std::time::Duration;
 /// use webmon::outbox::spool::{Spool, SpoolOptions};
 /// use webmon::outbox::Outbox;
-/// # use webmon::result::Record;
+/// # use webmon::record::Record;
 /// # let directory = tempfile::tempdir()?;
 /// # let record = Record::decode(br#"{"v":1,"site":"shop","name":"Shop","location":"berlin-1","checker":"host-a",
 /// #     "url":"https://shop.example/","method":"GET","scheduled_at":"2026-03-01T12:00:00Z",

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::segment::{Damage, Frames, HEADER, read_payload};
 use super::{FIRST_GAP, Inner, Place, Position, State};
 use crate::outbox::Sequence;
-use crate::result::Record;
+use crate::record::Record;
 
 /// Bytes of records offered at once, at most, beside the first.
 const BATCH_BYTES: usize = 8 << 20;

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::{FIRST_GAP, Inner, LOG_EVERY, Place, RESERVE, RESERVE_EACH, State, gap_file};
 use crate::outbox::Sequence;
-use crate::result::{GapReason, Record};
+use crate::record::{GapReason, Record};
 
 impl Inner {
     pub(super) fn acknowledge(&self, sequences: &[Sequence]) {

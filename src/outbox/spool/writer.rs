@@ -12,7 +12,7 @@ use super::frame::{self, HEAD};
 use super::segment::{Damage, Frames, HEADER, Header, Kind};
 use super::{Inner, LOG_EVERY, Queued, RETRY, Segment, State, Trouble, Victim};
 use crate::outbox::Sequence;
-use crate::result::{GapReason, Record};
+use crate::record::{GapReason, Record};
 
 /// Bytes of one write at most.
 const GROUP: usize = 4 << 20;

@@ -1,0 +1,153 @@
+//! One value of the configuration, read as what it should be.
+
+use std::borrow::Cow;
+use std::fmt::Display;
+use std::time::Duration;
+
+use figment::value::{Num, Tag, Value};
+
+use super::context::Context;
+use super::env::ENVIRONMENT;
+use super::secret::Secret;
+use crate::text::{parse_duration, quoted, show_duration};
+
+/// The longest entry of an array of texts, in bytes.
+const MAX_ITEM: usize = 300;
+
+/// A value with what is needed to report a fault in it.
+pub(super) struct Entry<'a> {
+    pub context: &'a Context<'a>,
+    pub path: String,
+    pub value: &'a Value,
+    pub hidden: bool,
+}
+
+impl Entry<'_> {
+    /// Keeps the value out of every report: it is a secret, or may hold one.
+    pub fn hidden(mut self) -> Self {
+        self.hidden = true;
+        self
+    }
+
+    pub fn text(&self, max: usize) -> Option<String> {
+        let Value::String(_, text) = self.value else { return self.mistyped("a text", "") };
+        if text.contains('\0') {
+            return self.refuse("has a NUL character");
+        }
+        if text.is_empty() || text.chars().count() > max {
+            return self.out_of_range(&format!("1 to {max} characters"));
+        }
+        Some(text.clone())
+    }
+
+    /// A text that no message quotes.
+    pub fn secret(&self) -> Option<Secret> {
+        match self.value {
+            Value::String(_, text) if !text.is_empty() && text.len() <= 4_096 && !text.contains('\0') => {
+                Some(Secret::new(text))
+            }
+            Value::String(..) => self.refuse("is out of range: expected 1 to 4096 bytes"),
+            _ => self.refuse("is not a text: expected it in quotes"),
+        }
+    }
+
+    pub fn duration(&self, min: Duration, max: Duration) -> Option<Duration> {
+        let expected = format!("{} to {}", show_duration(min), show_duration(max));
+        let duration = self.value.as_str().and_then(parse_duration);
+        let Some(duration) = duration else {
+            return self.mistyped("a duration", &format!("one such as \"10s\", {expected}"));
+        };
+        if duration < min || duration > max { self.out_of_range(&expected) } else { Some(duration) }
+    }
+
+    /// How long something is kept: a duration, whole years of 365 days such as `"2y"`, or `"forever"`, the inner none.
+    pub fn age(&self, min: Duration, max: Duration) -> Option<Option<Duration>> {
+        let text = self.value.as_str().unwrap_or_default();
+        if text == "forever" {
+            return Some(None);
+        }
+        let expected = format!("{} to {}, or \"forever\"", show_duration(min), show_duration(max));
+        let years = text.strip_suffix('y').and_then(|years| years.parse::<u32>().ok());
+        let years = years.map(|years| Duration::from_secs(u64::from(years) * 365 * 86_400));
+        match years.or_else(|| parse_duration(text)) {
+            None => self.mistyped("a duration", &format!("one such as \"90d\" or \"2y\", {expected}")),
+            Some(age) if age < min || age > max => self.out_of_range(&expected),
+            Some(age) => Some(Some(age)),
+        }
+    }
+
+    pub fn integer(&self) -> Option<i128> {
+        match self.value {
+            Value::Num(_, Num::F32(_) | Num::F64(_)) => None,
+            Value::Num(_, number) => number.to_i128().or_else(|| number.to_u128()?.try_into().ok()),
+            Value::String(_, text) if self.is_environment() => text.trim().parse().ok(),
+            _ => None,
+        }
+    }
+
+    pub fn is_environment(&self) -> bool {
+        self.context.figment.get_metadata(self.value.tag()).is_some_and(|m| m.name == ENVIRONMENT)
+    }
+
+    /// Reports that the value parsed is not usable, with the parser's own words.
+    pub fn refuse<T>(&self, problem: impl Display) -> Option<T> {
+        let origin = self.context.origin(self.value.tag(), &self.path);
+        self.context.report(origin, self.path.clone(), problem.to_string());
+        None
+    }
+
+    pub fn mistyped<T>(&self, kind: &str, expected: &str) -> Option<T> {
+        let expected = if expected.is_empty() { String::new() } else { format!(": expected {expected}") };
+        self.refuse(format_args!("{} is not {kind}{expected}", self.shown()))
+    }
+
+    pub fn out_of_range<T>(&self, expected: &str) -> Option<T> {
+        self.refuse(format_args!("{} is out of range: expected {expected}", self.shown()))
+    }
+
+    fn shown(&self) -> Cow<'static, str> {
+        if self.hidden { Cow::Borrowed("(hidden)") } else { show(self.value) }
+    }
+}
+
+/// An entry of an array of texts.
+pub(super) struct Item<'a> {
+    pub context: &'a Context<'a>,
+    pub path: String,
+    pub tag: Tag,
+    pub text: Result<String, &'a Value>,
+}
+
+impl Item<'_> {
+    /// The text, parsed.
+    pub fn parse<T, E: Display>(&self, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
+        let problem = match &self.text {
+            Ok(text) if text.is_empty() || text.len() > MAX_ITEM => {
+                format!("{} is out of range: expected 1 to {MAX_ITEM} bytes", quoted(text))
+            }
+            Ok(text) => match parse(text) {
+                Ok(value) => return Some(value),
+                Err(problem) => problem.to_string(),
+            },
+            Err(value) => format!("{} is not a text", show(value)),
+        };
+        self.context.report(self.context.origin(self.tag, &self.path), self.path.clone(), problem);
+        None
+    }
+}
+
+fn show(value: &Value) -> Cow<'static, str> {
+    match value {
+        Value::String(_, text) => Cow::Owned(quoted(text)),
+        Value::Char(_, character) => Cow::Owned(format!("{character:?}")),
+        Value::Bool(_, value) => Cow::Owned(value.to_string()),
+        Value::Num(_, number) => match (number.to_i128(), number.to_f64()) {
+            (Some(integer), _) => Cow::Owned(integer.to_string()),
+            (None, Some(float)) => Cow::Owned(float.to_string()),
+            (None, None) => Cow::Borrowed("(a number)"),
+        },
+        Value::Empty(..) => Cow::Borrowed("(nothing)"),
+        Value::Dict(..) => Cow::Borrowed("(a table)"),
+        Value::Array(..) => Cow::Borrowed("(an array)"),
+    }
+}

@@ -1,0 +1,33 @@
+//! Why there is no configuration.
+
+use super::context::Fault;
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {path}")]
+    Unreadable {
+        /// The file asked for.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is not TOML.
+    #[error("{path} is not TOML: {problem}")]
+    Syntax {
+        /// The file.
+        path: String,
+        /// Line, column and what was expected; never the line itself, which may hold a password.
+        problem: String,
+    },
+    /// Values are wrong: all of them, in the order of the file's sections.
+    #[error("{}", one_a_line(.0))]
+    Faults(Vec<Fault>),
+}
+
+fn one_a_line(faults: &[Fault]) -> String {
+    let lines: Vec<String> = faults.iter().map(Fault::to_string).collect();
+    lines.join("\n")
+}

@@ -1,0 +1,10 @@
+//! Which program reads the configuration.
+
+/// What a program needs of the configuration: the rest may be absent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// `webmon-check`: brokers and at least one site.
+    Check,
+    /// `webmon-store`: brokers and a database.
+    Store,
+}

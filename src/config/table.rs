@@ -1,0 +1,252 @@
+//! Reads typed values out of figment's tree and collects every fault on the way: one run over a file tells
+//! all that is wrong with it, each with its path, its origin and its value.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use figment::Source;
+use figment::value::{Dict, Value};
+
+use super::context::Context;
+use super::entry::{Entry, Item};
+use super::key::show_key;
+use crate::limits::MAX_TEXT;
+use crate::text::quoted;
+
+/// A table of the configuration, and which of its keys were asked for.
+pub(super) struct Table<'a> {
+    context: &'a Context<'a>,
+    path: String,
+    separator: &'static str,
+    dict: &'a Dict,
+    defaults: Option<(&'a str, &'a Dict)>,
+    known: RefCell<BTreeSet<&'static str>>,
+}
+
+impl<'a> Table<'a> {
+    pub fn root(context: &'a Context<'a>, dict: &'a Dict) -> Table<'a> {
+        Table::new(context, String::new(), "", dict)
+    }
+
+    /// The section `key` of the root, or an empty one.
+    pub fn section(&self, key: &'static str, empty: &'a Dict) -> Table<'a> {
+        self.table(key).unwrap_or_else(|| Table::new(self.context, key.to_owned(), ".", empty))
+    }
+
+    fn new(context: &'a Context<'a>, path: String, separator: &'static str, dict: &'a Dict) -> Table<'a> {
+        Table { context, path, separator, dict, defaults: None, known: RefCell::default() }
+    }
+
+    /// Looks up in `defaults` what the table itself does not have.
+    pub fn with_defaults(mut self, path: &'a str, defaults: &'a Dict) -> Table<'a> {
+        self.defaults = Some((path, defaults));
+        self
+    }
+
+    /// Puts a readable name behind the index: `site[2] "shop"`.
+    pub fn named(mut self, name: &str) -> Table<'a> {
+        self.path = format!("{} {}", self.path, quoted(name));
+        self
+    }
+
+    fn path_of(&self, key: &str) -> String {
+        format!("{}{}{}", self.path, self.separator, show_key(key))
+    }
+
+    pub fn get(&self, key: &'static str) -> Option<Entry<'a>> {
+        self.known.borrow_mut().insert(key);
+        let own = self.dict.get(key).map(|value| (self.path_of(key), value));
+        let (path, value) = own.or_else(|| {
+            let (path, defaults) = self.defaults?;
+            Some((format!("{path}.{key}"), defaults.get(key)?))
+        })?;
+        Some(Entry { context: self.context, path, value, hidden: false })
+    }
+
+    /// Reports the absence of `key`.
+    pub fn missing(&self, key: &'static str, expected: &str) {
+        let problem = format!("is missing: expected {expected}");
+        self.context.report(self.context.default_origin.clone(), self.path_of(key), problem);
+    }
+
+    /// Reports a fault of the table as a whole.
+    pub fn fault(&self, problem: String) {
+        let separator = if self.separator == ": " { ":" } else { "" };
+        let path = format!("{}{separator}", self.path);
+        self.context.report(self.context.default_origin.clone(), path, problem);
+    }
+
+    pub fn text(&self, key: &'static str, max: usize) -> Option<String> {
+        self.get(key)?.text(max)
+    }
+
+    pub fn bool(&self, key: &'static str) -> Option<bool> {
+        let entry = self.get(key)?;
+        match entry.value {
+            Value::Bool(_, value) => Some(*value),
+            Value::String(_, text) if entry.is_environment() && text == "true" => Some(true),
+            Value::String(_, text) if entry.is_environment() && text == "false" => Some(false),
+            _ => entry.mistyped("a truth value", "true or false"),
+        }
+    }
+
+    /// Whether `false` stands where otherwise there is a table.
+    pub fn is_off(&self, key: &'static str) -> bool {
+        self.get(key).is_some_and(|entry| match entry.value {
+            Value::Bool(_, value) => !value,
+            Value::String(_, text) => entry.is_environment() && text == "false",
+            _ => false,
+        })
+    }
+
+    pub fn integer<T>(&self, key: &'static str, min: T, max: T) -> Option<T>
+    where
+        T: TryFrom<i128> + Into<i128> + Copy + Display,
+    {
+        let entry = self.get(key)?;
+        let (low, high) = (min.into(), max.into());
+        let expected = format!("{min} to {max}");
+        let Some(number) = entry.integer() else { return entry.mistyped("an integer", &expected) };
+        if number < low || number > high {
+            return entry.out_of_range(&expected);
+        }
+        T::try_from(number).ok()
+    }
+
+    pub fn duration(&self, key: &'static str, min: Duration, max: Duration) -> Option<Duration> {
+        self.get(key)?.duration(min, max)
+    }
+
+    /// A size such as `"64KiB"` or a number of bytes.
+    pub fn size(&self, key: &'static str, min: u64, max: u64) -> Option<u64> {
+        let entry = self.get(key)?;
+        let expected = format!("{} to {}", show_size(min), show_size(max));
+        let size = match (entry.integer(), entry.value) {
+            (Some(bytes), _) => u64::try_from(bytes).ok(),
+            (None, Value::String(_, text)) => {
+                text.parse::<bytesize::ByteSize>().ok().map(|size| size.as_u64())
+            }
+            _ => None,
+        };
+        let Some(size) = size else {
+            return entry.mistyped("a size", &format!("one such as \"64KiB\", {expected}"));
+        };
+        if size < min || size > max { entry.out_of_range(&expected) } else { Some(size) }
+    }
+
+    /// A path; a relative one is taken from the folder of the file that states it.
+    pub fn file(&self, key: &'static str) -> Option<PathBuf> {
+        let entry = self.get(key)?;
+        let path = PathBuf::from(entry.text(4_096)?);
+        let source = self.context.figment.get_metadata(entry.value.tag()).and_then(|m| m.source.as_ref());
+        match source {
+            Some(Source::File(file)) => Some(file.parent().map_or(path.clone(), |folder| folder.join(&path))),
+            _ => Some(path),
+        }
+    }
+
+    /// The entries of an array, `min` to `max` of them. One text from the environment is split at commas.
+    pub fn list(&self, key: &'static str, min: usize, max: usize) -> Option<Vec<Item<'a>>> {
+        let entry = self.get(key)?;
+        let items: Vec<Item> = match entry.value {
+            Value::Array(_, values) => values
+                .iter()
+                .enumerate()
+                .map(|(i, value)| Item {
+                    context: self.context,
+                    path: format!("{}[{i}]", entry.path),
+                    tag: value.tag(),
+                    text: value.as_str().map(str::to_owned).ok_or(value),
+                })
+                .collect(),
+            Value::String(tag, text) if entry.is_environment() => text
+                .split(',')
+                .map(|part| Item {
+                    context: self.context,
+                    path: entry.path.clone(),
+                    tag: *tag,
+                    text: Ok(part.trim().to_owned()),
+                })
+                .collect(),
+            _ => return entry.mistyped("an array", &format!("{min} to {max} texts")),
+        };
+        if items.len() < min || items.len() > max {
+            return entry.refuse(format_args!("has {} entries: expected {min} to {max}", items.len()));
+        }
+        Some(items)
+    }
+
+    pub fn table(&self, key: &'static str) -> Option<Table<'a>> {
+        let entry = self.get(key)?;
+        match entry.value {
+            Value::Dict(_, dict) => Some(Table::new(self.context, entry.path, ".", dict)),
+            _ => entry.mistyped("a table", ""),
+        }
+    }
+
+    /// The tables of an array of tables, such as `[[site]]`.
+    pub fn tables(&self, key: &'static str) -> Vec<Table<'a>> {
+        let Some(entry) = self.get(key) else { return Vec::new() };
+        let Value::Array(_, values) = entry.value else {
+            return entry.mistyped("an array of tables", "").unwrap_or_default();
+        };
+        let mut tables = Vec::with_capacity(values.len());
+        for (i, value) in values.iter().enumerate() {
+            let path = format!("{}[{i}]", entry.path);
+            match value {
+                Value::Dict(_, dict) => tables.push(Table::new(self.context, path, ": ", dict)),
+                _ => {
+                    let entry = Entry { context: self.context, path, value, hidden: false };
+                    let _: Option<()> = entry.mistyped("a table", "");
+                }
+            }
+        }
+        tables
+    }
+
+    /// The entries of a table of at most `max` free keys, each of 1 to 200 characters.
+    pub fn entries(&self, key: &'static str, max: usize) -> Option<Vec<(&'a str, Entry<'a>)>> {
+        let entry = self.get(key)?;
+        let Value::Dict(_, dict) = entry.value else { return entry.mistyped("a table", "") };
+        if dict.len() > max {
+            return entry.refuse(format_args!("has {} entries: expected at most {max}", dict.len()));
+        }
+        let table = Table::new(self.context, entry.path, ".", dict);
+        let entries = dict.iter().filter_map(|(key, value)| {
+            let entry = Entry { context: self.context, path: table.path_of(key), value, hidden: false };
+            let length = key.chars().count();
+            if length == 0 || length > MAX_TEXT || key.contains('\0') {
+                return entry.refuse(format_args!("is not a name: expected 1 to {MAX_TEXT} characters"));
+            }
+            Some((key.as_str(), entry))
+        });
+        Some(entries.collect())
+    }
+
+    /// Reports every key that nobody asked for.
+    pub fn refuse_unknown(&self) {
+        let known = self.known.borrow();
+        for (key, value) in self.dict.iter().filter(|(key, _)| !known.contains(key.as_str())) {
+            let path = self.path_of(key);
+            let names: Vec<&str> = known.iter().copied().collect();
+            let problem = format!("is unknown: expected one of {}", names.join(", "));
+            self.context.report(self.context.origin(value.tag(), &path), path, problem);
+        }
+    }
+
+    pub fn raw(&self) -> &'a Dict {
+        self.dict
+    }
+}
+
+fn show_size(bytes: u64) -> String {
+    for (unit, size) in [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
+        if bytes >= size && bytes.is_multiple_of(size) {
+            return format!("{}{unit}", bytes / size);
+        }
+    }
+    format!("{bytes}B")
+}

@@ -1,0 +1,94 @@
+//! The threads of one run: the first one that fails, or panics, ends all of them with an error; and when the end was asked
+//! for, it comes, whatever they wait for.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{Builder, Scope};
+use std::time::Duration;
+
+use super::Connector;
+use super::error::DatabaseError;
+use crate::panicked::guarded;
+use crate::shutdown::Shutdown;
+
+/// How long apart connections are cut again: a thread may have made a new one.
+const CUT: Duration = Duration::from_secs(1);
+
+pub(crate) struct Crew<'a, E> {
+    shutdown: &'a Shutdown,
+    state: Mutex<State<E>>,
+    changed: Condvar,
+}
+
+struct State<E> {
+    threads: usize,
+    fault: Option<E>,
+}
+
+impl<E: From<DatabaseError> + Send> Crew<'_, E> {
+    /// A crew without threads, which works until `shutdown` is requested, and requests it when one of them fails.
+    pub fn new(shutdown: &Shutdown) -> Crew<'_, E> {
+        Crew { shutdown, state: Mutex::new(State { threads: 0, fault: None }), changed: Condvar::new() }
+    }
+
+    /// Starts a thread.
+    pub fn spawn<'scope>(
+        &'scope self,
+        scope: &'scope Scope<'scope, '_>,
+        name: String,
+        work: impl FnOnce() -> Result<(), E> + Send + 'scope,
+    ) {
+        self.lock().threads += 1;
+        let thread = name.clone();
+        let work = move || match guarded(&thread, work) {
+            Ok(outcome) => self.note(outcome),
+            Err(panicked) => {
+                self.note(Err(DatabaseError::from(panicked.clone()).into()));
+                panicked.log();
+            }
+        };
+        if let Err(error) = Builder::new().name(name).spawn_scoped(scope, work) {
+            self.note(Err(DatabaseError::NoThread(error).into()));
+        }
+    }
+
+    /// Waits for the end of all threads. Once it is asked for they have `grace`; then all connections of `connector` are
+    /// cut off. Returns the first fault.
+    pub fn see_out(&self, connector: &Connector, grace: Duration) -> Result<(), E> {
+        while !self.shutdown.wait(Duration::from_secs(3_600)) {}
+        let mut patience = grace;
+        while !self.wait_until_idle(patience) {
+            if patience == grace {
+                log::warn!(grace_ms = grace.as_millis() as u64; "cutting off the connections to the database: they do not come to an end");
+            }
+            connector.cut();
+            patience = CUT;
+        }
+        self.lock().fault.take().map_or(Ok(()), Err)
+    }
+
+    /// One thread has ended.
+    fn note(&self, outcome: Result<(), E>) {
+        {
+            let mut state = self.lock();
+            state.threads -= 1;
+            if let Err(error) = outcome {
+                state.fault.get_or_insert(error);
+                self.shutdown.request();
+            }
+        }
+        self.changed.notify_all();
+    }
+
+    fn wait_until_idle(&self, timeout: Duration) -> bool {
+        self.changed
+            .wait_timeout_while(self.lock(), timeout, |state| state.threads > 0)
+            .unwrap_or_else(PoisonError::into_inner)
+            .0
+            .threads
+            == 0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<E>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,24 @@
+//! A connection to PostgreSQL, with an end to every wait, and what its errors ask for; the schema; the threads that work
+//! with it. Nothing here knows what is stored.
+
+mod connect;
+mod crew;
+mod error;
+mod migrate;
+mod outage;
+mod owner;
+mod stream;
+mod time;
+mod transaction;
+
+pub(crate) use self::connect::STEADY_PATIENCE;
+pub use self::connect::{Connector, PATIENCE};
+pub(crate) use self::crew::Crew;
+pub use self::error::DatabaseError;
+pub(crate) use self::error::Remedy;
+pub use self::migrate::{check_schema, migrate};
+pub(crate) use self::outage::Outage;
+pub(crate) use self::owner::process_name;
+pub(crate) use self::stream::{End, Line};
+pub(crate) use self::time::AnyTime;
+pub(crate) use self::transaction::in_transaction;

@@ -1,0 +1,33 @@
+//! What the threads of a worker have in common.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::kind::Kind;
+use super::options::WorkerOptions;
+use crate::database::process_name;
+
+pub(super) struct Setup {
+    pub kinds: BTreeMap<String, Kind>,
+    pub kind_names: Vec<String>,
+    pub options: WorkerOptions,
+    process: String,
+    connections: AtomicU32,
+}
+
+impl Setup {
+    pub fn new(kinds: BTreeMap<String, Kind>, options: WorkerOptions) -> Setup {
+        Setup {
+            kind_names: kinds.keys().cloned().collect(),
+            kinds,
+            process: process_name(&options.host),
+            options,
+            connections: AtomicU32::new(0),
+        }
+    }
+
+    /// A name for a connection, not used before: what is said of an earlier one is never said of this.
+    pub fn next_owner(&self) -> String {
+        format!("{}:{}", self.process, self.connections.fetch_add(1, Ordering::Relaxed))
+    }
+}

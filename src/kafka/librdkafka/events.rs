@@ -1,0 +1,85 @@
+//! What librdkafka tells beside the answers to our calls.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use rdkafka::TopicPartitionList;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::{KafkaError as ClientError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::ProducerContext;
+
+use super::error::code;
+
+/// What librdkafka tells beside the answers to our calls.
+#[derive(Default)]
+pub(super) struct Events {
+    /// The delivery reports, each with the index of its record.
+    pub(super) reports: Mutex<Vec<(usize, Option<RDKafkaErrorCode>)>>,
+    /// Whether TLS or SASL failed since the last success.
+    pub(super) distrusted: AtomicBool,
+    /// The last warning or error it logged: the only place where it says why.
+    pub(super) last_words: Mutex<String>,
+    /// Why the last commit of offsets was refused, until that was told.
+    pub(super) commit_refused: Mutex<Option<RDKafkaErrorCode>>,
+}
+
+impl Events {
+    /// Takes note of an error that a second try does not mend.
+    pub(super) fn note(&self, code: RDKafkaErrorCode) {
+        if matches!(
+            code,
+            RDKafkaErrorCode::SSL
+                | RDKafkaErrorCode::Authentication
+                | RDKafkaErrorCode::SaslAuthenticationFailed
+        ) {
+            self.distrusted.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+impl ClientContext for Events {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        match level {
+            // It goes on by itself after each of these, so none is an error of ours.
+            RDKafkaLogLevel::Emerg
+            | RDKafkaLogLevel::Alert
+            | RDKafkaLogLevel::Critical
+            | RDKafkaLogLevel::Error
+            | RDKafkaLogLevel::Warning => {
+                log::warn!(target: "librdkafka", facility; "{text}");
+                text.clone_into(&mut self.last_words.lock().unwrap_or_else(PoisonError::into_inner));
+            }
+            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
+                log::info!(target: "librdkafka", facility; "{text}")
+            }
+            RDKafkaLogLevel::Debug => log::debug!(target: "librdkafka", facility; "{text}"),
+        }
+    }
+
+    fn error(&self, error: ClientError, reason: &str) {
+        self.note(code(&error));
+        log::debug!(target: "librdkafka", error = error.to_string(); "{reason}");
+    }
+}
+
+impl ConsumerContext for Events {
+    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
+        *self.commit_refused.lock().unwrap_or_else(PoisonError::into_inner) = match result {
+            // Nothing was new.
+            Ok(()) | Err(ClientError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => None,
+            Err(error) => Some(code(&error)),
+        };
+    }
+}
+
+impl ProducerContext for Events {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, report: &DeliveryResult<'_>, index: usize) {
+        let error = report.as_ref().err().map(|(error, _)| code(error));
+        self.reports.lock().unwrap_or_else(PoisonError::into_inner).push((index, error));
+    }
+}

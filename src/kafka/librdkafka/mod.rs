@@ -1,0 +1,14 @@
+//! The default client, librdkafka: an idempotent producer driven synchronously, and a consumer that is only
+//! ever assigned explicit offsets.
+
+mod client;
+mod consumer;
+mod error;
+mod events;
+mod partitions;
+mod producer;
+mod topic;
+
+pub use self::consumer::LibrdkafkaConsumer;
+pub use self::producer::LibrdkafkaProducer;
+pub use self::topic::create_topic;

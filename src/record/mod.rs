@@ -1,0 +1,20 @@
+//! The record: what one check, or one instant without a check, comes to. It is the value of a Kafka record
+//! (JSON, `"v": 1`) and, field for field, a row of the database.
+//!
+//! A result's identity is `(site, location, scheduled_at)`. Two results for one identity are ranked
+//! `missed < failure < success`; the higher one replaces the lower, so the order of arrival never matters.
+
+mod error;
+mod gap;
+mod result;
+mod validate;
+mod value;
+mod version;
+mod words;
+
+pub use self::error::DecodeError;
+pub use self::gap::{Gap, GapRecord};
+pub use self::result::{CheckResult, Sample};
+pub use self::value::Record;
+pub use self::version::{RecordVersion, VERSION};
+pub use self::words::{ErrorType, Expectation, GapReason, HttpVersion, Outcome, TlsVersion};

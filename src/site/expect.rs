@@ -1,0 +1,98 @@
+//! What a response must be like.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use regex::Regex;
+
+/// What a response must be like to count as a success. Every expectation is evaluated, also after one failed.
+#[derive(Clone, Debug)]
+pub struct Expect {
+    /// The status codes accepted; with none, no response is a success.
+    pub status: Vec<StatusRange>,
+    /// A pattern that the decoded body must contain.
+    pub body: Option<Arc<Regex>>,
+    /// A pattern that the decoded body must not contain.
+    pub not_body: Option<Arc<Regex>>,
+    /// Headers that must be there with a value that matches, by lower-case name.
+    pub headers: Vec<(String, Arc<Regex>)>,
+    /// The longest total time that still counts as success; 1 ms to 10 min.
+    pub max_time: Option<Duration>,
+    /// How long the certificate must still be valid, at least; up to 3,650 days. Over plain HTTP it always fails.
+    pub certificate: Option<Duration>,
+}
+
+impl Default for Expect {
+    fn default() -> Self {
+        Expect {
+            status: vec![StatusRange { from: 200, to: 299 }],
+            body: None,
+            not_body: None,
+            headers: Vec::new(),
+            max_time: None,
+            certificate: None,
+        }
+    }
+}
+
+/// Status codes `from` to `to`, both included: `200`, `2xx` or `200-204`, within 100 to 599.
+///
+/// ```
+/// use webmon::site::StatusRange;
+///
+/// let range: StatusRange = "2xx".parse()?;
+/// assert_eq!((range.contains(204), range.contains(301)), (true, false));
+/// assert!("2xx-".parse::<StatusRange>().is_err());
+/// # Ok::<(), webmon::site::StatusRangeError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StatusRange {
+    /// The lowest code accepted.
+    pub from: u16,
+    /// The highest code accepted.
+    pub to: u16,
+}
+
+impl StatusRange {
+    /// Whether `status` lies in the range.
+    pub fn contains(self, status: u16) -> bool {
+        (self.from..=self.to).contains(&status)
+    }
+}
+
+impl std::str::FromStr for StatusRange {
+    type Err = StatusRangeError;
+
+    /// Reads `200`, `2xx` or `200-204`.
+    ///
+    /// # Errors
+    /// Anything else.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let code = |text: &str| text.parse::<u16>().ok().filter(|code| (100..=599).contains(code));
+        let range = match text.as_bytes() {
+            [class @ b'1'..=b'5', b'x' | b'X', b'x' | b'X'] => {
+                let from = u16::from(class - b'0') * 100;
+                Some(StatusRange { from, to: from + 99 })
+            }
+            _ => match text.split_once('-') {
+                Some((from, to)) => code(from).zip(code(to)).map(|(from, to)| StatusRange { from, to }),
+                None => code(text).map(|code| StatusRange { from: code, to: code }),
+            },
+        };
+        range.filter(|range| range.from <= range.to).ok_or_else(|| StatusRangeError { text: text.to_owned() })
+    }
+}
+
+/// A text that is no [`StatusRange`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not a status: expected \"200\", \"2xx\" or \"200-204\"")]
+pub struct StatusRangeError {
+    text: String,
+}
+
+impl fmt::Display for StatusRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.from == self.to { write!(f, "{}", self.from) } else { write!(f, "{}-{}", self.from, self.to) }
+    }
+}

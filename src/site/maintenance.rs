@@ -1,0 +1,68 @@
+//! Planned maintenance: when, and of which sites.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::site::Site;
+use crate::schedule::Schedule;
+
+/// Windows of maintenance: each begins at an instant of `schedule` and lasts for `duration`. Instants of the sites
+/// meant that lie inside (`[begin, begin + duration)`) are `missed`, `maintenance`: no request is made.
+///
+/// ```
+/// use std::time::Duration;
+/// use webmon::schedule::Schedule;
+/// use webmon::site::Maintenance;
+///
+/// let sundays = Schedule::new("0 2 * * SUN", "Europe/Berlin")?;
+/// let maintenance = Maintenance::of_all_sites(sundays, Duration::from_secs(7_200));
+/// assert!(maintenance.contains("2026-03-08T02:59:59Z".parse()?)); // 3:59:59 in Berlin
+/// assert!(!maintenance.contains("2026-03-08T03:00:00Z".parse()?));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Maintenance {
+    /// When a window begins.
+    pub schedule: Schedule,
+    /// How long it lasts.
+    pub duration: Duration,
+    /// The keys of sites meant.
+    pub sites: BTreeSet<String>,
+    /// Sites that have all these labels are meant too. With neither sites nor labels all sites are.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Maintenance {
+    /// Windows for all sites.
+    pub fn of_all_sites(schedule: Schedule, duration: Duration) -> Maintenance {
+        Maintenance { schedule, duration, sites: BTreeSet::new(), labels: BTreeMap::new() }
+    }
+
+    /// Whether `site` is one of those meant.
+    pub fn applies_to(&self, site: &Site) -> bool {
+        (self.sites.is_empty() && self.labels.is_empty())
+            || self.sites.contains(&site.key)
+            || (!self.labels.is_empty()
+                && self.labels.iter().all(|(label, value)| site.labels.get(label) == Some(value)))
+    }
+
+    /// Whether `instant` lies in a window.
+    pub fn contains(&self, instant: Timestamp) -> bool {
+        self.stretch_at(instant).2
+    }
+
+    /// A stretch around `instant` in which the answer of [`Maintenance::contains`] is the same: from, to, answer.
+    pub(crate) fn stretch_at(&self, instant: Timestamp) -> (Timestamp, Timestamp, bool) {
+        let duration = SignedDuration::try_from(self.duration).unwrap_or(SignedDuration::MAX);
+        // The first beginning whose window has not ended.
+        let begin = self.schedule.next_after(instant.saturating_sub(duration).unwrap_or(Timestamp::MIN));
+        match begin {
+            Some(begin) if begin <= instant => {
+                (begin, begin.saturating_add(duration).unwrap_or(Timestamp::MAX), true)
+            }
+            begin => (instant, begin.unwrap_or(Timestamp::MAX), false),
+        }
+    }
+}

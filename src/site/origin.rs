@@ -1,0 +1,68 @@
+//! Who checks.
+
+use jiff::Timestamp;
+
+use super::site::Site;
+use crate::limits::MAX_TEXT;
+use crate::record::{CheckResult, Outcome, RecordVersion};
+use crate::text::truncated;
+
+/// Who checks: the location and the instance, in every record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Where the checks are made from, such as `berlin-1`; part of a result's identity. 1 to 200 characters.
+    pub location: String,
+    /// The host or instance. 1 to 200 characters.
+    pub checker: String,
+}
+
+impl Origin {
+    /// Who checks, in these words.
+    pub fn new(location: impl Into<String>, checker: impl Into<String>) -> Origin {
+        Origin { location: location.into(), checker: checker.into() }
+    }
+
+    /// The result of one instant of `site`, with nothing measured yet: `missed`, without a reason.
+    pub fn blank(&self, site: &Site, scheduled_at: Timestamp, next_at: Option<Timestamp>) -> CheckResult {
+        CheckResult {
+            v: RecordVersion,
+            site: site.key.clone(),
+            name: site.name.clone(),
+            location: self.location.clone(),
+            checker: self.checker.clone(),
+            labels: site.labels.clone(),
+            url: site.redacted(&site.url),
+            final_url: None,
+            schedule: Some(truncated(&site.schedule.to_string(), MAX_TEXT)),
+            time_budget_ms: u32::try_from((site.start_offset() + site.time_budget()).as_millis()).ok(),
+            incident_failures: Some(site.incident.failures),
+            incident_locations: Some(site.incident.locations),
+            method: site.method.as_str().to_owned(),
+            redirects: 0,
+            scheduled_at,
+            next_at,
+            started_at: None,
+            outcome: Outcome::Missed,
+            error_type: None,
+            error_detail: None,
+            error_message: None,
+            failed_expectations: Vec::new(),
+            http_status: None,
+            body_matched: None,
+            dns_us: None,
+            connect_us: None,
+            tls_us: None,
+            ttfb_us: None,
+            download_us: None,
+            total_us: None,
+            body_bytes: None,
+            body_truncated: false,
+            remote_ip: None,
+            http_version: None,
+            tls_version: None,
+            cert_not_after: None,
+            attempts: 0,
+            sample: None,
+        }
+    }
+}

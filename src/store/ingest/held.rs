@@ -1,0 +1,30 @@
+//! A partition that a writer holds.
+
+use super::batch::Mark;
+use super::claims::Claim;
+use super::trouble::Trouble;
+
+/// A partition held.
+pub(super) struct Held {
+    pub claim: Claim,
+    /// Records lately, and how many of them were of an unknown version.
+    pub recent: (usize, usize),
+    /// The record before the next offset, to be fetched once more and compared: is this still the topic that was
+    /// stored? None once it was.
+    pub unverified: Option<Mark>,
+    /// Whether Kafka is still to be asked what it holds of it; it is not fetched before.
+    pub unchecked: bool,
+    pub trouble: Option<Trouble>,
+    /// The offset committed to the consumer group.
+    pub committed: Option<i64>,
+}
+
+impl Held {
+    pub fn new(claim: Claim, unverified: Option<Mark>) -> Held {
+        Held { claim, recent: (0, 0), unverified, unchecked: true, trouble: None, committed: None }
+    }
+
+    pub fn fetch_from(&self) -> Option<i64> {
+        Some(self.claim.next_offset? - i64::from(self.unverified.is_some())).filter(|_| !self.unchecked)
+    }
+}

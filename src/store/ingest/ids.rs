@@ -1,0 +1,10 @@
+//! Where a result belongs in the database.
+
+/// The ids of one result; 0, which no dimension has, before they are known.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Ids {
+    pub site: i32,
+    pub location: i32,
+    pub checker: i32,
+    pub version: i32,
+}

@@ -1,0 +1,26 @@
+//! From Kafka to rows: a writer claims topic-partitions with a lease and a fence, fetches outside any transaction, and
+//! stores each batch in one transaction that first moves the partition's offset.
+
+pub(super) mod batch;
+mod bisect;
+pub(super) mod claims;
+mod codes;
+mod columns;
+pub(super) mod counts;
+mod days;
+mod dimensions;
+mod gaps;
+mod held;
+mod ids;
+mod letters;
+mod locked;
+mod partitions;
+mod session;
+mod throttle;
+pub(super) mod transaction;
+mod trouble;
+mod writer;
+mod writers;
+
+pub use self::writer::ConsumerFactory;
+pub use self::writers::{GRACE, Writers};

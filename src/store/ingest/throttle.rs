@@ -1,0 +1,63 @@
+//! How many records a batch may have: fewer after one that took longer than the server allows, until it is in time.
+
+use std::cell::Cell;
+
+/// Batches in time, one after another, before they may be larger again.
+const IN_TIME: u32 = 64;
+
+pub(crate) struct Throttle {
+    most: usize,
+    now: Cell<usize>,
+    in_time: Cell<u32>,
+}
+
+impl Throttle {
+    pub fn new(most: usize) -> Throttle {
+        Throttle { most, now: Cell::new(most), in_time: Cell::new(0) }
+    }
+
+    /// Records of a batch at most.
+    pub fn records(&self) -> usize {
+        self.now.get()
+    }
+
+    /// A batch took too long: halves the next ones. Returns false where they have one record already.
+    pub fn halve(&self) -> bool {
+        let now = self.now.get();
+        self.in_time.set(0);
+        self.now.set((now / 2).max(1));
+        now > 1
+    }
+
+    /// A batch was in time: doubles the next ones after many such.
+    pub fn note_in_time(&self) {
+        if self.now.get() == self.most {
+            return;
+        }
+        self.in_time.set(self.in_time.get() + 1);
+        if self.in_time.get() == IN_TIME {
+            self.in_time.set(0);
+            self.now.set((self.now.get() * 2).min(self.most));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_shrink_to_one_record_and_grow_back() {
+        let throttle = Throttle::new(5_000);
+        let mut halved = Vec::new();
+        while throttle.halve() {
+            halved.push(throttle.records());
+        }
+        assert_eq!(halved, [2_500, 1_250, 625, 312, 156, 78, 39, 19, 9, 4, 2, 1]);
+        assert_eq!(throttle.records(), 1);
+        (0..IN_TIME - 1).for_each(|_| throttle.note_in_time());
+        assert_eq!(throttle.records(), 1);
+        (0..13 * IN_TIME).for_each(|_| throttle.note_in_time());
+        assert_eq!(throttle.records(), 5_000);
+    }
+}

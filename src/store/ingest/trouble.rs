@@ -1,0 +1,65 @@
+//! Trouble with Kafka that is waited out.
+
+use std::time::{Duration, Instant};
+
+use crate::backoff::Backoff;
+
+/// How long apart Kafka is asked again meanwhile.
+pub(super) const AGAIN_MIN: Duration = Duration::from_millis(100);
+pub(super) const AGAIN_MAX: Duration = Duration::from_secs(2);
+/// How long a partition that was given back is left to others, the first time and at most.
+const BARRED_MIN: Duration = Duration::from_secs(5);
+const BARRED_MAX: Duration = Duration::from_secs(300);
+
+/// Trouble with Kafka that is being waited out.
+#[derive(Debug)]
+pub(super) struct Trouble {
+    since: Instant,
+    pub last_at: Instant,
+    /// When to ask again.
+    again_at: Instant,
+    backoff: Backoff,
+    /// When the log told of it last.
+    pub told_at: Instant,
+}
+
+impl Trouble {
+    pub fn new() -> Trouble {
+        let now = Instant::now();
+        let backoff = Backoff::new(AGAIN_MIN, AGAIN_MAX);
+        Trouble { since: now, last_at: now, again_at: now, backoff, told_at: now }
+    }
+
+    /// It was there once more: asks again a little later than the time before.
+    pub fn again(&mut self) {
+        self.last_at = Instant::now();
+        self.again_at = self.last_at + self.backoff.pause();
+    }
+
+    pub fn lasts(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    pub fn wait(&self) -> Duration {
+        self.again_at.saturating_duration_since(Instant::now())
+    }
+}
+
+/// A partition that was given back and is left to others for a while.
+pub(super) struct Barred {
+    pub until: Instant,
+    backoff: Backoff,
+}
+
+impl Barred {
+    pub fn new() -> Barred {
+        Barred { until: Instant::now(), backoff: Backoff::new(BARRED_MIN, BARRED_MAX) }
+    }
+
+    /// Once more, and for longer than the time before: for this long.
+    pub fn again(&mut self) -> Duration {
+        let pause = self.backoff.pause();
+        self.until = Instant::now() + pause;
+        pause
+    }
+}

@@ -1,0 +1,47 @@
+//! Bounded text, and how durations are written.
+
+use std::time::Duration;
+
+use jiff::{Span, SpanRelativeTo};
+
+use crate::limits::MAX_TEXT;
+
+/// `text` cut to at most `max` bytes at a character's boundary, NUL characters replaced.
+pub fn truncated(text: &str, max: usize) -> String {
+    let mut cut = text[..text.floor_char_boundary(max)].to_owned();
+    if cut.contains('\0') {
+        // The replacement is longer than what it replaces.
+        cut = cut.replace('\0', "\u{fffd}");
+        cut.truncate(cut.floor_char_boundary(max));
+    }
+    cut
+}
+
+/// `text` in quotes, escaped, the start of it where it is long.
+pub fn quoted(text: &str) -> String {
+    let more = if text.len() > MAX_TEXT { "…" } else { "" };
+    format!("{:?}{more}", truncated(text, MAX_TEXT))
+}
+
+/// Reads `250ms`, `10s`, `1h30m`, `90d`; a day has 24 hours.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let span: Span = text.parse().ok()?;
+    let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
+    Duration::try_from(duration).ok()
+}
+
+/// The shortest usual form: `90s` as `1m30s`, `250ms`, `90d`.
+pub fn show_duration(duration: Duration) -> String {
+    let mut rest = duration.as_millis();
+    if rest == 0 {
+        return "0s".to_owned();
+    }
+    let mut shown = String::new();
+    for (unit, millis) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)] {
+        if rest >= millis {
+            shown.push_str(&format!("{}{unit}", rest / millis));
+            rest %= millis;
+        }
+    }
+    shown
+}

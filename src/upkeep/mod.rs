@@ -1,0 +1,37 @@
+//! The jobs that keep webmon's own database in order, at which `webmon-store run` works.
+
+mod dead_letters;
+mod every;
+mod partitions;
+mod prune;
+mod retention;
+mod roll_up;
+
+use crate::config::{Jobs, Store};
+use crate::jobs::{Kind, QueueError};
+
+/// The names of their kinds.
+pub const NAMES: [&str; 5] =
+    [roll_up::NAME, retention::NAME, partitions::NAME, prune::NAME, dead_letters::NAME];
+
+/// All kinds, for the results of `topic`.
+///
+/// | kind | when | what |
+/// |---|---|---|
+/// | `roll_up` | every 10 seconds | derives the hours, days and incidents that have changed |
+/// | `retention` | every hour | deletes the results, hours and days that are older than they are to be kept |
+/// | `partitions` | every hour | makes the partitions of today and of the days to come |
+/// | `prune` | every 10 minutes | deletes jobs that ended and writers that died, merges the minutes of an old ledger |
+/// | `dead_letters` | every day | tries to store what could not be stored, as a newer version may |
+///
+/// # Errors
+/// [`QueueError::Invalid`] never in practice: names and schedules are constants.
+pub fn kinds(topic: &str, store: &Store, jobs: &Jobs) -> Result<Vec<Kind>, QueueError> {
+    Ok(vec![
+        roll_up::kind(store.retire_after)?,
+        retention::kind(store.retention)?,
+        partitions::kind(jobs.partitions_ahead)?,
+        prune::kind(jobs.clone())?,
+        dead_letters::kind(topic.to_owned(), store.clone())?,
+    ])
+}

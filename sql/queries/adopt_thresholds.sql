@@ -1,6 +1,6 @@
 -- Puts the thresholds of each site's newest version into force. The newest version is found so: of the versions that were
--- seen within the last hour of the site's results, it is the one that was first seen latest. So if two locations check a site
--- with different configurations, the later configuration is in force, and the two do not alternate.
+-- seen within the last hour of the site's results, it is the one that was first seen latest. So if two locations check a
+-- site with different configurations, the later configuration is in force, and the two do not alternate.
 -- Parameters: $1 sites
 -- Locks: the rows of the sites; the caller has locked them before
 -- Rows returned: the sites whose thresholds have changed

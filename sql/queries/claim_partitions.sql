@@ -3,8 +3,8 @@
 -- Parameters: $1 topic, $2 claimer, $3 lease in milliseconds, $4 partitions at most, $5 Kafka's cluster (null: unknown),
 --             $6 how many partitions the topic has now, $7 partitions to leave alone
 -- Locks: the claimed rows, until the transaction ends; rows locked by others are passed over
--- Rows returned: the claimed partitions, each with its new epoch, the next offset (null: none yet), the cluster from which it
---                is stored, and the timestamp and CRC of the record before that offset
+-- Rows returned: the claimed partitions, each with its new epoch, the next offset (null: none yet), the cluster from which
+--                it is stored, and the timestamp and CRC of the record before that offset
 WITH free AS (
     SELECT topic, partition
     FROM webmon.partition_offsets

@@ -1,5 +1,5 @@
--- Deletes hours that may be gone, with their failure runs. It keeps the hours of an incident that still lasts or that ended
--- later than what may be gone, because that incident is derived from them.
+-- Deletes hours that may be gone, with their failure runs. It keeps the hours of an incident that did not end before
+-- hours_purged_at, because that incident is derived from them.
 -- Parameters: $1 rows at most
 -- Locks: the deleted rows, until the transaction ends
 -- Rows changed: the hours deleted

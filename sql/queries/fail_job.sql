@@ -2,8 +2,8 @@
 --
 -- - cancelled, if that was requested;
 -- - discarded, if it was the last attempt or another one is of no use;
--- - otherwise retryable, after a pause. But if another job with its kind and key waits, that one takes over the attempts, the
---   error and the pause, and the failed job is cancelled.
+-- - otherwise retryable, after a pause. But if another job with its kind and key waits, that one takes over the attempts,
+--   the error and the pause, and the failed job is cancelled.
 --
 -- Parameters: $1 id, $2 epoch, $3 error, $4 pause in milliseconds, $5 whether another attempt is of no use,
 --             $6 whether the attempt counts

@@ -6,9 +6,9 @@
 -- newcomer.
 --
 -- Parameters: $1 topic, $2 owner, $3 lease in milliseconds
--- Rows returned: one row: the writers that are not newcomers (with this one, if it is none), how many of these come before it
---                by name, the newcomers (with this one, if it is one), how many of these came after it, whether it is one
---                itself, and the server's clock
+-- Rows returned: one: how many writers are not newcomers, and how many of these come before this one by name; how many are
+--                newcomers, and how many of these came after this one; whether it is a newcomer itself; the server's clock.
+--                This writer is counted too.
 WITH living AS (
     SELECT owner,
            started_at,

@@ -1,5 +1,5 @@
--- Sets a partition back to an offset. The writer that holds it loses its claim, a pause ends, and whatever topic is there now
--- is accepted.
+-- Sets a partition back to an offset. The writer that holds it loses its claim, a pause ends, and the topic is accepted as it
+-- is now.
 -- Parameters: $1 topic, $2 partition, $3 the offset to store from
 -- Locks: the partition's row; waits for the transaction that is storing it
 -- Rows returned: one, the next offset before; none if there is no such partition

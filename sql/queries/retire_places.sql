@@ -1,5 +1,5 @@
--- Retires sites at locations from which no result came for long after one was due, so that outages there end. Time is measured
--- up to the newest hour of all sites, not by the clock. So nothing is retired while nothing is stored.
+-- Retires sites at locations from which no result came for long after one was due, so that outages there end. Time is
+-- measured up to the newest hour of all sites, not by the clock. So nothing is retired while nothing is stored.
 -- Parameters: $1 how long in seconds
 -- Locks: the written rows, until the transaction ends
 -- Rows changed: the marks of the sites

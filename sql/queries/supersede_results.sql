@@ -1,6 +1,6 @@
--- Replaces stored results with results of a higher rank: missed < failure < success. It runs after insert_results, in the same
--- transaction. A result that replaces nothing is a duplicate: its rank is the same as the stored one's, or lower. All are of
--- one UTC day.
+-- Replaces stored results with results of a higher rank: missed < failure < success. It runs after insert_results, in the
+-- same transaction. A result that replaces nothing is a duplicate: its rank is the same as the stored one's, or lower. All
+-- are of one UTC day.
 -- Do not prepare it: planned with its values, it reads and locks one partition; planned without, it locks all of them.
 -- Parameters: as in insert_results; $31 begin and $32 end of the day
 -- Locks: the replaced rows, until the transaction ends

@@ -39,7 +39,6 @@ const LOOK: Duration = Duration::from_secs(1);
 #[derive(Parser)]
 #[command(
     version,
-    about,
     after_help = "Exit codes: 0 success, 1 a fault at run time, 2 wrong usage or configuration."
 )]
 struct Args {

@@ -28,7 +28,6 @@ use webmon::store::{self, Connector, LatestResult, PartitionLedger, Verification
 #[derive(Parser)]
 #[command(
     version,
-    about,
     after_help = "Exit codes: 0 success, 1 a fault at run time, 2 wrong usage or configuration."
 )]
 struct Args {

@@ -39,11 +39,10 @@ const LOOK: Duration = Duration::from_secs(1);
 #[derive(Parser)]
 #[command(
     version,
-    about,
-    after_help = "Exit codes: 0 done, 1 a fault at run time, 2 bad usage or configuration."
+    after_help = "Exit codes: 0 success, 1 a fault at run time, 2 wrong usage or configuration."
 )]
 struct Args {
-    /// The configuration file; WEBMON_SECTION__KEY in the environment overrides its values
+    /// The configuration file. WEBMON_SECTION__KEY in the environment overrides a value of it
     #[arg(
         short,
         long,
@@ -63,30 +62,30 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Check every site on its schedule until SIGTERM or Ctrl-C; SIGHUP, or a changed file, reloads the sites
+    /// Check every site on its schedule until SIGTERM or Ctrl-C. SIGHUP or a changed file reloads the sites
     Run,
-    /// Check sites once, now, and print the results; Kafka is not needed
+    /// Check each site once now and print the results, without Kafka
     Once {
-        /// The keys of the sites; all of them by default
+        /// The keys of the sites [default: all sites]
         sites: Vec<String>,
-        /// Print the results as records, one JSON object a line
+        /// Print the results as records, one JSON object on each line
         #[arg(long)]
         json: bool,
     },
-    /// Print a site's next instants, in UTC and in the zone of its schedule
+    /// Print the next instants of a site, in UTC and in the time zone of its schedule
     Schedule {
         /// The site's key
         site: String,
-        /// How many
+        /// How many instants to print
         #[arg(short = 'n', long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         count: u32,
-        /// One JSON object a line
+        /// Print one JSON object on each line
         #[arg(long)]
         json: bool,
     },
-    /// Check the configuration, and print what is wrong with it
+    /// Check the configuration and print everything that is wrong with it
     Validate,
-    /// Look into the spool; also while the checker runs
+    /// Show what is in the spool, also while the checker runs
     Spool {
         #[command(subcommand)]
         command: SpoolCommand,
@@ -95,15 +94,15 @@ enum Command {
 
 #[derive(Subcommand)]
 enum SpoolCommand {
-    /// Print how much waits, and since when
+    /// Print how many records wait for Kafka, and since when
     Status {
         /// Print one JSON object
         #[arg(long)]
         json: bool,
     },
-    /// Print the records that wait, and the gaps, one JSON object a line
+    /// Print the records and gaps that wait for Kafka, one JSON object on each line
     Dump {
-        /// Print the records that Kafka refused for good instead, each with the reason
+        /// Print instead the records that Kafka refused for good, each with the reason
         #[arg(long)]
         rejected: bool,
     },

@@ -27,15 +27,14 @@ use webmon::store::{self, LatestResult, PartitionLedger, Verification, Writers};
 use webmon::text::parse_duration;
 use webmon::upkeep;
 
-/// Stores the results of website checks from Kafka in PostgreSQL, each exactly once
+/// Reads the results of website checks from Kafka and stores each exactly once in PostgreSQL
 #[derive(Parser)]
 #[command(
     version,
-    about,
-    after_help = "Exit codes: 0 done, 1 a fault at run time, 2 bad usage or configuration."
+    after_help = "Exit codes: 0 success, 1 a fault at run time, 2 wrong usage or configuration."
 )]
 struct Args {
-    /// The configuration file; WEBMON_SECTION__KEY in the environment overrides its values
+    /// The configuration file. WEBMON_SECTION__KEY in the environment overrides a value of it
     #[arg(
         short,
         long,
@@ -55,40 +54,40 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Store results, and work at the jobs, until SIGTERM or Ctrl-C
+    /// Store results and run jobs until SIGTERM or Ctrl-C
     Run,
-    /// Bring the database's schema to this program's version
+    /// Create the database schema, or bring it to this program's version
     Migrate,
-    /// Manage the topic of the results
+    /// Create the topic of the results
     #[command(subcommand)]
     Topic(TopicCommand),
-    /// Show how far each partition is stored, and by whom
+    /// Show how far each partition is stored, by whom, and what is wrong
     Status(status::StatusArgs),
     /// Show the latest result of each site
     Sites {
         /// Print JSON
         #[arg(long)]
         json: bool,
-        /// Count the results of this time until now, by whole hours
+        /// Count the results from this long ago until now, in whole hours
         #[arg(long, default_value = "24h", value_parser = duration, value_name = "DURATION")]
         since: Duration,
-        /// Show the table again and again, this long apart
+        /// Repeat the table after each such pause
         #[arg(long, value_parser = duration, value_name = "DURATION", conflicts_with = "json")]
         watch: Option<Duration>,
-        /// Exit with 1 unless every site of the configuration has a result
+        /// Exit with 1 if a site of the configuration has no result
         #[arg(long)]
         require_all: bool,
     },
-    /// Let paused partitions be stored again
+    /// Resume paused partitions
     Resume {
-        /// This partition only
+        /// Only this partition
         #[arg(long)]
         partition: Option<i32>,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Store a partition again from an earlier offset or time; what is stored already stays as it is
+    /// Store a partition again from an earlier offset or time. A better result replaces a stored one
     Replay {
         /// The partition
         #[arg(long)]
@@ -101,7 +100,7 @@ enum Command {
             conflicts_with = "from_time"
         )]
         from_offset: Option<i64>,
-        /// Store from the first record of this time (as 2026-03-01T12:00:00Z) or later
+        /// Store from the first record at or after this time, such as 2026-03-01T12:00:00Z
         #[arg(long, value_name = "TIME")]
         from_time: Option<Timestamp>,
         /// Wait until the writers have stored it again
@@ -111,25 +110,25 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Prove that the history is complete: every offset accounted for, every announced instant there
+    /// Prove that the history is complete: every offset is accounted for, every announced instant is there
     Verify {
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Look at records that could not be stored as results, and try them again
+    /// Show, retry or discard dead letters: records that could not be stored as results
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLettersCommand),
-    /// Look at the locations, and retire those from which nobody checks any more
+    /// Show the locations, and retire those from which nobody checks any more
     #[command(subcommand)]
     Locations(locations::LocationsCommand),
-    /// Look at the job queue, and change what is in it
+    /// Show, retry, cancel or run the jobs of the queue
     #[command(subcommand)]
     Jobs(jobs::JobsCommand),
-    /// Show what retention would let go of, and overrule what it refuses
+    /// Show what retention would drop, drop it even if the job refuses, or lower the floor
     #[command(subcommand)]
     Retention(retention::RetentionCommand),
-    /// Check the configuration, and print what is wrong with it
+    /// Check the configuration and print everything that is wrong with it
     Validate,
 }
 
@@ -137,16 +136,16 @@ enum Command {
 enum TopicCommand {
     /// Create the topic of the results
     Create {
-        /// Partitions: the most writers that can be at work at once
+        /// The number of partitions: so many writers can work at once
         #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(i32).range(1..=10_000))]
         partitions: i32,
-        /// Replicas of each partition; -1 takes the broker's default
+        /// The number of replicas of each partition. -1 takes the broker's default
         #[arg(long, default_value_t = -1, value_parser = clap::value_parser!(i32).range(-1..=32), allow_hyphen_values = true)]
         replication: i32,
-        /// How long Kafka keeps results: the longest outage of the storing side that loses nothing
+        /// How long Kafka keeps results. A longer outage of webmon-store loses some
         #[arg(long, default_value = "7d", value_parser = duration, value_name = "DURATION")]
         retention: Duration,
-        /// Do nothing where the topic exists already
+        /// Do nothing if the topic exists already
         #[arg(long)]
         if_missing: bool,
     },

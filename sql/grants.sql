@@ -1,9 +1,9 @@
--- Roles and rights, granted anew by every migration, so that they cover what it has added:
---   webmon_owner   owns everything; whoever migrates is, or becomes, a member
---   webmon_writer  what webmon-store run, the jobs and the retention need
+-- Roles and rights. Every `migrate` grants them again, so that they cover what was added:
+--   webmon_owner   owns everything; the user who migrates is a member, or becomes one
+--   webmon_writer  may do what webmon-store run, the jobs and the retention need
 --   webmon_reader  reads tables and views, and changes nothing
--- They cannot log in: make users members of them. Where the user who migrates may not create roles, those that are
--- missing are left out with a notice, and everything works as its owner.
+-- Nobody can log in as one of these roles. Make users members of them. If the user who migrates may not create roles, the
+-- missing ones are left out with a notice, and everything works as that user.
 DO $$
 DECLARE
     name text;
@@ -17,12 +17,12 @@ BEGIN
         EXCEPTION
             WHEN insufficient_privilege THEN
                 RAISE NOTICE 'role % is missing and may not be created', name;
-            -- Roles belong to all databases: another one is being migrated.
+            -- Roles belong to all databases of the server, and another one is being migrated.
             WHEN duplicate_object OR unique_violation THEN NULL;
         END;
     END LOOP;
 
-    -- Whoever is not the owner may call what runs with the owner's rights only by a grant.
+    -- These functions run with the owner's rights. Only a grant lets other roles call them.
     REVOKE ALL ON FUNCTION webmon.ensure_result_partition(date), webmon.drop_result_partition(date),
         webmon.raise_retention_floor(interval), webmon.set_retention_floor(timestamptz, interval),
         webmon.purge_results(timestamptz), webmon.purge_hours(timestamptz) FROM PUBLIC;
@@ -50,10 +50,10 @@ BEGIN
         CONTINUE WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'webmon_writer');
         writes := CASE
             WHEN relation.relkind = 'v' OR relation.relname IN ('migrations', 'error_types') THEN 'SELECT'
-            -- What is stored stays: results go with their day only, the rest never.
+            -- Nothing that is stored here can be deleted. Results go only when their day is dropped.
             WHEN relation.relname IN ('check_results', 'gaps', 'sites', 'site_versions', 'locations', 'checkers',
                                       'offset_gaps') THEN 'SELECT, INSERT, UPDATE'
-            -- To lock the row takes the right to update a column: this one can be nothing but true.
+            -- To lock the row, the writer needs the right to update a column. This column can only be true.
             WHEN relation.relname = 'retention' THEN 'SELECT, UPDATE (one)'
             ELSE 'SELECT, INSERT, UPDATE, DELETE' END;
         EXECUTE format('GRANT %s ON webmon.%I TO webmon_writer', writes, relation.relname);
@@ -61,9 +61,9 @@ BEGIN
 END
 $$;
 
--- What was made by whoever migrates is handed to webmon_owner, so that functions that run with their owner's rights
--- have no more than these. For that whoever migrates must be able to act as webmon_owner. From PostgreSQL 16 on, a user
--- with CREATEROLE is only an administrator of the roles that it creates, and has to make itself a full member.
+-- Everything that the user who migrates has created is handed to webmon_owner. So functions that run with their owner's
+-- rights have no more rights than that role. For this, the user must be able to act as webmon_owner. From PostgreSQL 16 on, a
+-- user with CREATEROLE is only an administrator of the roles that it creates, and must make itself a full member.
 DO $$
 DECLARE
     modern constant boolean := current_setting('server_version_num')::integer >= 160000;

@@ -11,7 +11,7 @@ CREATE TABLE webmon.migrations (
     CONSTRAINT migrations_readable_check CHECK (readable_from > 0)
 );
 
--- Dimensions: small, looked up by the writer and cached; nothing a site controls is ever one.
+-- Dimensions are small tables. The writer looks ids up in them and caches them. Nothing that a site controls is in one.
 
 CREATE TABLE webmon.sites (
     site_id integer GENERATED ALWAYS AS IDENTITY,
@@ -23,9 +23,9 @@ CREATE TABLE webmon.sites (
     CONSTRAINT sites_key_key UNIQUE (key),
     CONSTRAINT sites_incident_check CHECK (incident_failures > 0 AND incident_locations > 0)
 );
-COMMENT ON TABLE webmon.sites IS 'One row a site, by the key its records carry.';
-COMMENT ON COLUMN webmon.sites.incident_failures IS 'So many failures on end make a location down: what its incidents were derived with, as its newest version says.';
-COMMENT ON COLUMN webmon.sites.incident_locations IS 'So many locations that are down make an incident: what its incidents were derived with.';
+COMMENT ON TABLE webmon.sites IS 'One row for each site, by the key that its records carry.';
+COMMENT ON COLUMN webmon.sites.incident_failures IS 'After so many consecutive failures a location is down. Its incidents were derived with this value. It is that of the newest version.';
+COMMENT ON COLUMN webmon.sites.incident_locations IS 'When so many locations are down, there is an incident. Its incidents were derived with this value.';
 
 CREATE TABLE webmon.site_versions (
     version_id integer GENERATED ALWAYS AS IDENTITY,
@@ -40,7 +40,7 @@ CREATE TABLE webmon.site_versions (
     incident_failures smallint,
     incident_locations smallint,
     last_seen_at timestamptz,
-    -- The texts together may be longer than an index entry: a digest stands for them.
+    -- The texts together may be too long for an index entry, so the key has a digest instead.
     digest uuid NOT NULL GENERATED ALWAYS AS (
         md5(md5(name) || md5(url) || md5(method) || md5(labels::text) || md5(coalesce(schedule, ''))
             || coalesce(time_budget_ms, 0)::text || ':' || coalesce(incident_failures, 0)::text
@@ -50,11 +50,11 @@ CREATE TABLE webmon.site_versions (
     CONSTRAINT site_versions_site_id_fkey FOREIGN KEY (site_id) REFERENCES webmon.sites (site_id),
     CONSTRAINT site_versions_site_id_digest_key UNIQUE (site_id, digest)
 );
-COMMENT ON TABLE webmon.site_versions IS 'What a site looked like when it was checked: a new row for every change of name, URL, method, labels, schedule, time budget or what makes an incident.';
-COMMENT ON COLUMN webmon.site_versions.incident_failures IS 'So many failures on end make a location down; null for records that did not say: then 2.';
-COMMENT ON COLUMN webmon.site_versions.incident_locations IS 'So many locations that are down make an incident; null for records that did not say: then 1.';
-COMMENT ON COLUMN webmon.site_versions.first_seen_at IS 'Its first instant, or when its first record was stored, whichever was earlier.';
-COMMENT ON COLUMN webmon.site_versions.last_seen_at IS 'Its last instant; null until that is rolled up.';
+COMMENT ON TABLE webmon.site_versions IS 'What a site looked like when it was checked. Each change of name, URL, method, labels, schedule, time budget or thresholds of incidents makes a new row.';
+COMMENT ON COLUMN webmon.site_versions.incident_failures IS 'After so many consecutive failures a location is down. Null for records that did not say it: then it is 2.';
+COMMENT ON COLUMN webmon.site_versions.incident_locations IS 'When so many locations are down, there is an incident. Null for records that did not say it: then it is 1.';
+COMMENT ON COLUMN webmon.site_versions.first_seen_at IS 'Its first instant, or the time when its first record was stored, whichever is earlier.';
+COMMENT ON COLUMN webmon.site_versions.last_seen_at IS 'Its last instant. Null until the hour of that instant is rolled up.';
 
 CREATE TABLE webmon.locations (
     location_id integer GENERATED ALWAYS AS IDENTITY,
@@ -64,7 +64,7 @@ CREATE TABLE webmon.locations (
     CONSTRAINT locations_name_key UNIQUE (name)
 );
 COMMENT ON TABLE webmon.locations IS 'Where checks are made from.';
-COMMENT ON COLUMN webmon.locations.retired_at IS 'When an operator retired it; null while it is in use. Each of its sites has its own webmon.site_locations.retired_at.';
+COMMENT ON COLUMN webmon.locations.retired_at IS 'When an operator retired it. Null while it is in use. Each of its sites has its own webmon.site_locations.retired_at.';
 
 CREATE TABLE webmon.checkers (
     checker_id integer GENERATED ALWAYS AS IDENTITY,
@@ -107,11 +107,11 @@ INSERT INTO webmon.error_types (error_type, name, outcome) VALUES
 CREATE FUNCTION webmon.outcome_rank(outcome "char") RETURNS integer
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE outcome WHEN 's' THEN 2 WHEN 'f' THEN 1 ELSE 0 END;
-COMMENT ON FUNCTION webmon.outcome_rank IS 'missed < failure < success: of two results for one instant the higher is kept.';
+COMMENT ON FUNCTION webmon.outcome_rank IS 'missed < failure < success. Of two results for one instant the higher one is kept.';
 
--- Columns stand widest first, so that no row has padding: 120 bytes for a success over IPv4 and TLS. There are
--- no foreign keys: the writer takes every id from the dimensions itself, and a trigger a row would cost more
--- than the row.
+-- The widest columns come first, so that no row has padding: a success over IPv4 and TLS takes 120 bytes. There are no
+-- foreign keys: the writer takes every id from the dimensions itself, and a trigger for each row would cost more than the
+-- row.
 CREATE TABLE webmon.check_results (
     scheduled_at timestamptz NOT NULL,
     cert_not_after timestamptz,
@@ -149,17 +149,17 @@ CREATE TABLE webmon.check_results (
     CONSTRAINT check_results_next_after_s_check CHECK (next_after_s > 0)
 ) PARTITION BY RANGE (scheduled_at);
 CREATE INDEX check_results_scheduled_at_idx ON webmon.check_results USING brin (scheduled_at) WITH (autosummarize = on);
-COMMENT ON TABLE webmon.check_results IS 'One row for every instant of a site, seen from a location. Read it through the view webmon.checks.';
+COMMENT ON TABLE webmon.check_results IS 'One row for every instant of a site at a location. Read it through the view webmon.checks.';
 
--- What is attached, whatever it is called: a table of such a name may have been detached to be kept. Its bounds are read
--- without looking at the table itself, so that none is locked.
+-- The partitions that are attached. Their names do not count: somebody may have detached a table to keep it. The bounds are
+-- read from the catalogue, so that no table is locked.
 CREATE FUNCTION webmon.result_partitions() RETURNS TABLE (partition regclass, from_at timestamptz, to_at timestamptz)
     LANGUAGE sql STABLE
 BEGIN ATOMIC
     SELECT c.oid::regclass, b.from_at, b.to_at
     FROM pg_catalog.pg_inherits i
     JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
-    -- FOR VALUES FROM ('...') TO ('...'); others, such as a default partition, have no such bounds.
+    -- FOR VALUES FROM ('...') TO ('...'). Other partitions, such as a default one, have no such bounds.
     CROSS JOIN LATERAL string_to_array(pg_get_expr(c.relpartbound, 0), '''') AS words
     CROSS JOIN LATERAL (VALUES (words[2]::timestamptz, words[4]::timestamptz)) AS b (from_at, to_at)
     WHERE i.inhparent = 'webmon.check_results'::regclass
@@ -167,11 +167,10 @@ BEGIN ATOMIC
       AND b.from_at IS NOT NULL
       AND b.to_at IS NOT NULL;
 END;
-COMMENT ON FUNCTION webmon.result_partitions IS 'The partitions of check_results, each with the instants [from_at, to_at) that it holds.';
+COMMENT ON FUNCTION webmon.result_partitions IS 'The partitions of check_results. Each holds the instants [from_at, to_at).';
 
--- Makes the partition of one UTC day, unless there is one. LIKE and ATTACH take no lock that would keep results
--- from being stored meanwhile, as CREATE TABLE ... PARTITION OF would. The writer may call it without owning
--- the table.
+-- Creates the partition of one UTC day, unless there is one. It uses LIKE and ATTACH because CREATE TABLE ... PARTITION OF
+-- would take a lock that keeps results from being stored meanwhile. The writer may call it without owning the table.
 CREATE FUNCTION webmon.ensure_result_partition(day date) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -182,7 +181,7 @@ DECLARE
     begin_at timestamptz := day::timestamp AT TIME ZONE 'UTC';
     end_at timestamptz := (day + 1)::timestamp AT TIME ZONE 'UTC';
 BEGIN
-    -- Nearly always it is there, under the usual name.
+    -- Nearly always the partition is there, under the usual name.
     IF EXISTS (
            SELECT
            FROM pg_inherits
@@ -192,7 +191,7 @@ BEGIN
        OR end_at <= (SELECT floor_at FROM webmon.retention) THEN
         RETURN false;
     END IF;
-    -- One at a time: two writers may want the same day.
+    -- One at a time, because two writers may want the same day.
     PERFORM pg_advisory_xact_lock(hashtextextended('webmon.check_results', 0));
     IF EXISTS (
            SELECT
@@ -201,7 +200,7 @@ BEGIN
              AND p.to_at > begin_at) THEN
         RETURN false;
     END IF;
-    -- The day's table may have been detached to be kept. Not by to_regclass: it may remember that the name was not there.
+    -- Somebody may have detached the day's table to keep it. to_regclass is not used: its cache may say that the name is free.
     WHILE EXISTS (SELECT FROM pg_class WHERE relnamespace = 'webmon'::regnamespace AND relname = free_name) LOOP
         number := number + 1;
         free_name := format('%s_%s', name, number);
@@ -225,7 +224,7 @@ CREATE TABLE webmon.gaps (
     CONSTRAINT gaps_stretch_check CHECK (to_at > from_at),
     CONSTRAINT gaps_instants_check CHECK (instants > 0)
 );
-COMMENT ON TABLE webmon.gaps IS 'Stretches [from_at, to_at) whose instants have no rows, and why. to_at is null for a site that was retired.';
+COMMENT ON TABLE webmon.gaps IS 'Times [from_at, to_at) whose instants have no rows, and why. to_at is null if the site was retired.';
 
 -- Kafka.
 
@@ -247,13 +246,13 @@ CREATE TABLE webmon.partition_offsets (
     CONSTRAINT partition_offsets_owner_check
         CHECK ((owner IS NULL) = (lease_until IS NULL) AND (owner IS NULL) = (leased_at IS NULL))
 ) WITH (fillfactor = 50);
-COMMENT ON TABLE webmon.partition_offsets IS 'How far each topic-partition is stored, and who may store more of it. next_offset moves in the transaction of the rows.';
-COMMENT ON COLUMN webmon.partition_offsets.epoch IS 'Grows with every claim; a writer of an older one can commit nothing.';
-COMMENT ON COLUMN webmon.partition_offsets.leased_at IS 'When the lease was given or last renewed; one from the future was given before the clock was set back.';
-COMMENT ON COLUMN webmon.partition_offsets.paused IS 'Why nobody may claim it; null when anybody may.';
-COMMENT ON COLUMN webmon.partition_offsets.cluster_id IS 'The Kafka cluster it is stored from; null where the client cannot tell.';
-COMMENT ON COLUMN webmon.partition_offsets.last_record_at IS 'The timestamp of the record before next_offset; null where the client cannot tell.';
-COMMENT ON COLUMN webmon.partition_offsets.last_record_crc IS 'The CRC-32 of that record''s key and value; null before the first one, and after a replay was asked for.';
+COMMENT ON TABLE webmon.partition_offsets IS 'How far each topic-partition is stored, and who may store more of it. next_offset moves in the same transaction as the rows.';
+COMMENT ON COLUMN webmon.partition_offsets.epoch IS 'It grows with every claim. A writer with an older epoch can commit nothing.';
+COMMENT ON COLUMN webmon.partition_offsets.leased_at IS 'When the lease was given or last renewed. A time in the future means that the clock was set back since.';
+COMMENT ON COLUMN webmon.partition_offsets.paused IS 'Why no writer may claim it. Null if any writer may.';
+COMMENT ON COLUMN webmon.partition_offsets.cluster_id IS 'The Kafka cluster from which it is stored. Null if the client cannot tell.';
+COMMENT ON COLUMN webmon.partition_offsets.last_record_at IS 'The timestamp of the record before next_offset. Null if the client cannot tell.';
+COMMENT ON COLUMN webmon.partition_offsets.last_record_crc IS 'The CRC-32 of the key and value of that record. Null before the first record, and after a replay was requested.';
 
 CREATE TABLE webmon.writers (
     topic text NOT NULL,
@@ -264,9 +263,9 @@ CREATE TABLE webmon.writers (
     full_from timestamptz NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT writers_pkey PRIMARY KEY (topic, owner)
 );
-COMMENT ON TABLE webmon.writers IS 'The writers at work, for sharing the partitions among them.';
-COMMENT ON COLUMN webmon.writers.lease_until IS 'Until when it counts as at work unless seen again: one lease of its own after seen_at.';
-COMMENT ON COLUMN webmon.writers.full_from IS 'From when it has a full share: before, it is a newcomer among writers that have lived for a lease.';
+COMMENT ON TABLE webmon.writers IS 'The writers at work. The partitions are shared among them.';
+COMMENT ON COLUMN webmon.writers.lease_until IS 'Until this time the writer counts as at work. It is one lease of its own after seen_at.';
+COMMENT ON COLUMN webmon.writers.full_from IS 'From this time it gets a full share. Before, it is a newcomer among writers that have run for a lease.';
 
 CREATE TABLE webmon.ingest_batches (
     topic text NOT NULL,
@@ -288,7 +287,7 @@ CREATE TABLE webmon.ingest_batches (
     CONSTRAINT ingest_batches_records_check
         CHECK (records = inserted + superseded + duplicate + gaps + expired + dead + discarded)
 );
-COMMENT ON TABLE webmon.ingest_batches IS 'The ledger: what became of the records of each range of offsets [from_offset, to_offset), a row a minute.';
+COMMENT ON TABLE webmon.ingest_batches IS 'The ledger: what became of the records of each range of offsets [from_offset, to_offset). It has one row for each minute.';
 
 CREATE TABLE webmon.offset_gaps (
     topic text NOT NULL,
@@ -299,7 +298,7 @@ CREATE TABLE webmon.offset_gaps (
     CONSTRAINT offset_gaps_pkey PRIMARY KEY (topic, partition, from_offset),
     CONSTRAINT offset_gaps_range_check CHECK (from_offset < to_offset)
 );
-COMMENT ON TABLE webmon.offset_gaps IS 'Offsets that Kafka no longer held when they were to be stored: their records are lost.';
+COMMENT ON TABLE webmon.offset_gaps IS 'Offsets that Kafka had dropped before they were stored. Their records are lost.';
 
 CREATE TABLE webmon.dead_letters (
     letter_id bigint GENERATED ALWAYS AS IDENTITY,
@@ -315,11 +314,11 @@ CREATE TABLE webmon.dead_letters (
     digest uuid NOT NULL GENERATED ALWAYS AS (
         md5(md5(coalesce(key, '')) || md5(coalesce(value, '')))::uuid
     ) STORED,
-    -- Not the digest: from PostgreSQL 18 on, a generated column in it would bar a published table from every deletion.
+    -- Not the digest: from PostgreSQL 18 on, no row of a published table can be deleted if its key has a generated column.
     CONSTRAINT dead_letters_pkey PRIMARY KEY (letter_id),
     CONSTRAINT dead_letters_topic_partition_record_offset_digest_key UNIQUE (topic, partition, record_offset, digest)
 );
-COMMENT ON TABLE webmon.dead_letters IS 'Records that are not results, as they came, and why.';
+COMMENT ON TABLE webmon.dead_letters IS 'Records that could not be stored as results, unchanged, and why.';
 
 CREATE TABLE webmon.dead_letter_discards (
     discard_id bigint GENERATED ALWAYS AS IDENTITY,
@@ -331,9 +330,9 @@ CREATE TABLE webmon.dead_letter_discards (
     CONSTRAINT dead_letter_discards_pkey PRIMARY KEY (discard_id),
     CONSTRAINT dead_letter_discards_letters_check CHECK (letters > 0)
 );
-COMMENT ON TABLE webmon.dead_letter_discards IS 'Who discarded how many dead letters, when and why. The ledger counts them as discarded.';
+COMMENT ON TABLE webmon.dead_letter_discards IS 'Who discarded how many dead letters, when, and why. The ledger counts them as discarded.';
 
--- The view people read.
+-- The view that people read.
 
 CREATE VIEW webmon.checks AS
 SELECT s.key AS site,
@@ -381,10 +380,10 @@ JOIN webmon.site_versions v USING (version_id)
 JOIN webmon.locations l USING (location_id)
 JOIN webmon.checkers c USING (checker_id)
 LEFT JOIN webmon.error_types e USING (error_type);
-COMMENT ON VIEW webmon.checks IS 'Every stored result, with names and words.';
+COMMENT ON VIEW webmon.checks IS 'Every stored result, with names instead of ids and words instead of codes.';
 
--- A job waits while it is available or, after a failure, retryable; both from scheduled_at on. The columns of a
--- state are there in that state only: the constraints hold the state machine.
+-- A job waits while it is available or, after a failure, retryable. In both states it may run from scheduled_at on. Some
+-- columns are set in some states only. The constraints enforce that.
 CREATE TABLE webmon.jobs (
     id bigint GENERATED ALWAYS AS IDENTITY,
     epoch bigint NOT NULL DEFAULT 0,
@@ -420,24 +419,24 @@ CREATE TABLE webmon.jobs (
     CONSTRAINT jobs_error_check CHECK (state NOT IN ('retryable', 'discarded') OR last_error IS NOT NULL),
     CONSTRAINT jobs_cancel_check CHECK (cancel_requested_at IS NULL OR state IN ('running', 'cancelled'))
 ) WITH (autovacuum_vacuum_scale_factor = 0.02);
--- What a claim looks through, in its order.
+-- A claim looks through this index, in this order.
 CREATE INDEX jobs_waiting_idx ON webmon.jobs (priority, scheduled_at, id) WHERE state IN ('available', 'retryable');
--- One waits and one runs of those with the same key: what is enqueued while one runs is not lost, and what waits
--- does not begin before that has ended.
+-- Of the jobs with the same kind and key, at most one waits and at most one runs. So a job that is enqueued while another one
+-- runs is not lost, and it does not begin before that one has ended.
 CREATE UNIQUE INDEX jobs_waiting_key ON webmon.jobs (kind, key)
     WHERE state IN ('available', 'retryable') AND key IS NOT NULL;
 CREATE UNIQUE INDEX jobs_running_key ON webmon.jobs (kind, key) WHERE state = 'running' AND key IS NOT NULL;
--- Not on lease_until: a lease is renewed without a new index entry.
+-- It is not on lease_until, so that renewing a lease makes no new index entry.
 CREATE INDEX jobs_running_idx ON webmon.jobs (id) WHERE state = 'running';
 CREATE INDEX jobs_finalized_at_idx ON webmon.jobs (finalized_at) WHERE finalized_at IS NOT NULL;
-COMMENT ON TABLE webmon.jobs IS 'The job queue: what waits, what runs, and for a while what has ended.';
-COMMENT ON COLUMN webmon.jobs.epoch IS 'Grows with every claim; a worker of an older one can neither complete nor fail the job.';
-COMMENT ON COLUMN webmon.jobs.scheduled_at IS 'When it may run at the earliest.';
-COMMENT ON COLUMN webmon.jobs.leased_at IS 'When the lease was given or last renewed; one from the future was given before the clock was set back.';
+COMMENT ON TABLE webmon.jobs IS 'The job queue: jobs that wait, jobs that run, and for a while jobs that have ended.';
+COMMENT ON COLUMN webmon.jobs.epoch IS 'It grows with every claim. A worker with an older epoch can neither complete nor fail the job.';
+COMMENT ON COLUMN webmon.jobs.scheduled_at IS 'The job may run from this time on.';
+COMMENT ON COLUMN webmon.jobs.leased_at IS 'When the lease was given or last renewed. A time in the future means that the clock was set back since.';
 COMMENT ON COLUMN webmon.jobs.priority IS '1 runs first, 4 last.';
-COMMENT ON COLUMN webmon.jobs.key IS 'At most one job of a kind and key waits, and at most one runs; null: any number.';
-COMMENT ON COLUMN webmon.jobs.schedule IS 'The schedule that brought it about; null when it was enqueued.';
-COMMENT ON COLUMN webmon.jobs.attempted_by IS 'The worker of the last attempt, part of its connection''s application_name.';
+COMMENT ON COLUMN webmon.jobs.key IS 'Of each kind and key, at most one job waits and at most one runs. Null: any number.';
+COMMENT ON COLUMN webmon.jobs.schedule IS 'The schedule that created the job. Null if somebody enqueued it.';
+COMMENT ON COLUMN webmon.jobs.attempted_by IS 'The worker of the last attempt. It is part of the application_name of that worker''s connection.';
 
 CREATE TABLE webmon.job_schedules (
     kind text NOT NULL,
@@ -446,7 +445,7 @@ CREATE TABLE webmon.job_schedules (
     next_at timestamptz,
     CONSTRAINT job_schedules_pkey PRIMARY KEY (kind)
 );
-COMMENT ON TABLE webmon.job_schedules IS 'The periodic kinds, and the next instant for which a job is enqueued; null when there is none.';
+COMMENT ON TABLE webmon.job_schedules IS 'The periodic kinds. For next_at the next job is enqueued. It is null if there is no next instant.';
 
 -- Retention.
 
@@ -464,19 +463,20 @@ CREATE TABLE webmon.retention (
     CONSTRAINT retention_purged_at_check CHECK (purged_at <= floor_at),
     CONSTRAINT retention_hours_purged_at_check CHECK (hours_purged_at <= purged_at)
 );
-COMMENT ON TABLE webmon.retention IS 'One row: how far back results go.';
-COMMENT ON COLUMN webmon.retention.floor_at IS 'A result of an earlier instant is not stored any more, but counted as expired.';
-COMMENT ON COLUMN webmon.retention.purged_at IS 'Results of earlier instants may be gone: their hours stay as they were derived.';
-COMMENT ON COLUMN webmon.retention.hours_purged_at IS 'Earlier hours and failure runs may be gone: their days, and the incidents that ended before, stay as they were derived.';
-COMMENT ON COLUMN webmon.retention.results_kept IS 'The policy: how long results are kept at least; null before the floor was raised first. Only an operator shortens it.';
-COMMENT ON COLUMN webmon.retention.results_dropped IS 'Rows that were in the partitions dropped so far: the ledger still counts them.';
+COMMENT ON TABLE webmon.retention IS 'One row that says how far back results go.';
+COMMENT ON COLUMN webmon.retention.floor_at IS 'A result of an earlier instant is not stored, but counted as expired.';
+COMMENT ON COLUMN webmon.retention.purged_at IS 'Results of earlier instants may be gone. Their hours are not derived again.';
+COMMENT ON COLUMN webmon.retention.hours_purged_at IS 'Earlier hours and failure runs may be gone. Their days, and incidents that ended before, are not derived again.';
+COMMENT ON COLUMN webmon.retention.results_kept IS 'The policy: results are kept at least this long. Null until the floor is raised for the first time. Only an operator shortens it.';
+COMMENT ON COLUMN webmon.retention.results_dropped IS 'The number of rows in all partitions dropped so far. The ledger still counts them.';
 INSERT INTO webmon.retention DEFAULT VALUES;
 
--- Drops the partition that begins on a UTC day, if all its results may be gone and it is there. Table locks come last:
--- whoever derives an hour holds the row of retention first too. All of check_results is locked for a moment; as whoever
--- stores results would queue behind a wait for that lock, it waits for a tenth of a second only, ten times. Where
--- somebody reads for longer it fails with lock_not_available, and is to be called again later. The writer may call it
--- without owning the table.
+-- Drops the partition that begins on a UTC day, if there is one and all its results may be gone.
+--
+-- It locks the row of retention before any table, because a transaction that derives an hour does so too. Dropping locks all
+-- of check_results for a moment. Writers would queue behind a wait for that lock. So it waits only for a tenth of a second,
+-- and tries ten times. If a transaction reads for longer than that, it fails with lock_not_available. Call it again later.
+-- The writer may call it without owning the table.
 CREATE FUNCTION webmon.drop_result_partition(day date) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '10s'
 AS $$
@@ -498,7 +498,7 @@ BEGIN
     IF old IS NULL THEN
         RETURN false;
     END IF;
-    -- Nothing is stored in it any more: the floor is above it.
+    -- Nothing can be stored in it any more, because the floor is above it.
     EXECUTE format('SELECT count(*) FROM %s', old) INTO dropped;
     PERFORM set_config('lock_timeout', '100ms', true);
     LOOP
@@ -526,14 +526,14 @@ CREATE TABLE webmon.rollup_dirty (
     hour timestamptz NOT NULL,
     CONSTRAINT rollup_dirty_pkey PRIMARY KEY (mark_id)
 );
-COMMENT ON TABLE webmon.rollup_dirty IS 'Marks: hours whose results or gaps have changed since they were rolled up. Appended by writers, as often as it happens.';
+COMMENT ON TABLE webmon.rollup_dirty IS 'Marks: hours whose results or gaps have changed since they were rolled up. Writers append a mark for each change.';
 
 CREATE TABLE webmon.rollup_dirty_days (
     mark_id bigint GENERATED ALWAYS AS IDENTITY,
     day date NOT NULL,
     CONSTRAINT rollup_dirty_days_pkey PRIMARY KEY (mark_id)
 );
-COMMENT ON TABLE webmon.rollup_dirty_days IS 'Marks: days that have an hour which was rolled up since.';
+COMMENT ON TABLE webmon.rollup_dirty_days IS 'Marks: days with an hour that was rolled up after the day was.';
 
 CREATE TABLE webmon.incidents_dirty (
     mark_id bigint GENERATED ALWAYS AS IDENTITY,
@@ -542,7 +542,7 @@ CREATE TABLE webmon.incidents_dirty (
     to_at timestamptz NOT NULL,
     CONSTRAINT incidents_dirty_pkey PRIMARY KEY (mark_id)
 );
-COMMENT ON TABLE webmon.incidents_dirty IS 'Marks: stretches [from_at, to_at) within which failures of a site have changed since its incidents were derived.';
+COMMENT ON TABLE webmon.incidents_dirty IS 'Marks: times [from_at, to_at) in which failures of a site have changed since its incidents were derived.';
 
 CREATE TABLE webmon.set_aside (
     what text NOT NULL,
@@ -554,16 +554,16 @@ CREATE TABLE webmon.set_aside (
     CONSTRAINT set_aside_pkey PRIMARY KEY (what, which),
     CONSTRAINT set_aside_what_check CHECK (what IN ('hour', 'day', 'incidents'))
 );
-COMMENT ON TABLE webmon.set_aside IS 'What could not be derived for what is in it. It keeps its marks, is tried again, and is forgotten once that succeeds.';
-COMMENT ON COLUMN webmon.set_aside.which IS 'The hour, as 2026-03-01T12:00:00Z; the day, as 2026-03-01; or the key of the site.';
-COMMENT ON COLUMN webmon.set_aside.again_at IS 'When it is tried again, at the earliest.';
+COMMENT ON TABLE webmon.set_aside IS 'Hours, days and incidents that could not be derived because of their contents. They keep their marks and are tried again. A row is deleted when that succeeds.';
+COMMENT ON COLUMN webmon.set_aside.which IS 'The hour, such as 2026-03-01T12:00:00Z; the day, such as 2026-03-01; or the key of the site.';
+COMMENT ON COLUMN webmon.set_aside.again_at IS 'It is tried again from this time on.';
 
 CREATE TABLE webmon.rolled_up_hours (
     hour timestamptz NOT NULL,
     rolled_up_at timestamptz NOT NULL,
     CONSTRAINT rolled_up_hours_pkey PRIMARY KEY (hour)
 ) WITH (fillfactor = 50);
-COMMENT ON TABLE webmon.rolled_up_hours IS 'When each hour was last rolled up. Its row is the lock of the hour.';
+COMMENT ON TABLE webmon.rolled_up_hours IS 'When each hour was last rolled up. To lock the hour, lock its row.';
 
 CREATE TABLE webmon.site_locations (
     site_id integer NOT NULL,
@@ -576,14 +576,14 @@ CREATE TABLE webmon.site_locations (
     next_after_s integer,
     CONSTRAINT site_locations_pkey PRIMARY KEY (site_id, location_id)
 );
-COMMENT ON TABLE webmon.site_locations IS 'Where each site was checked from, and the first and last hour that has a result of it.';
+COMMENT ON TABLE webmon.site_locations IS 'The locations from which each site was checked, with the first and last hour that has a result.';
 COMMENT ON COLUMN webmon.site_locations.last_verdict_hour IS 'The last hour with a success or a failure.';
-COMMENT ON COLUMN webmon.site_locations.down_since_at IS 'The first of the failures on end, as many as an incident needs, that no success has ended; null without.';
-COMMENT ON COLUMN webmon.site_locations.retired_at IS 'From here on nothing is waited for: the end of last_hour, once an operator has retired the location or nothing came for long enough. Null while it is in use, and again as soon as a later result comes.';
-COMMENT ON COLUMN webmon.site_locations.next_after_s IS 'The longest time after which a result of last_hour announced the next one, in seconds; null without.';
+COMMENT ON COLUMN webmon.site_locations.down_since_at IS 'The first of the consecutive failures, if they are as many as an incident needs and no success has ended them. Null otherwise.';
+COMMENT ON COLUMN webmon.site_locations.retired_at IS 'The site is retired at the location from this time on: the end of last_hour. An operator retired the location, or no result came for long enough. Null while the site is in use there. A later result makes it null again.';
+COMMENT ON COLUMN webmon.site_locations.next_after_s IS 'The longest time, in seconds, from a result of last_hour to the next instant that it announced. Null if none announced one.';
 
--- The histogram of response times: bucket b holds [2^(b/8), 2^((b+1)/8)) microseconds, 0 also those below 1. The
--- middle of a bucket, 2^((b+0.5)/8), is within 4.4 % of all that is in it; rounding adds half a microsecond at most.
+-- The histogram of response times. Bucket b holds [2^(b/8), 2^((b+1)/8)) microseconds. Bucket 0 also holds less than 1. The
+-- middle of a bucket, 2^((b+0.5)/8), is within 4.4 % of all times in it. Rounding adds at most half a microsecond.
 CREATE FUNCTION webmon.histogram_bucket(us integer) RETURNS smallint
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN us < 1 THEN 0 ELSE floor(8 / ln(2::float8) * ln(us::float8)) END::smallint;
@@ -594,7 +594,7 @@ CREATE FUNCTION webmon.histogram_middle(bucket integer) RETURNS integer
     RETURN round(power(2::float8, (bucket + 0.5) / 8))::integer;
 COMMENT ON FUNCTION webmon.histogram_middle IS 'The middle of a bucket, in microseconds.';
 
--- Several histograms may follow one another in the arrays: their counts are added.
+-- The arrays may hold several histograms one after another. Their counts are added.
 CREATE FUNCTION webmon.histogram_percentile(buckets smallint[], counts integer[], fraction float8) RETURNS integer
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN (
@@ -605,7 +605,7 @@ CREATE FUNCTION webmon.histogram_percentile(buckets smallint[], counts integer[]
                      sum(sum(h.count)) OVER () AS total
               FROM (SELECT unnest(buckets) AS bucket, unnest(counts) AS count) AS h
               GROUP BY h.bucket) AS cumulative);
-COMMENT ON FUNCTION webmon.histogram_percentile IS 'The response time, in microseconds and within 4.4 %, that this fraction of the checks did not exceed; null without any.';
+COMMENT ON FUNCTION webmon.histogram_percentile IS 'The response time in microseconds that this fraction of the checks did not exceed, within 4.4 %. Null if there are no checks.';
 
 CREATE AGGREGATE webmon.concat(smallint[]) (sfunc = array_cat, stype = smallint[], parallel = safe, combinefunc = array_cat);
 COMMENT ON AGGREGATE webmon.concat(smallint[]) IS 'Joins the buckets of histograms, for histogram_percentile.';
@@ -635,12 +635,12 @@ CREATE TABLE webmon.site_hours (
     CONSTRAINT site_hours_pkey PRIMARY KEY (site_id, location_id, hour)
 ) WITH (autovacuum_vacuum_scale_factor = 0.02);
 CREATE INDEX site_hours_hour_idx ON webmon.site_hours (hour);
-COMMENT ON TABLE webmon.site_hours IS 'What the instants of a UTC hour came to, for each site and location: how many ended how, and how long the checks took.';
+COMMENT ON TABLE webmon.site_hours IS 'The figures of each UTC hour, site and location: how many instants ended how, and how long the checks took.';
 COMMENT ON COLUMN webmon.site_hours.gap IS 'Instants that lie in a gap and have no row.';
-COMMENT ON COLUMN webmon.site_hours.first_success_at IS 'The first instant that succeeded: it ends a run of failures from before.';
-COMMENT ON COLUMN webmon.site_hours.total_us_sum IS 'Microseconds of all checks that ended in success or failure and were measured; so are the minimum, the maximum and the histogram.';
-COMMENT ON COLUMN webmon.site_hours.buckets IS 'The histogram: its buckets that are not empty, in order.';
-COMMENT ON COLUMN webmon.site_hours.counts IS 'The histogram: the checks in each of the buckets.';
+COMMENT ON COLUMN webmon.site_hours.first_success_at IS 'The first instant that succeeded. It ends a run of failures from earlier hours.';
+COMMENT ON COLUMN webmon.site_hours.total_us_sum IS 'Microseconds of all checks that were measured and ended in success or failure. The minimum, the maximum and the histogram are of the same checks.';
+COMMENT ON COLUMN webmon.site_hours.buckets IS 'The histogram: the numbers of the buckets that are not empty, in order.';
+COMMENT ON COLUMN webmon.site_hours.counts IS 'The histogram: the number of checks in each of these buckets.';
 
 CREATE TABLE webmon.site_days (
     total_us_sum bigint,
@@ -664,9 +664,9 @@ CREATE TABLE webmon.site_days (
     CONSTRAINT site_days_pkey PRIMARY KEY (site_id, location_id, day)
 ) WITH (autovacuum_vacuum_scale_factor = 0.02);
 CREATE INDEX site_days_day_idx ON webmon.site_days (day);
-COMMENT ON TABLE webmon.site_days IS 'What the instants of a UTC day came to: the sums of its hours.';
+COMMENT ON TABLE webmon.site_days IS 'The figures of each UTC day, site and location: the sums of the hours.';
 
--- How far back history goes. The floor of results is raised by the owner's functions only: results below it go for good.
+-- How far back history goes. Only the owner's functions raise the floor of results, because results below it are lost for good.
 
 CREATE FUNCTION webmon.floor_for(keep interval) RETURNS timestamptz
     LANGUAGE sql STABLE
@@ -675,7 +675,7 @@ BEGIN ATOMIC
                              - make_interval(secs => extract(epoch FROM keep)::float8), 'UTC')
     FROM webmon.site_locations;
 END;
-COMMENT ON FUNCTION webmon.floor_for IS 'The UTC day from which on something is kept that is kept for so long, by the server''s clock or by the newest result rolled up, whichever is earlier: a wrong clock alone lets nothing go. Null before the first result.';
+COMMENT ON FUNCTION webmon.floor_for IS 'The first UTC day to keep, if something is kept for so long. It counts back from the server''s clock or from the newest result rolled up, whichever is earlier. So a wrong clock alone drops nothing. Null before the first result.';
 
 CREATE FUNCTION webmon.plan_retention(keep interval, OUT floor_at timestamptz, OUT days bigint, OUT objection text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -697,9 +697,9 @@ BEGIN
         WHEN days > 7 THEN format('%s days of results would go at once', days) END;
 END
 $$;
-COMMENT ON FUNCTION webmon.plan_retention IS 'What raise_retention_floor would do: the floor after it, how many partitions of results come below it, and why it would refuse; null when it would not.';
+COMMENT ON FUNCTION webmon.plan_retention IS 'What raise_retention_floor would do: the new floor, how many more partitions of results would be below it, and why it would refuse. The objection is null if it would not refuse.';
 
--- What a writer may do: raise the floor as time goes by. The first call sets the policy.
+-- For writers, which may raise the floor as time goes by. The first call sets the policy.
 CREATE FUNCTION webmon.raise_retention_floor(keep interval) RETURNS timestamptz
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '60s'
 AS $$
@@ -719,9 +719,9 @@ BEGIN
     RETURN plan.floor_at;
 END
 $$;
-COMMENT ON FUNCTION webmon.raise_retention_floor IS 'Raises the floor to floor_for(keep), and returns it. Refuses (SQLSTATE WM001) to keep results for less time than so far, and to let more than 7 days of them go at once.';
+COMMENT ON FUNCTION webmon.raise_retention_floor IS 'Raises the floor to floor_for(keep), and returns it. Refuses (SQLSTATE WM001) if results would be kept for less time than before, or if more than 7 days of them would go at once.';
 
--- What an operator may do, with the owner's rights.
+-- For operators, who need the owner's rights.
 CREATE FUNCTION webmon.set_retention_floor(new_floor timestamptz, keep interval) RETURNS timestamptz
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '60s'
 AS $$
@@ -739,9 +739,9 @@ BEGIN
     RETURN day;
 END
 $$;
-COMMENT ON FUNCTION webmon.set_retention_floor IS 'Sets the floor, to the UTC day of new_floor, and the policy, whatever they were; null leaves either. Not below what is gone (SQLSTATE WM001).';
+COMMENT ON FUNCTION webmon.set_retention_floor IS 'Sets the floor to the UTC day of new_floor, and sets the policy, whatever they were before. A null leaves that value as it is. Refuses (SQLSTATE WM001) a floor below results that are gone.';
 
--- Who derives an hour holds the row until that is done, and is waited for.
+-- A transaction that derives an hour holds the row of retention until it ends. This waits for it.
 CREATE FUNCTION webmon.purge_results(before timestamptz) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '60s'
 AS $$
@@ -751,7 +751,7 @@ BEGIN
     WHERE r.purged_at < least(before, r.floor_at);
 END
 $$;
-COMMENT ON FUNCTION webmon.purge_results IS 'Says that results of earlier instants may be gone, as far as they are below the floor.';
+COMMENT ON FUNCTION webmon.purge_results IS 'Records that results of earlier instants may be gone, as far as they are below the floor.';
 
 CREATE FUNCTION webmon.purge_hours(before timestamptz) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '60s'
@@ -762,7 +762,7 @@ BEGIN
     WHERE r.hours_purged_at < least(date_trunc('day', before, 'UTC'), r.purged_at);
 END
 $$;
-COMMENT ON FUNCTION webmon.purge_hours IS 'Says that hours of earlier UTC days may be gone, as far as their results may be.';
+COMMENT ON FUNCTION webmon.purge_hours IS 'Records that hours of earlier UTC days may be gone, as far as their results may be gone.';
 
 -- Incidents.
 
@@ -778,9 +778,9 @@ CREATE TABLE webmon.failure_runs (
     CONSTRAINT failure_runs_pkey PRIMARY KEY (site_id, location_id, from_at)
 );
 CREATE INDEX failure_runs_from_at_idx ON webmon.failure_runs (from_at);
-COMMENT ON TABLE webmon.failure_runs IS 'Failures on end within one UTC hour, seen from one location, from the first (from_at) to the last (last_at). Missed instants neither break nor extend them.';
-COMMENT ON COLUMN webmon.failure_runs.ended_at IS 'The success, or the retirement of the site, that ended them in the same hour; null: look at the hours that follow.';
-COMMENT ON COLUMN webmon.failure_runs.error_type IS 'The class of the first failure; so is error_detail.';
+COMMENT ON TABLE webmon.failure_runs IS 'Consecutive failures within one UTC hour at one location, from the first (from_at) to the last (last_at). Missed instants neither end them nor add to them.';
+COMMENT ON COLUMN webmon.failure_runs.ended_at IS 'The success, or the retirement of the site, that ended them in the same hour. Null: look at the hours that follow.';
+COMMENT ON COLUMN webmon.failure_runs.error_type IS 'The class of the first failure. error_detail is of the same failure.';
 
 CREATE TABLE webmon.site_incidents (
     incident_id bigint GENERATED ALWAYS AS IDENTITY,
@@ -801,41 +801,41 @@ COMMENT ON TABLE webmon.site_incidents IS 'When sites were down. Read it through
 -- Gaps are looked up by the time they cover.
 CREATE INDEX gaps_stretch_idx ON webmon.gaps USING gist (tstzrange(from_at, coalesce(to_at, from_at), '[]'));
 
--- What people read.
+-- The views that people read.
 
-COMMENT ON COLUMN webmon.checks.site IS 'The site''s key: its id where one is configured, else its name.';
+COMMENT ON COLUMN webmon.checks.site IS 'The site''s key: its id if one is configured, otherwise its name.';
 COMMENT ON COLUMN webmon.checks.name IS 'The site''s display name at that time.';
 COMMENT ON COLUMN webmon.checks.location IS 'Where the check was made from.';
 COMMENT ON COLUMN webmon.checks.checker IS 'The instance of webmon-check that made it.';
 COMMENT ON COLUMN webmon.checks.labels IS 'The site''s labels at that time, an object of texts.';
-COMMENT ON COLUMN webmon.checks.url IS 'The URL as configured at that time, without credentials and, unless the site keeps them, without the values of its query.';
-COMMENT ON COLUMN webmon.checks.final_url IS 'The URL requested last, where redirects led elsewhere.';
-COMMENT ON COLUMN webmon.checks.method IS 'The request''s method.';
-COMMENT ON COLUMN webmon.checks.redirects IS 'Redirects followed.';
-COMMENT ON COLUMN webmon.checks.scheduled_at IS 'The instant of the schedule that this is the result of.';
-COMMENT ON COLUMN webmon.checks.next_at IS 'The next instant planned; null when the site was retired.';
-COMMENT ON COLUMN webmon.checks.started_at IS 'When the check really began; null when it never did.';
-COMMENT ON COLUMN webmon.checks.outcome IS 'success, failure, or missed: no verdict, through no fault of the site.';
-COMMENT ON COLUMN webmon.checks.error_type IS 'The class of what went wrong; null on success.';
+COMMENT ON COLUMN webmon.checks.url IS 'The URL as configured at that time, without credentials. It has the values of its query only if the site keeps them.';
+COMMENT ON COLUMN webmon.checks.final_url IS 'The URL requested last, if redirects led elsewhere.';
+COMMENT ON COLUMN webmon.checks.method IS 'The method of the request.';
+COMMENT ON COLUMN webmon.checks.redirects IS 'How many redirects were followed.';
+COMMENT ON COLUMN webmon.checks.scheduled_at IS 'The instant of the schedule. This is its result.';
+COMMENT ON COLUMN webmon.checks.next_at IS 'The next instant planned. Null if the site was retired.';
+COMMENT ON COLUMN webmon.checks.started_at IS 'When the check really began. Null if it never did.';
+COMMENT ON COLUMN webmon.checks.outcome IS 'success, failure or missed. missed means that there is no verdict, and that this is not the site''s fault.';
+COMMENT ON COLUMN webmon.checks.error_type IS 'The class of what went wrong. Null on success.';
 COMMENT ON COLUMN webmon.checks.error_detail IS 'The reason within the class, such as nxdomain.';
 COMMENT ON COLUMN webmon.checks.error_message IS 'What went wrong, in words.';
-COMMENT ON COLUMN webmon.checks.failed_expectations IS 'Every expectation that was not met: status, body, not_body, header, max_time, certificate.';
-COMMENT ON COLUMN webmon.checks.http_status IS 'The status code of the last response; null when none arrived.';
-COMMENT ON COLUMN webmon.checks.body_matched IS 'Whether the body was as its patterns ask; null when there is none, or it was not looked at.';
-COMMENT ON COLUMN webmon.checks.dns_us IS 'Microseconds to resolve the name; null: not measured.';
-COMMENT ON COLUMN webmon.checks.connect_us IS 'Microseconds to connect by TCP; null: not measured.';
-COMMENT ON COLUMN webmon.checks.tls_us IS 'Microseconds of the TLS handshake; null: not measured.';
-COMMENT ON COLUMN webmon.checks.ttfb_us IS 'Microseconds from the request sent to the response''s head; null: not measured.';
-COMMENT ON COLUMN webmon.checks.download_us IS 'Microseconds to read the body; null: not measured.';
-COMMENT ON COLUMN webmon.checks.total_us IS 'Microseconds of the whole check, redirects and body included; null: not measured.';
-COMMENT ON COLUMN webmon.checks.body_bytes IS 'Decoded bytes of the body that were read.';
+COMMENT ON COLUMN webmon.checks.failed_expectations IS 'All expectations that were not met: status, body, not_body, header, max_time, certificate.';
+COMMENT ON COLUMN webmon.checks.http_status IS 'The status code of the last response. Null if none arrived.';
+COMMENT ON COLUMN webmon.checks.body_matched IS 'Whether the body met its patterns. Null if there are no patterns, or the body was not looked at.';
+COMMENT ON COLUMN webmon.checks.dns_us IS 'Microseconds to resolve the name. Null if not measured.';
+COMMENT ON COLUMN webmon.checks.connect_us IS 'Microseconds to connect by TCP. Null if not measured.';
+COMMENT ON COLUMN webmon.checks.tls_us IS 'Microseconds for the TLS handshake. Null if not measured.';
+COMMENT ON COLUMN webmon.checks.ttfb_us IS 'Microseconds from the end of the request to the head of the response. Null if not measured.';
+COMMENT ON COLUMN webmon.checks.download_us IS 'Microseconds to read the body. Null if not measured.';
+COMMENT ON COLUMN webmon.checks.total_us IS 'Microseconds for the whole check, including redirects and body. Null if not measured.';
+COMMENT ON COLUMN webmon.checks.body_bytes IS 'How many decoded bytes of the body were read.';
 COMMENT ON COLUMN webmon.checks.body_truncated IS 'Whether reading stopped at the site''s max_body.';
-COMMENT ON COLUMN webmon.checks.remote_ip IS 'The address connected to; where there was no connection, the one tried last.';
-COMMENT ON COLUMN webmon.checks.http_version IS 'The version of HTTP spoken, such as HTTP/1.1.';
-COMMENT ON COLUMN webmon.checks.tls_version IS 'The version of TLS negotiated, such as TLSv1.3.';
+COMMENT ON COLUMN webmon.checks.remote_ip IS 'The address of the connection. If there was none, the address tried last.';
+COMMENT ON COLUMN webmon.checks.http_version IS 'The version of HTTP, such as HTTP/1.1.';
+COMMENT ON COLUMN webmon.checks.tls_version IS 'The version of TLS, such as TLSv1.3.';
 COMMENT ON COLUMN webmon.checks.cert_not_after IS 'When the server''s certificate expires.';
-COMMENT ON COLUMN webmon.checks.attempts IS 'Tries within the instant; 0 when it never started.';
-COMMENT ON COLUMN webmon.checks.sample IS 'Headers and the start of a failing body, where the site opted in.';
+COMMENT ON COLUMN webmon.checks.attempts IS 'How often it was tried. 0 if the check never started.';
+COMMENT ON COLUMN webmon.checks.sample IS 'Headers and the start of the body of a failing answer, if the site is configured to record them.';
 
 CREATE VIEW webmon.site_history AS
 SELECT s.key AS site,
@@ -851,18 +851,18 @@ SELECT s.key AS site,
        v.last_seen_at
 FROM webmon.sites s
 JOIN webmon.site_versions v USING (site_id);
-COMMENT ON VIEW webmon.site_history IS 'What each site looked like, and when: a row for every name, URL, method, labels, schedule, time budget and thresholds of incidents it had.';
-COMMENT ON COLUMN webmon.site_history.site IS 'The site''s key: its id where one is configured, else its name.';
+COMMENT ON VIEW webmon.site_history IS 'What each site looked like, and when. Each combination of name, URL, method, labels, schedule, time budget and thresholds of incidents has one row.';
+COMMENT ON COLUMN webmon.site_history.site IS 'The site''s key: its id if one is configured, otherwise its name.';
 COMMENT ON COLUMN webmon.site_history.name IS 'The display name.';
-COMMENT ON COLUMN webmon.site_history.url IS 'The URL as configured, without credentials and, unless the site keeps them, without the values of its query.';
-COMMENT ON COLUMN webmon.site_history.method IS 'The request''s method.';
+COMMENT ON COLUMN webmon.site_history.url IS 'The URL as configured, without credentials. It has the values of its query only if the site keeps them.';
+COMMENT ON COLUMN webmon.site_history.method IS 'The method of the request.';
 COMMENT ON COLUMN webmon.site_history.labels IS 'The labels, an object of texts.';
-COMMENT ON COLUMN webmon.site_history.schedule IS 'The cron expression and its time zone; null for records that did not say.';
-COMMENT ON COLUMN webmon.site_history.time_budget_ms IS 'The longest time from an instant to its result, in milliseconds; null for records that did not say.';
-COMMENT ON COLUMN webmon.site_history.incident_failures IS 'So many failures on end make a location down; null for records that did not say: then 2.';
-COMMENT ON COLUMN webmon.site_history.incident_locations IS 'So many locations that are down make an incident; null for records that did not say: then 1.';
+COMMENT ON COLUMN webmon.site_history.schedule IS 'The cron expression and its time zone. Null for records that did not say it.';
+COMMENT ON COLUMN webmon.site_history.time_budget_ms IS 'The longest time from an instant to its result, in milliseconds. Null for records that did not say it.';
+COMMENT ON COLUMN webmon.site_history.incident_failures IS 'After so many consecutive failures a location is down. Null for records that did not say it: then it is 2.';
+COMMENT ON COLUMN webmon.site_history.incident_locations IS 'When so many locations are down, there is an incident. Null for records that did not say it: then it is 1.';
 COMMENT ON COLUMN webmon.site_history.first_seen_at IS 'Its first instant.';
-COMMENT ON COLUMN webmon.site_history.last_seen_at IS 'Its last instant. What a site returned to spans what it was in between.';
+COMMENT ON COLUMN webmon.site_history.last_seen_at IS 'Its last instant. If a site returned to an earlier version, that row also spans the time in between.';
 
 CREATE VIEW webmon.current_sites AS
 SELECT s.key AS site,
@@ -883,16 +883,16 @@ CROSS JOIN LATERAL (
     WHERE v.site_id = s.site_id
     ORDER BY v.last_seen_at DESC NULLS LAST, v.version_id DESC
     LIMIT 1) AS v;
-COMMENT ON VIEW webmon.current_sites IS 'What each site looks like now, or looked like last.';
-COMMENT ON COLUMN webmon.current_sites.site IS 'The site''s key: its id where one is configured, else its name.';
+COMMENT ON VIEW webmon.current_sites IS 'What each site looks like now. For a site that is gone: what it looked like last.';
+COMMENT ON COLUMN webmon.current_sites.site IS 'The site''s key: its id if one is configured, otherwise its name.';
 COMMENT ON COLUMN webmon.current_sites.name IS 'The display name.';
-COMMENT ON COLUMN webmon.current_sites.url IS 'The URL as configured, without credentials and, unless the site keeps them, without the values of its query.';
-COMMENT ON COLUMN webmon.current_sites.method IS 'The request''s method.';
+COMMENT ON COLUMN webmon.current_sites.url IS 'The URL as configured, without credentials. It has the values of its query only if the site keeps them.';
+COMMENT ON COLUMN webmon.current_sites.method IS 'The method of the request.';
 COMMENT ON COLUMN webmon.current_sites.labels IS 'The labels, an object of texts.';
-COMMENT ON COLUMN webmon.current_sites.schedule IS 'The cron expression and its time zone; null for records that did not say.';
-COMMENT ON COLUMN webmon.current_sites.time_budget_ms IS 'The longest time from an instant to its result, in milliseconds; null for records that did not say.';
-COMMENT ON COLUMN webmon.current_sites.incident_failures IS 'So many failures on end make a location down; null for records that did not say: then 2.';
-COMMENT ON COLUMN webmon.current_sites.incident_locations IS 'So many locations that are down make an incident; null for records that did not say: then 1.';
+COMMENT ON COLUMN webmon.current_sites.schedule IS 'The cron expression and its time zone. Null for records that did not say it.';
+COMMENT ON COLUMN webmon.current_sites.time_budget_ms IS 'The longest time from an instant to its result, in milliseconds. Null for records that did not say it.';
+COMMENT ON COLUMN webmon.current_sites.incident_failures IS 'After so many consecutive failures a location is down. Null for records that did not say it: then it is 2.';
+COMMENT ON COLUMN webmon.current_sites.incident_locations IS 'When so many locations are down, there is an incident. Null for records that did not say it: then it is 1.';
 COMMENT ON COLUMN webmon.current_sites.since_at IS 'The first instant at which it looked like this.';
 COMMENT ON COLUMN webmon.current_sites.created_at IS 'When its first record was stored.';
 
@@ -916,17 +916,17 @@ SELECT s.key AS site,
 FROM webmon.site_days d
 JOIN webmon.sites s USING (site_id)
 GROUP BY s.key, d.day;
-COMMENT ON VIEW webmon.uptime IS 'What each UTC day of each site came to, over all its locations. For several days together take webmon.uptime_between: percentiles cannot be averaged.';
-COMMENT ON COLUMN webmon.uptime.site IS 'The site''s key: its id where one is configured, else its name.';
+COMMENT ON VIEW webmon.uptime IS 'The figures of each UTC day and site, over all its locations. For several days together use webmon.uptime_between, because percentiles cannot be averaged.';
+COMMENT ON COLUMN webmon.uptime.site IS 'The site''s key: its id if one is configured, otherwise its name.';
 COMMENT ON COLUMN webmon.uptime.day IS 'The UTC day.';
-COMMENT ON COLUMN webmon.uptime.uptime_percent IS 'success / (success + failure); null without any.';
-COMMENT ON COLUMN webmon.uptime.coverage_percent IS '(success + failure) / all instants demanded, those in gaps too, maintenance left out: how much the uptime rests on.';
+COMMENT ON COLUMN webmon.uptime.uptime_percent IS 'success / (success + failure), in percent. Null if there are none.';
+COMMENT ON COLUMN webmon.uptime.coverage_percent IS '(success + failure) / all scheduled instants, in percent. Instants in gaps count as scheduled, instants in maintenance do not. It says how much the uptime rests on.';
 COMMENT ON COLUMN webmon.uptime.success IS 'Instants that ended in success.';
 COMMENT ON COLUMN webmon.uptime.failure IS 'Instants that ended in failure.';
-COMMENT ON COLUMN webmon.uptime.missed IS 'Instants without a verdict, maintenance left out.';
-COMMENT ON COLUMN webmon.uptime.maintenance IS 'Instants missed for planned maintenance.';
+COMMENT ON COLUMN webmon.uptime.missed IS 'Instants without a verdict, except those in maintenance.';
+COMMENT ON COLUMN webmon.uptime.maintenance IS 'Instants missed because of planned maintenance.';
 COMMENT ON COLUMN webmon.uptime.gap IS 'Instants that lie in gaps and have no row.';
-COMMENT ON COLUMN webmon.uptime.mean_us IS 'The mean time of the checks that ended in success or failure, in microseconds; null without any.';
+COMMENT ON COLUMN webmon.uptime.mean_us IS 'The mean time of the checks that ended in success or failure, in microseconds. Null if there are none.';
 COMMENT ON COLUMN webmon.uptime.p50_us IS 'The median time of the checks that ended in success or failure, in microseconds, within 4.4 %.';
 COMMENT ON COLUMN webmon.uptime.p95_us IS 'The time that 95 % of them did not exceed, in microseconds, within 4.4 %.';
 COMMENT ON COLUMN webmon.uptime.p99_us IS 'The time that 99 % of them did not exceed, in microseconds, within 4.4 %.';
@@ -965,7 +965,7 @@ BEGIN ATOMIC
           AND d.day >= from_day
           AND d.day <= to_day
         HAVING count(*) > 0) AS d
-    -- Written out, as histogram_percentile would add the histograms up for each of the three.
+    -- Written out, because histogram_percentile would add up the histograms once for each of the three.
     CROSS JOIN LATERAL (
         SELECT max(c.total) AS total,
                min(c.bucket) FILTER (WHERE c.count >= 0.50 * c.total) AS p50,
@@ -981,7 +981,7 @@ BEGIN ATOMIC
                       AND d.day <= to_day) AS h
               GROUP BY h.bucket) AS c) AS p;
 END;
-COMMENT ON FUNCTION webmon.uptime_between IS 'The columns of webmon.uptime over the UTC days from from_day to to_day, both included: one row a site.';
+COMMENT ON FUNCTION webmon.uptime_between IS 'The columns of webmon.uptime over the UTC days from from_day to to_day, both included. One row for each site.';
 
 CREATE VIEW webmon.incidents AS
 SELECT i.incident_id,
@@ -996,21 +996,23 @@ SELECT i.incident_id,
 FROM webmon.site_incidents i
 JOIN webmon.sites s USING (site_id)
 JOIN webmon.error_types e USING (error_type);
-COMMENT ON VIEW webmon.incidents IS 'When sites were down: so many failures on end, seen from so many locations, as the newest version of the site says (webmon.current_sites). What ended before webmon.retention.hours_purged_at stays as it was derived.';
-COMMENT ON COLUMN webmon.incidents.incident_id IS 'The incident; it stays the same as long as from_at does.';
-COMMENT ON COLUMN webmon.incidents.site IS 'The site''s key: its id where one is configured, else its name.';
-COMMENT ON COLUMN webmon.incidents.from_at IS 'The instant of the first of the failures on end that took the last location needed down.';
-COMMENT ON COLUMN webmon.incidents.to_at IS 'The instant of the success (or of the retirement of the site or a location) after which too few locations were down; null while it lasts.';
-COMMENT ON COLUMN webmon.incidents.duration IS 'From from_at to to_at, or to now.';
+COMMENT ON VIEW webmon.incidents IS 'When sites were down. The newest version of a site (webmon.current_sites) says how many consecutive failures, at how many locations, make an incident. Incidents that ended before webmon.retention.hours_purged_at are not derived again.';
+COMMENT ON COLUMN webmon.incidents.incident_id IS 'The id of the incident. It stays the same as long as from_at does.';
+COMMENT ON COLUMN webmon.incidents.site IS 'The site''s key: its id if one is configured, otherwise its name.';
+COMMENT ON COLUMN webmon.incidents.from_at IS 'The instant of the first of the consecutive failures that took the last location needed down.';
+COMMENT ON COLUMN webmon.incidents.to_at IS 'The instant of the success after which too few locations were down, or of the retirement of the site or a location. Null while the incident lasts.';
+COMMENT ON COLUMN webmon.incidents.duration IS 'The time from from_at to to_at, or to now.';
 COMMENT ON COLUMN webmon.incidents.error_type IS 'The class of the failure at from_at.';
 COMMENT ON COLUMN webmon.incidents.error_detail IS 'Its reason within the class.';
-COMMENT ON COLUMN webmon.incidents.failures IS 'The failures on end, in whole, of all locations that were down during it.';
-COMMENT ON COLUMN webmon.incidents.locations IS 'The locations that were down during it.';
+COMMENT ON COLUMN webmon.incidents.failures IS 'The number of consecutive failures of all locations that were down during it. Each series counts as a whole.';
+COMMENT ON COLUMN webmon.incidents.locations IS 'The number of locations that were down during it.';
 
--- A view that reads check_results with bounds that are known only when it runs locks the partitions of all days, before
--- PostgreSQL 18 also those that it does not read: with 3,600 days that fills the table of locks. So each day that a newest
--- result may lie on is read by a statement of its own, with its bounds as literals; and in a subtransaction that is rolled
--- back, which gives its locks back: no more than those of one day are held, however many days there are.
+-- If a view reads check_results with bounds that are known only when it runs, it locks the partitions of all days. Before
+-- PostgreSQL 18 it locks even those that it does not read. 3,600 days fill the server's table of locks. So:
+--
+-- - Each day that may hold a newest result is read by a statement of its own, with its bounds as literals.
+-- - Each statement runs in a subtransaction that is rolled back, which gives its locks back. So only the locks of one day are
+--   held, however many days there are.
 CREATE FUNCTION webmon.newest_results() RETURNS TABLE (
         site_id integer, location_id integer, version_id integer, scheduled_at timestamptz, next_after_s integer,
         outcome "char", error_type smallint, error_detail text, error_message text, http_status smallint,
@@ -1019,7 +1021,7 @@ CREATE FUNCTION webmon.newest_results() RETURNS TABLE (
 AS $$
 DECLARE
     of_day record;
-    -- The first place that has nothing newer than what is rolled up.
+    -- The oldest last_hour of any site and location.
     oldest timestamptz := (SELECT min(l.last_hour) FROM webmon.site_locations l);
 BEGIN
     FOR of_day IN
@@ -1028,7 +1030,7 @@ BEGIN
             SELECT date_trunc('day', l.last_hour, 'UTC') AS day, date_trunc('day', l.last_hour, 'UTC') AS last_hour
             FROM webmon.site_locations l
             UNION
-            -- What is not rolled up yet may be newer, of any place.
+            -- Results that are not rolled up yet may be newer, of any site and location.
             SELECT date_trunc('day', d.hour, 'UTC'), '-infinity'
             FROM webmon.rollup_dirty d
             WHERE d.hour >= oldest) AS days
@@ -1037,7 +1039,7 @@ BEGIN
     LOOP
         BEGIN
             RETURN QUERY EXECUTE format(
-                -- Texts are joined, so that none of them stays behind in the day's own storage.
+                -- Texts are concatenated, so that no value refers to the day's own storage.
                 $query$
                 SELECT l.site_id, l.location_id, r.version_id, r.scheduled_at, r.next_after_s, r.outcome, r.error_type,
                        r.error_detail || '', r.error_message || '', r.http_status, r.total_us, r.cert_not_after
@@ -1062,7 +1064,7 @@ BEGIN
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION webmon.newest_results IS 'The newest result of each site and location, and, while it is not rolled up, others of earlier days. Called by webmon.current_status.';
+COMMENT ON FUNCTION webmon.newest_results IS 'The newest result of each site and location. While that one is not rolled up, there are also older ones, of earlier days. webmon.current_status calls this.';
 
 CREATE VIEW webmon.current_status AS
 WITH RECURSIVE newest AS MATERIALIZED (
@@ -1076,9 +1078,9 @@ WITH RECURSIVE newest AS MATERIALIZED (
            n.scheduled_at + make_interval(secs => n.next_after_s) AS next_at,
            0 AS step
     FROM newest n
-    -- Not UNION ALL: gaps that overlap lead to the same instants, and each would double what follows.
+    -- Not UNION ALL: gaps that overlap lead to the same instants, and would double everything that follows.
     UNION
-    -- Where a gap stands for the instant announced, what it announces is due.
+    -- If a gap covers the announced instant, the instant that the gap announces is due instead.
     SELECT c.site_id, c.location_id, c.scheduled_at, g.to_at, c.step + 1
     FROM chain c
     JOIN webmon.gaps g
@@ -1127,20 +1129,20 @@ JOIN webmon.sites s ON s.site_id = newest.site_id
 JOIN webmon.locations l ON l.location_id = newest.location_id
 JOIN webmon.site_versions v ON v.version_id = newest.version_id
 LEFT JOIN webmon.error_types e ON e.error_type = newest.error_type;
-COMMENT ON VIEW webmon.current_status IS 'How each site is now, seen from each location.';
-COMMENT ON COLUMN webmon.current_status.site IS 'The site''s key: its id where one is configured, else its name.';
+COMMENT ON VIEW webmon.current_status IS 'The status of each site now, at each location.';
+COMMENT ON COLUMN webmon.current_status.site IS 'The site''s key: its id if one is configured, otherwise its name.';
 COMMENT ON COLUMN webmon.current_status.name IS 'The site''s display name.';
-COMMENT ON COLUMN webmon.current_status.location IS 'Where it is checked from.';
-COMMENT ON COLUMN webmon.current_status.url IS 'Its URL as configured, without credentials and, unless the site keeps them, without the values of its query.';
+COMMENT ON COLUMN webmon.current_status.location IS 'The location from which it is checked.';
+COMMENT ON COLUMN webmon.current_status.url IS 'Its URL as configured, without credentials. It has the values of its query only if the site keeps them.';
 COMMENT ON COLUMN webmon.current_status.labels IS 'Its labels, an object of texts.';
-COMMENT ON COLUMN webmon.current_status.status IS 'down: as many failures on end as an incident needs, and no success since; a minute late at most. stale: no result came though it was due and its time is over (its time budget, else another interval) by a minute; or for an hour and more there was no verdict, but missed instants only. retired: nothing is due any more, as the site was taken out or the location was retired (webmon.site_locations.retired_at). up: otherwise.';
-COMMENT ON COLUMN webmon.current_status.down_since_at IS 'The first of the failures on end that took the location down; null while it is not.';
+COMMENT ON COLUMN webmon.current_status.status IS 'down: there were as many consecutive failures as an incident needs, and no success since; at most a minute late. stale: a result is overdue by its time budget (otherwise by another interval) plus a minute; or for an hour and more all instants were missed. retired: no result is due any more, because the site was removed or the location was retired (webmon.site_locations.retired_at). up: otherwise.';
+COMMENT ON COLUMN webmon.current_status.down_since_at IS 'The first of the consecutive failures that took the location down. Null if it is not down.';
 COMMENT ON COLUMN webmon.current_status.scheduled_at IS 'The instant of the newest result.';
-COMMENT ON COLUMN webmon.current_status.next_at IS 'When the next one is due, gaps that stand for it passed over; null when the site was retired.';
+COMMENT ON COLUMN webmon.current_status.next_at IS 'When the next result is due. Gaps are passed over. Null if the site was retired.';
 COMMENT ON COLUMN webmon.current_status.outcome IS 'How the newest instant ended: success, failure or missed.';
-COMMENT ON COLUMN webmon.current_status.error_type IS 'The class of what went wrong there; null on success.';
+COMMENT ON COLUMN webmon.current_status.error_type IS 'The class of what went wrong in the newest result. Null on success.';
 COMMENT ON COLUMN webmon.current_status.error_detail IS 'The reason within the class.';
 COMMENT ON COLUMN webmon.current_status.error_message IS 'What went wrong, in words.';
-COMMENT ON COLUMN webmon.current_status.http_status IS 'The status code of the last response; null when none arrived.';
-COMMENT ON COLUMN webmon.current_status.total_us IS 'Microseconds of the whole check; null: not measured.';
+COMMENT ON COLUMN webmon.current_status.http_status IS 'The status code of the last response. Null if none arrived.';
+COMMENT ON COLUMN webmon.current_status.total_us IS 'Microseconds for the whole check. Null if not measured.';
 COMMENT ON COLUMN webmon.current_status.cert_not_after IS 'When the server''s certificate expires.';

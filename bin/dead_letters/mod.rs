@@ -18,18 +18,18 @@ use crate::{connect, print_json, right, support, table};
 
 #[derive(Subcommand)]
 pub enum DeadLettersCommand {
-    /// List them, by partition and offset
+    /// List dead letters by partition and offset
     List {
         #[command(flatten)]
         which: DeadLetterArgs,
-        /// Print at most so many
+        /// Print at most this many
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000), value_name = "COUNT")]
         limit: u32,
-        /// Print JSON, values included
+        /// Print JSON, with the values
         #[arg(long)]
         json: bool,
     },
-    /// Print one whole, as it came
+    /// Print a whole dead letter, unchanged
     Show {
         /// The partition
         #[arg(long)]
@@ -41,29 +41,29 @@ pub enum DeadLettersCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Write them to a file or stdout, a JSON object a line, whole and as they came
+    /// Write whole dead letters, unchanged, to a file or stdout, one JSON object on each line
     Export {
         #[command(flatten)]
         which: DeadLetterArgs,
-        /// The file; "-" is stdout. A file that is there already is not overwritten
+        /// The file. "-" is stdout. An existing file is not overwritten
         #[arg(long, default_value = "-", value_name = "FILE")]
         output: PathBuf,
     },
-    /// Delete those that nobody wants any more; the ledger counts them as discarded. Export them first
+    /// Delete dead letters. Export them first. The ledger counts them as discarded
     Discard {
         #[command(flatten)]
         which: DeadLetterArgs,
-        /// Why; it is kept with your database user and the time
+        /// The reason. It is kept with your database user and the time
         #[arg(long, value_name = "TEXT")]
         because: String,
-        /// Discard all there are: needed where no other option says which
+        /// Discard all dead letters. Required if no other option says which ones
         #[arg(long)]
         all: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Store those that can be stored by now, as after an upgrade; without an option, try all
+    /// Try to store dead letters again, for example after an upgrade. Without an option, try all
     Retry {
         #[command(flatten)]
         which: DeadLetterArgs,
@@ -75,13 +75,13 @@ pub enum DeadLettersCommand {
 
 #[derive(clap::Args)]
 pub struct DeadLetterArgs {
-    /// Of this partition only
+    /// Only dead letters of this partition
     #[arg(long)]
     partition: Option<i32>,
-    /// At this offset only
+    /// Only dead letters at this offset
     #[arg(long)]
     offset: Option<i64>,
-    /// For this reason only: empty, too_large, malformed, unknown_version, invalid, ahead_of_time or refused
+    /// Only dead letters with this reason: empty, too_large, malformed, unknown_version, invalid, ahead_of_time or refused
     #[arg(long)]
     reason: Option<String>,
 }

@@ -17,40 +17,40 @@ use crate::{LAST_RESORT, connect, print_json, right, support, table};
 pub enum JobsCommand {
     /// List jobs, the newest first
     List {
-        /// In this state only: available, running, retryable, completed, discarded or cancelled
+        /// Only jobs in this state: available, running, retryable, completed, discarded or cancelled
         #[arg(long)]
         state: Option<State>,
-        /// Of this kind only
+        /// Only jobs of this kind
         #[arg(long)]
         kind: Option<String>,
-        /// Print at most so many
+        /// Print at most this many
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=jobs::MAX_LIST), value_name = "COUNT")]
         limit: i64,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Show all there is to know of one job
+    /// Show everything about one job
     Show {
-        /// Its id
+        /// The id of the job
         id: i64,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Make jobs available at once, with all their attempts: those that wait, and those that have ended
+    /// Make jobs run as soon as possible, with all their attempts: jobs that wait, and jobs that have ended
     Retry {
-        /// Their ids
+        /// The ids of the jobs
         #[arg(required = true)]
         ids: Vec<i64>,
     },
-    /// Cancel jobs: those that wait at once, those that run within about a second
+    /// Cancel jobs: waiting jobs at once, running jobs within about a second
     Cancel {
-        /// Their ids
+        /// The ids of the jobs
         #[arg(required = true)]
         ids: Vec<i64>,
     },
-    /// Run a job of a kind now, here unless a worker is faster, and wait for its end
+    /// Run a job of this kind now and wait for its end. It runs here, unless a worker is faster
     Run {
         /// The kind
         #[arg(value_parser = PossibleValuesParser::new(upkeep::NAMES))]

@@ -10,13 +10,13 @@ use crate::{connect, print_json, right, table};
 
 #[derive(Subcommand)]
 pub enum LocationsCommand {
-    /// List them, and what is down there
+    /// List the locations, with how many sites are down there
     List {
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// End the outages seen from a location; a later result from there takes that back
+    /// Retire a location: end the outages seen from there. A later result from there undoes that
     Retire {
         /// The location's name
         name: String,

@@ -17,21 +17,21 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Subcommand)]
 pub enum RetentionCommand {
-    /// Show what the job "retention" would let go of now, and whether it would refuse to
+    /// Show what the job "retention" would drop now, and whether it would refuse
     Plan {
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Let go of what is older than the configuration says, however much that is; as the schema's owner
+    /// Drop everything that is older than the configuration says. Needs the rights of the schema's owner
     Apply {
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Let older results be stored again, as far back as none are gone; as the schema's owner
+    /// Lower the floor, so that older results are stored again. Needs the rights of the schema's owner
     Lower {
-        /// The first UTC day whose results are to be stored, as 2026-03-01 [default: the first that is not gone]
+        /// The first UTC day whose results are stored, such as 2026-03-01 [default: the first day that is complete]
         #[arg(long, value_name = "DATE")]
         to: Option<Date>,
     },

@@ -16,11 +16,11 @@ pub struct StatusArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Exit with 1 when a partition is paused or nobody stores it, a kind of jobs keeps failing, or something could not
-    /// be derived
+    /// Exit with 1 if a partition is paused or has no writer, a kind of job keeps failing, or something could not be
+    /// derived
     #[arg(long)]
     check: bool,
-    /// With --check: exit with 1 also when a partition is more records than this behind, or Kafka does not tell
+    /// With --check: exit with 1 also if a partition is more than this many records behind, or Kafka does not tell
     #[arg(long, requires = "check", value_name = "RECORDS", value_parser = clap::value_parser!(i64).range(0..))]
     max_lag: Option<i64>,
 }

@@ -15,11 +15,11 @@ const MAX_TEXT: usize = 4_096;
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct LogArgs {
-    /// Log lines for people, or one JSON object a line [default: human on a terminal, else json]
+    /// Log lines for people, or one JSON object on each line [default: human on a terminal, json elsewhere]
     #[arg(long, global = true, value_enum, value_name = "FORMAT")]
     log_format: Option<Format>,
 
-    /// The least severe lines to log: error, warn, info, debug or trace
+    /// Log lines of this level and the more severe ones: error, warn, info, debug or trace
     #[arg(long, global = true, default_value = "info", value_name = "LEVEL")]
     log_level: LevelFilter,
 }

@@ -1,10 +1,10 @@
--- Claims free partitions: never claimed, released, or with a lease that is over. A lease given in
--- the future was given before the clock was set back, and counts as over.
+-- Claims free partitions. A partition is free if it was never claimed, was released, or its lease is over. A lease that was
+-- given in the future counts as over: the clock was set back since.
 -- Parameters: $1 topic, $2 claimer, $3 lease in milliseconds, $4 partitions at most, $5 Kafka's cluster (null: unknown),
 --             $6 how many partitions the topic has now, $7 partitions to leave alone
 -- Locks: the claimed rows, until the transaction ends; rows locked by others are passed over
--- Rows returned: the partitions claimed, with their new epoch, the offset to go on from (null: none yet), the cluster
---                they are stored from, and timestamp and CRC of the record before that offset
+-- Rows returned: the claimed partitions, each with its new epoch, the next offset (null: none yet), the cluster from which
+--                it is stored, and the timestamp and CRC of the record before that offset
 WITH free AS (
     SELECT topic, partition
     FROM webmon.partition_offsets

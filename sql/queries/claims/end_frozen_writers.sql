@@ -1,12 +1,17 @@
--- Ends the connections of writers that neither go on nor let go: the lease of the writer is over, its transaction has
--- been open for longer than a lease, waits for its program, and has not moved since the look before (a COPY that gets
--- bytes, however slowly, has). Their locks would stand for ever (inside COPY no timeout of the server's applies), and
--- with them their partitions.
--- Needs the same database user for all writers. A connection is known by its application_name: "webmon-store:" and the
--- owner, printable ASCII, cut to 63 bytes.
--- Parameters: $1 topic, $2 this writer, $3 lease in milliseconds; the connections seen at the look before that are to be
---             ended unless they have moved: $4 pids, $5 begin of their transaction, $6 last change of their state, $7 bytes
---             copied; one array each, all of one length
+-- Ends the connections of frozen writers. A writer is frozen if all of this is true:
+--
+-- - its lease is over,
+-- - its transaction has been open for longer than a lease and waits for its program,
+-- - it has not moved since the look before. A COPY that gets bytes has moved, however slow it is.
+--
+-- Otherwise its locks would stay for ever, and its partitions with them: inside COPY no timeout of the server applies.
+--
+-- All writers must use the same database user. A connection is known by its application_name: "webmon-store:" and the owner,
+-- in printable ASCII, cut to 63 bytes.
+--
+-- Parameters: $1 topic, $2 this writer, $3 lease in milliseconds. Then the connections that looked frozen at the look
+--             before, as arrays of the same length: $4 pids, $5 begin of the transaction, $6 last change of the state,
+--             $7 bytes copied. They are ended unless they have moved.
 -- Rows returned: the connections that look frozen: pid, begin, last change, bytes, application_name, and whether it was
 --                ended
 WITH over AS (

@@ -1,12 +1,14 @@
--- Says that a writer is at work, and counts all of its topic whose lease is running: that of each is as long as it asked
--- for itself. Who was seen later than now was seen before the clock was set back: they show up again at once, or are
--- gone.
--- A writer that joins others that have lived for a lease is a newcomer until it was seen a lease of its own later; where
--- nobody has, all count alike from the beginning.
+-- Records that a writer is at work, and counts the writers of its topic whose leases are running. Each lease is as long as
+-- its writer asked for. A writer that was seen in the future was seen before the clock was set back. It is not counted. If
+-- it is alive, it is seen again at once.
+--
+-- A writer is a newcomer for its first lease if another one has already run for a lease. If none has, no writer is a
+-- newcomer.
+--
 -- Parameters: $1 topic, $2 owner, $3 lease in milliseconds
--- Rows returned: one: the writers at work that are no newcomers (this one included, if it is none), how many of them come
---                before it by name, the newcomers (it included, if it is one), how many of them came after it, whether it
---                is one itself, and the server's clock
+-- Rows returned: one: how many writers are not newcomers, and how many of these come before this one by name; how many are
+--                newcomers, and how many of these came after this one; whether it is a newcomer itself; the server's clock.
+--                This writer is counted too.
 WITH living AS (
     SELECT owner,
            started_at,

@@ -1,7 +1,7 @@
--- Partitions that could be claimed (see claim_partitions.sql), asked for after a claim that left them: somebody has locked
--- their rows. A moment later they are claimed; a server process that hangs in its transaction keeps them.
+-- Partitions that are free (see claim_partitions.sql), but whose rows somebody has locked. It is run after a claim that left
+-- some. Usually another writer claims them a moment later. A server process that hangs in its transaction keeps them.
 -- Parameters: $1 topic, $2 how many partitions the topic has now, $3 partitions to leave alone
--- Rows returned: the partition, and the server process that has locked its row, where that can be told
+-- Rows returned: the partition, and the server process that has locked its row, if that can be found out
 SELECT o.partition, lock.pid
 FROM webmon.partition_offsets o
 LEFT JOIN pg_catalog.pg_locks lock

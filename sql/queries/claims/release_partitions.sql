@@ -1,4 +1,4 @@
--- Gives partitions back, for others to claim at once.
+-- Gives partitions back. Others can claim them at once, unless they are paused.
 -- Parameters: $1 topic, $2 owner, $3 partitions, $4 their epochs, $5 why they are paused (null: they are not), $6 what is
 --             wrong with them (null: nothing)
 -- Locks: the released rows, until the transaction ends

@@ -1,7 +1,7 @@
 -- Renews the leases of partitions held, also of idle ones.
 -- Parameters: $1 topic, $2 owner, $3 lease in milliseconds, $4 partitions, $5 their epochs
 -- Locks: the renewed rows, until the transaction ends
--- Rows returned: the partitions still held; one that is missing was lost
+-- Rows returned: the partitions still held; a missing one was lost
 UPDATE webmon.partition_offsets o
 SET leased_at = clock_timestamp(),
     lease_until = clock_timestamp() + $3::float8 * interval '1 millisecond'

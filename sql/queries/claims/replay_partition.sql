@@ -1,7 +1,8 @@
--- Sends a partition back to an offset: whoever held it is fenced off, a pause is over, and the topic is taken as it is.
+-- Sets a partition back to an offset. The writer that holds it loses its claim, a pause ends, and the topic is accepted as it
+-- is now.
 -- Parameters: $1 topic, $2 partition, $3 the offset to store from
 -- Locks: the partition's row; waits for the transaction that is storing it
--- Rows returned: one, the next offset there was, or none when there is no such partition
+-- Rows returned: one, the next offset before; none if there is no such partition
 WITH before AS (
     SELECT topic, partition, next_offset
     FROM webmon.partition_offsets

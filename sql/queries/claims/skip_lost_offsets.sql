@@ -1,8 +1,8 @@
--- Records that Kafka no longer holds some offsets, and goes on after them in a new epoch, so that no row of the ledger
--- spans them.
+-- Records that Kafka no longer holds some offsets, and goes on after them in a new epoch. So no row of the ledger spans
+-- them.
 -- Parameters: $1 topic, $2 partition, $3 epoch held, $4 first offset lost, $5 first offset held
 -- Locks: the partition's row, until the transaction ends
--- Rows returned: one, the new epoch, or none when the claim was lost
+-- Rows returned: one, the new epoch; none if the claim was lost
 WITH moved AS (
     UPDATE webmon.partition_offsets
     SET next_offset = $5,

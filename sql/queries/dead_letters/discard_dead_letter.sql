@@ -1,8 +1,8 @@
--- Deletes a dead letter that nobody wants any more; the ledger counts its record as discarded from then on. A letter
--- whose row of the ledger is being merged stays: it is to be tried again.
+-- Deletes a dead letter. From then on the ledger counts its record as discarded. If the ledger's row is being merged, the
+-- letter stays, and the caller tries again.
 -- Parameters: $1 topic, $2 partition, $3 offset, $4 digest
 -- Locks: the letter, and the newest row of the ledger that counts it, until the transaction ends
--- Rows changed: 1, or 0 when the letter stays or is gone
+-- Rows changed: 1, or 0 if the letter stays or is gone
 WITH letter AS MATERIALIZED (
     SELECT topic, partition, record_offset, digest
     FROM webmon.dead_letters

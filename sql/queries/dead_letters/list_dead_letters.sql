@@ -1,6 +1,6 @@
 -- Dead letters, a page at a time.
 -- Parameters: $1 topic, $2 partition (null: all), $3 offset (null: all), $4 reason (null: all), $5 partition, $6 offset
---             and $7 digest of the last one seen (null: none yet), $8 how many at most
+--             and $7 digest of the last letter seen (null: none yet), $8 how many at most
 -- Rows returned: in the order of partition, offset and digest
 SELECT partition, record_offset, digest::text AS digest, record_at, key, value, reason, detail, stored_at
 FROM webmon.dead_letters

@@ -1,4 +1,4 @@
--- Adds to a row of the ledger what became of a letter that was taken out of it.
+-- Counts in a row of the ledger what became of a letter that was taken out of it.
 -- Parameters: $1 topic, $2 partition, $3 epoch, $4 minute, $5 inserted, $6 superseded, $7 duplicate, $8 gaps, $9 expired
 UPDATE webmon.ingest_batches
 SET records = records + 1,

@@ -1,7 +1,7 @@
--- Takes a dead letter out, to be stored as what it is after all, and out of the ledger's count of dead ones.
+-- Takes a dead letter out, and out of the ledger's count of dead ones, because it can be stored as a result after all.
 -- Parameters: $1 topic, $2 partition, $3 offset, $4 digest
 -- Locks: the letter, and the newest row of the ledger that counts it, until the transaction ends
--- Rows returned: epoch and minute of that row of the ledger, or none when the letter is gone
+-- Rows returned: epoch and minute of that row of the ledger; none if the letter is gone
 WITH taken AS (
     DELETE FROM webmon.dead_letters
     WHERE topic = $1

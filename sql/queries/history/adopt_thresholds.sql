@@ -1,9 +1,9 @@
--- Makes the thresholds of each site's newest version those in force. Of the versions that were seen within the last hour
--- of the site's results that is the one that was seen first most lately: where two locations check a site with different
--- configurations, the later one is in force, and neither takes turns with the other.
+-- Puts the thresholds of each site's newest version into force. The newest version is found so: of the versions that were
+-- seen within the last hour of the site's results, it is the one that was first seen latest. So if two locations check a
+-- site with different configurations, the later configuration is in force, and the two do not alternate.
 -- Parameters: $1 sites
--- Locks: the rows of the sites, which are locked before
--- Rows returned: the sites whose thresholds were others
+-- Locks: the rows of the sites; the caller has locked them before
+-- Rows returned: the sites whose thresholds have changed
 UPDATE webmon.sites s
 SET incident_failures = n.failures,
     incident_locations = n.locations

@@ -1,4 +1,4 @@
--- The partitions of results that are below what may be gone.
+-- The partitions of results that may be dropped.
 -- Rows returned: the UTC day on which each begins, the oldest first
 SELECT (p.from_at AT TIME ZONE 'UTC')::date AS day
 FROM webmon.result_partitions() p

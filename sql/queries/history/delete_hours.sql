@@ -1,7 +1,7 @@
--- Deletes hours, and the failure runs in them, that may be gone; not those of a site that was down then and is, or was
--- until some time that is kept: its incident is derived from them.
+-- Deletes hours that may be gone, with their failure runs. It keeps the hours of an incident that did not end before
+-- hours_purged_at, because that incident is derived from them.
 -- Parameters: $1 rows at most
--- Locks: the rows deleted, until the transaction ends
+-- Locks: the deleted rows, until the transaction ends
 -- Rows changed: the hours deleted
 WITH cut AS (
     SELECT hours_purged_at AS at

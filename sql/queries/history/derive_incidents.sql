@@ -1,16 +1,18 @@
--- Derives the incidents of some sites anew, around the stretches within which their failures have changed, from
--- failure runs and from the first successes of hours.
+-- Derives the incidents of some sites again, from failure runs and from the first success of each hour. It looks only around
+-- the times in which the failures of a site have changed.
 --
--- A location is down from the first to the last of at least incident_failures failures on end, and on until the success
--- that ends them, or until it was retired; an incident lasts while at least incident_locations locations are down. What
--- has changed within a stretch may join with, or come off, the failures on end before and after it, up to a success; and
--- an incident that reaches into that may begin or end elsewhere. So that far is looked at, and no further.
+-- A location is down from the first of at least incident_failures consecutive failures until the success that ends them, or
+-- until it is retired. An incident lasts while at least incident_locations locations are down.
 --
--- What is before hours_purged_at may be gone, so it stays as it was derived: an incident that ended by then is not
--- touched. One that reaches over it lasts until then at least, and keeps its beginning, from where on all is there.
+-- A change can join consecutive failures with those before and after it, up to a success, or separate them. Then an incident
+-- that overlaps these may begin or end at another time. So it looks that far, and no further.
 --
--- Parameters: $1 sites, $2 and $3 the beginning and end (whole hours) of each one's stretch
--- Locks: the rows written, until the transaction ends; the sites themselves are locked before
+-- Everything before hours_purged_at may be gone, so it stays as it was derived. An incident that ended by then is not
+-- changed. An incident that goes on after it keeps its beginning and lasts at least until then. After hours_purged_at
+-- nothing is missing.
+--
+-- Parameters: $1 sites, $2 and $3 the begin and end (whole hours) of the time that has changed, for each
+-- Locks: the written rows, until the transaction ends; the caller has locked the sites before
 -- Rows changed: the incidents inserted
 WITH purged AS (
     SELECT hours_purged_at AS at
@@ -18,8 +20,8 @@ WITH purged AS (
     LIMIT 1
 ), changed AS (
     SELECT c.site_id,
-           -- From the last hour with a success before the stretch to the end of the first one after it. A location that
-           -- was retired has none, and needs none.
+           -- From the last hour with a success before the changed time to the end of the first such hour after it. A
+           -- retired location has no such hour after it, and needs none.
            min(greatest(
                coalesce((
                    SELECT h.hour
@@ -61,7 +63,7 @@ WITH purged AS (
        AND coalesce(i.to_at, 'infinity') > p.at
     GROUP BY c.site_id, c.from_at, c.to_at
 ), frozen AS MATERIALIZED (
-    -- The incident that reaches over hours_purged_at.
+    -- The incident that began before hours_purged_at and goes on after it.
     SELECT i.*
     FROM stretches s
     CROSS JOIN purged p
@@ -71,7 +73,7 @@ WITH purged AS (
        AND i.from_at < p.at
        AND coalesce(i.to_at, 'infinity') > p.at
 ), places AS MATERIALIZED (
-    -- To know the runs that reach over an end of the stretch whole, each location is read on to the next success.
+    -- A run may reach beyond the stretch. To see it whole, each location is read on to the next success.
     SELECT s.site_id,
            l.location_id,
            l.retired_at,
@@ -119,7 +121,7 @@ WITH purged AS (
       AND h.hour < p.to_at
       AND h.first_success_at IS NOT NULL
     UNION ALL
-    -- Retired, the site or the location: nobody waits for a success any more.
+    -- The site or the location was retired. That ends the failures as a success does.
     SELECT p.site_id, p.location_id, g.from_at, 0, NULL, NULL
     FROM places p
     JOIN webmon.gaps g USING (site_id, location_id)
@@ -153,7 +155,7 @@ WITH purged AS (
     JOIN webmon.sites s USING (site_id)
     WHERE r.failures >= s.incident_failures
 ), levels AS (
-    -- What is before hours_purged_at only says how it stands then.
+    -- Whatever is before hours_purged_at counts only as the state at that time.
     SELECT site_id, at, sum(sum(step)) OVER (PARTITION BY site_id ORDER BY at) AS locations
     FROM (
         SELECT d.site_id, greatest(d.from_at, p.at) AS at, 1 AS step
@@ -193,7 +195,7 @@ WITH purged AS (
            l.to_at,
            coalesce(sum(d.failures)::bigint, f.failures) AS failures,
            coalesce(nullif(count(DISTINCT d.location_id), 0)::smallint, f.locations) AS locations,
-           -- Of the location that made it an incident, the first by name.
+           -- The error of the location that made it an incident. If there are several, the first by name.
            coalesce(f.error_type, (array_agg(d.error_type ORDER BY d.from_at <> l.from_at, n.name))[1])
                AS error_type,
            CASE WHEN f.error_type IS NOT NULL THEN f.error_detail
@@ -215,13 +217,13 @@ WITH purged AS (
     WHERE l.is_down
     GROUP BY l.site_id, l.from_at, l.to_at, f.failures, f.locations, f.error_type, f.error_detail
 ), located AS (
-    -- A location that was read to the end is down if a run has none.
+    -- A location that was read to the end is down if a run has not ended.
     UPDATE webmon.site_locations l
     SET down_since_at = d.from_at
     FROM (
         SELECT p.site_id,
                p.location_id,
-               -- Of a run that had begun before hours_purged_at only the rest is there.
+               -- Of a run that began before hours_purged_at only the rest is left.
                CASE WHEN d.run = 0 AND l.down_since_at < q.at THEN l.down_since_at ELSE d.from_at END AS from_at
         FROM places p
         CROSS JOIN purged q
@@ -235,7 +237,7 @@ WITH purged AS (
     WHERE l.site_id = d.site_id
       AND l.location_id = d.location_id
       AND l.down_since_at IS DISTINCT FROM d.from_at
-      -- Nor while it is being retired.
+      -- A retired location is not down.
       AND (l.retired_at IS NULL OR d.from_at IS NULL)
 ), removed AS (
     DELETE FROM webmon.site_incidents i

@@ -1,6 +1,6 @@
--- Hours that are marked and were left alone for a while, the newest first.
--- Parameters: $1 hours at most, $2 how long they are left alone in milliseconds, $3 only hours before this (null: all),
---             $4 hours that are left out, as texts
+-- Hours that are marked and have not been rolled up for a while, the newest first.
+-- Parameters: $1 hours at most, $2 how long ago they were rolled up at least, in milliseconds, $3 only hours before this
+--             (null: all), $4 hours to leave out, as texts
 -- Rows returned: the hours
 SELECT d.hour
 FROM (

@@ -1,6 +1,6 @@
--- Derives the failure runs of one UTC hour anew, and says that the incidents of sites have changed whose runs have.
+-- Derives the failure runs of one UTC hour again. For each site whose runs have changed, it marks the incidents as changed.
 -- Parameters: $1 hour, $2 its end
--- Locks: the rows written, until the transaction ends; the hour itself is locked before
+-- Locks: the written rows, until the transaction ends; the caller has locked the hour before
 -- Rows changed: the rows of incidents_dirty
 WITH failing AS (
     SELECT site_id, location_id
@@ -15,7 +15,7 @@ WITH failing AS (
       AND r.scheduled_at < $2::timestamptz
       AND r.outcome <> 'm'
     UNION ALL
-    -- Retired: nobody waits for a success any more.
+    -- The site was retired. That ends the failures as a success does.
     SELECT f.site_id, f.location_id, g.from_at, 's', NULL, NULL
     FROM failing f
     JOIN webmon.gaps g USING (site_id, location_id)

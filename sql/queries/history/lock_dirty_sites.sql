@@ -1,6 +1,6 @@
--- Locks sites whose incidents are to be derived, in order; those locked by others are passed over.
--- Parameters: $1 sites at most, $2 keys of sites that are left out, $3 of these sites only (null: of all)
--- Locks: the rows of the sites, until the transaction ends; records of these sites may be stored meanwhile
+-- Locks sites whose incidents must be derived, in order. Sites locked by others are passed over.
+-- Parameters: $1 sites at most, $2 keys of sites to leave out, $3 only these sites (null: all)
+-- Locks: the rows of the sites, until the transaction ends; records of these sites can still be stored meanwhile
 -- Rows returned: the sites and their keys
 SELECT site_id, key
 FROM webmon.sites

@@ -1,5 +1,5 @@
--- The transactions that store results: each has written to one of two tables before it reads the floor, and holds that lock
--- until it ends. Those of other databases, and those that only read, are none of them; prepared ones are.
+-- The transactions that store results. Each of them writes to one of two tables before it reads the floor, and holds that
+-- lock until it ends. Prepared transactions count. Transactions of other databases, and those that only read, do not.
 -- Parameters: $1 only those of these (null: all)
 -- Rows returned: one, their virtual ids
 SELECT coalesce(array_agg(DISTINCT virtualtransaction), '{}') AS transactions

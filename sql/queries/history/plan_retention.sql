@@ -1,6 +1,6 @@
--- What retention would let go of.
--- Parameters: seconds that $1 results, $2 hours and $3 days are kept (null: for ever)
--- Rows returned: one; uncounted are the partitions that would go and whose rows were never estimated
+-- What retention would drop.
+-- Parameters: for how many seconds $1 results, $2 hours and $3 days are kept (null: for ever)
+-- Rows returned: one. uncounted has the partitions that would be dropped and whose rows were never estimated.
 WITH plan AS MATERIALIZED (
     SELECT r.floor_at,
            r.purged_at,

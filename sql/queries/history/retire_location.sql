@@ -1,7 +1,6 @@
--- Retires a location, and with it each site that was checked from there: from the end of its last hour on nothing is waited
--- for.
+-- Retires a location, and each site at this location from the end of its last hour on.
 -- Parameters: $1 name
--- Locks: the rows written, until the transaction ends
+-- Locks: the written rows, until the transaction ends
 -- Rows returned: how many locations have that name, and how many sites were not retired there before
 WITH location AS (
     UPDATE webmon.locations

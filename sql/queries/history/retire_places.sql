@@ -1,7 +1,7 @@
--- Retires sites at locations from which nothing came for long, though it was due: so that outages there end. What counts
--- is the newest hour of all, not the clock: where nothing is stored at all, nothing is retired.
+-- Retires sites at locations from which no result came for long after one was due, so that outages there end. Time is
+-- measured up to the newest hour of all sites, not by the clock. So nothing is retired while nothing is stored.
 -- Parameters: $1 how long in seconds
--- Locks: the rows written, until the transaction ends
+-- Locks: the written rows, until the transaction ends
 -- Rows changed: the marks of the sites
 WITH newest AS (
     SELECT max(last_hour) AS hour
@@ -13,7 +13,7 @@ WITH newest AS (
     FROM newest n
     WHERE l.retired_at IS NULL
       AND l.last_hour + interval '1 hour' + make_interval(secs => coalesce(l.next_after_s, 0) + $1::bigint) <= n.hour
-      -- Nor does a gap say that nothing is due before.
+      -- A gap that ends within that time says that no result was due before its end.
       AND NOT EXISTS (
           SELECT
           FROM webmon.gaps g

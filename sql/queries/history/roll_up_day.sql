@@ -1,6 +1,7 @@
--- Derives the rows of site_days of one UTC day anew, whole, from its hours.
+-- Derives all rows of site_days of one UTC day again from its hours.
 -- Parameters: $1 day
--- Locks: the rows written, until the transaction ends; the day itself, and that its hours are there, are locked before
+-- Locks: the written rows, until the transaction ends; the caller has locked the day before, and made sure that its hours
+--        are there
 -- Rows changed: the rows written
 WITH hours AS MATERIALIZED (
     SELECT *

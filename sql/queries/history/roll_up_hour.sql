@@ -1,12 +1,13 @@
--- Derives the rows of site_hours of one UTC hour anew, whole, from its results and gaps; says that the incidents of
--- sites have changed whose first success of the hour has; remembers which locations and versions were seen.
+-- Derives all rows of site_hours of one UTC hour again from its results and gaps. For each site whose first success of the
+-- hour has changed, it marks the incidents as changed. It records which locations and versions were seen.
 --
--- The instants of a gap are spread evenly over it: of n instants in [from, to) the i-th (from 0) lies at
--- from + (to - from) * i / n. Of gaps that overlap, the one that begins first counts where they do. Every row of the
--- hour within a gap takes one of its instants away.
+-- The instants of a gap are spread evenly over it: of n instants in [from, to) number i (from 0) lies at
+-- from + (to - from) * i / n. Where gaps overlap, the one that begins first counts. Every row of the hour within a gap takes
+-- one instant away from it.
 --
--- Parameters: $1 hour, $2 its end: a value, so that only its own partition is planned for, and locked
--- Locks: the rows written, until the transaction ends; the hour itself is locked before
+-- Parameters: $1 hour, $2 its end. Both are given as values, so that only the partition of the hour is planned for and
+--             locked.
+-- Locks: the written rows, until the transaction ends; the caller has locked the hour before
 -- Rows changed: the rows of incidents_dirty
 WITH groups AS MATERIALIZED (
     SELECT site_id,
@@ -69,9 +70,9 @@ WITH groups AS MATERIALIZED (
            location_id,
            from_at,
            end_at,
-           -- Numeric: what these are multiplied to fits into no integer.
+           -- Numeric, because the products of these do not fit into an integer.
            extract(epoch FROM end_at - from_at) AS seconds,
-           -- An instant is a whole second: a stretch has no more of them, and an hour has 3,600.
+           -- Instants are whole seconds, so a gap has at most one for each second, and an hour has 3,600.
            least(instants, extract(epoch FROM end_at - from_at)) AS instants,
            greatest($1, from_at, max(end_at) OVER (
                PARTITION BY site_id, location_id
@@ -85,7 +86,7 @@ WITH groups AS MATERIALIZED (
            s.location_id,
            least(sum(greatest(0, l.until_end - l.until_begin - rows.count)), 3600)::integer AS gap
     FROM stretches s
-    -- How many instants lie before either end: divisions that round up.
+    -- How many instants lie before each end. The divisions round up.
     CROSS JOIN LATERAL (
         SELECT div(extract(epoch FROM s.counts_to - s.from_at) * s.instants + s.seconds - 1, s.seconds) AS until_end,
                div(extract(epoch FROM s.counts_from - s.from_at) * s.instants + s.seconds - 1, s.seconds) AS until_begin
@@ -118,7 +119,7 @@ WITH groups AS MATERIALIZED (
     FROM results r
     LEFT JOIN histograms h USING (site_id, location_id)
     FULL JOIN missing m USING (site_id, location_id)
-    -- What an hour had and has no more is written too: as nothing.
+    -- If an hour no longer has anything of a site, a row of zeros is written.
     FULL JOIN before b USING (site_id, location_id)
     ON CONFLICT (site_id, location_id, hour) DO UPDATE
     SET first_success_at = excluded.first_success_at,
@@ -147,7 +148,7 @@ WITH groups AS MATERIALIZED (
            excluded.counts)
     RETURNING site_id, location_id, first_success_at
 ), returned AS (
-    -- What was thought to be retired.
+    -- Sites that were retired at a location and have results again.
     SELECT l.site_id
     FROM webmon.site_locations l
     JOIN results r USING (site_id, location_id)
@@ -157,7 +158,7 @@ WITH groups AS MATERIALIZED (
         site_id, location_id, first_hour, last_hour, last_verdict_hour, next_after_s)
     SELECT site_id, location_id, $1, $1, CASE WHEN success + failure > 0 THEN $1 END, next_after_s
     FROM results
-    -- Of two hours that are rolled up at once each locks in the same order.
+    -- Two hours that are rolled up at the same time lock in the same order.
     ORDER BY site_id, location_id
     ON CONFLICT (site_id, location_id) DO UPDATE
     SET first_hour = least(stored.first_hour, excluded.first_hour),
@@ -195,7 +196,7 @@ FROM written w
 LEFT JOIN before b USING (site_id, location_id)
 WHERE w.first_success_at IS DISTINCT FROM b.first_success_at
 UNION
--- A gap may say that a site was retired, or that it was not: then it is not down any more, or is.
+-- A gap may say that a site was retired, or that it was not. That can end an incident or bring it back.
 SELECT site_id, $1, $2
 FROM stretches
 WHERE from_at >= $1
@@ -203,7 +204,7 @@ UNION
 SELECT site_id, $1, $2
 FROM returned
 UNION
--- Versions that make other incidents of the failures than the one in force.
+-- Versions with other thresholds than those in force.
 SELECT g.site_id, $1, $2
 FROM versions g
 JOIN webmon.site_versions v USING (version_id)

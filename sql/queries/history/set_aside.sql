@@ -1,4 +1,4 @@
--- Sets aside what could not be derived, to be tried again after 10 seconds, and after twice as long each time, at most an
+-- Sets aside what could not be derived. It is tried again after 10 seconds, then after twice as long each time, at most an
 -- hour.
 -- Parameters: $1 what, $2 which, $3 error
 -- Locks: the row, until the transaction ends

@@ -1,8 +1,8 @@
--- Moves a partition's offset and renews its lease: the fence of every ingest transaction, and its first statement.
+-- Moves a partition's offset and renews its lease. This is the fence of every ingest transaction, and its first statement.
 -- Parameters: $1 topic, $2 partition, $3 epoch held, $4 offset expected, $5 next offset, $6 lease in milliseconds,
 --             $7 timestamp and $8 CRC-32 of the record before the next offset
 -- Locks: the partition's row, until the transaction ends
--- Rows changed: 1, or 0 when the claim was lost
+-- Rows changed: 1, or 0 if the claim was lost
 UPDATE webmon.partition_offsets
 SET next_offset = $5,
     leased_at = clock_timestamp(),

@@ -1,4 +1,4 @@
--- Stores results that are not there yet, all of them or, where one is, none. Sorted by identity.
+-- Stores new results. If one of them is stored already, it stores none. They are sorted by identity.
 -- Data: binary format, the columns as listed
 -- Locks: the new rows; waits for a transaction that inserts the same identity
 COPY webmon.check_results (

@@ -1,6 +1,6 @@
--- Stores gaps. A gap reported again, or again and longer, stays one row.
+-- Stores gaps. A gap that is reported again, even if it is longer now, stays one row.
 -- Parameters: $1 site ids, $2 location ids, $3 from, $4 to (null: retired), $5 instants, $6 reasons, $7 checker ids
--- Locks: the rows written, until the transaction ends
+-- Locks: the written rows, until the transaction ends
 INSERT INTO webmon.gaps AS stored (site_id, location_id, from_at, to_at, instants, reason, checker_id)
 SELECT DISTINCT ON (g.site_id, g.location_id, g.from_at, g.reason) g.*
 FROM unnest($1::integer[], $2::integer[], $3::timestamptz[], $4::timestamptz[], $5::bigint[], $6::text[],

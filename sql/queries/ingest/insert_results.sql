@@ -1,6 +1,6 @@
--- Stores results whose identity is not there yet. The batch is sorted by identity, so that two writers lock in
--- the same order.
--- Parameters: one array a column, all of one length
+-- Stores the results whose identity is not stored yet. The batch is sorted by identity, so that two writers lock in the same
+-- order.
+-- Parameters: one array for each column, all of the same length
 -- Locks: the new rows; waits for a transaction that inserts the same identity
 -- Rows changed: the results inserted
 INSERT INTO webmon.check_results (

@@ -1,5 +1,5 @@
--- Adds versions of sites that are not there yet.
--- Parameters: as look_up_site_versions
+-- Adds the versions of sites that are not stored yet.
+-- Parameters: as in look_up_site_versions
 INSERT INTO webmon.site_versions (
     site_id, name, url, method, labels, schedule, time_budget_ms, incident_failures, incident_locations)
 SELECT w.*

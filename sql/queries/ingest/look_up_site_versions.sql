@@ -1,7 +1,7 @@
 -- Finds versions of sites.
 -- Parameters: $1 site ids, $2 names, $3 URLs, $4 methods, $5 labels, $6 schedules, $7 time budgets in milliseconds,
---             $8 and $9 failures and locations of incidents: one array a column, all of one length
--- Rows returned: place in the arrays (from 1) and id of those that are there
+--             $8 and $9 failures and locations of incidents: one array for each column, all of the same length
+-- Rows returned: place in the arrays (from 1) and id of those that are stored
 SELECT w.place, v.version_id
 FROM unnest($1::integer[], $2::text[], $3::text[], $4::text[], $5::jsonb[], $6::text[], $7::integer[],
             $8::smallint[], $9::smallint[])

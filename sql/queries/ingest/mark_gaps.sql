@@ -1,12 +1,12 @@
--- Marks the hours that have an instant of one of these gaps, or had one of a gap that is about to be replaced. Runs
--- before insert_gaps, in the same transaction. Hours below the floor, and below the oldest that results may have, stay
--- as they are.
--- Parameters: $1 site ids, $2 location ids, $3 from, $4 to (null: retired), $5 instants, $6 reasons, $7 the oldest
--- Rows changed: the marks; of one gap at most 100,000
+-- Marks the hours in which one of these gaps has an instant, and those in which a gap that is about to be replaced had one.
+-- It runs before insert_gaps, in the same transaction. Hours below the floor, and hours before $7, are not marked.
+-- Parameters: $1 site ids, $2 location ids, $3 from, $4 to (null: retired), $5 instants, $6 reasons, $7 the oldest instant
+--             that results may have
+-- Rows changed: the marks, at most 100,000 for each gap
 INSERT INTO webmon.rollup_dirty (hour)
 WITH bounds AS (
     SELECT date_trunc('hour', greatest(floor_at, $7::timestamptz), 'UTC') AS oldest,
-           -- Nobody knows yet what will be missing further ahead.
+           -- Further ahead nobody knows yet what will be missing.
            clock_timestamp() + interval '30 days' AS newest
     FROM webmon.retention
 ), reported AS (
@@ -34,7 +34,7 @@ WITH bounds AS (
     ) AS c
     WHERE c.from_hour < c.to_at
 ), hours AS (
-    -- Every hour, or that of every instant, if these are fewer.
+    -- Every hour. If there are fewer instants than hours: the hour of every instant.
     SELECT date_trunc('hour', CASE
                WHEN instants < hours THEN from_at + make_interval(secs => div(seconds * n, instants)::float8)
                ELSE from_hour + make_interval(hours => n::integer) END, 'UTC') AS hour

@@ -1,4 +1,4 @@
--- Adds a committed range of offsets to the ledger: a row a minute and epoch, within which ranges adjoin.
+-- Adds a committed range of offsets to the ledger. It has a row for each minute and epoch. Within a row the ranges adjoin.
 -- Parameters: $1 topic, $2 partition, $3 epoch, $4 from offset, $5 to offset (not included), $6 inserted,
 --             $7 superseded, $8 duplicate, $9 gaps, $10 expired, $11 dead
 INSERT INTO webmon.ingest_batches AS ledger (

@@ -1,7 +1,8 @@
--- Replaces stored results by those of a higher rank: missed < failure < success. Runs after insert_results, in
--- the same transaction; what it leaves alone is equal to, or below, what is stored: a duplicate. All are of one UTC day.
--- Not to be prepared once for all: planned with its values, it reads and locks the one partition, else all there are.
--- Parameters: as insert_results; $31 begin and $32 end of the day
+-- Replaces stored results with results of a higher rank: missed < failure < success. It runs after insert_results, in the
+-- same transaction. A result that replaces nothing is a duplicate: its rank is the same as the stored one's, or lower. All
+-- are of one UTC day.
+-- Do not prepare it: planned with its values, it reads and locks one partition; planned without, it locks all of them.
+-- Parameters: as in insert_results; $31 begin and $32 end of the day
 -- Locks: the replaced rows, until the transaction ends
 -- Rows changed: the results replaced
 UPDATE webmon.check_results stored

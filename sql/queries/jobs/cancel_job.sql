@@ -1,7 +1,7 @@
--- Cancels a job: one that waits at once, one that runs by asking its worker to stop.
+-- Cancels a job. A waiting job is cancelled at once. The worker of a running job is asked to stop.
 -- Parameters: $1 id
 -- Locks: the row, until the transaction ends
--- Rows returned: the state it is in now; none when there is no such job or it has ended
+-- Rows returned: the state that the job is in now; none if there is no such job or it has ended
 UPDATE webmon.jobs
 SET state = CASE state WHEN 'running' THEN 'running' ELSE 'cancelled' END,
     finalized_at = CASE WHEN state <> 'running' THEN clock_timestamp() END,

@@ -1,5 +1,5 @@
--- Claims the first job that is due: by priority, then by time. One that waits for the end of another with its kind and
--- key is passed over. Each priority is looked up apart, so that jobs of the future are never walked through.
+-- Claims the first job that is due, by priority, then by time. A job whose kind and key is running is passed over. Each
+-- priority is looked up by itself, so that jobs that are due later are never walked through.
 -- Parameters: $1 kinds, $2 worker, $3 lease in milliseconds
 -- Locks: the claimed row, until the transaction ends; rows locked by others are passed over
 -- Rows returned: the job, or none
@@ -11,7 +11,7 @@ WITH due AS (
         FROM webmon.jobs j
         WHERE j.state IN ('available', 'retryable')
           AND j.priority = level.priority
-          -- As the index may be asked: clock_timestamp() would be called for each row.
+          -- statement_timestamp() can use the index. clock_timestamp() would be called for each row.
           AND j.scheduled_at <= statement_timestamp()
           AND j.kind = ANY ($1)
           AND (j.key IS NULL

@@ -1,4 +1,4 @@
--- Completes a job, in the transaction of its own work: the fence. A cancelled one is not completed.
+-- Completes a job, in the transaction of its own work. This is the fence. A cancelled job is not completed.
 -- Parameters: $1 id, $2 epoch
 -- Locks: the row, until the transaction ends
 UPDATE webmon.jobs

@@ -1,9 +1,9 @@
--- Enqueues jobs. One whose kind and key waits already is folded into that: the waiting one keeps its args, and comes
--- no later and no lower than either (after a failure it keeps its pause). That one is locked rather than passed over,
--- so it begins only after this transaction: whoever enqueues for what he has just written is never too late.
--- Parameters, arrays of one length: $1 kinds, $2 keys (null: none), $3 args, $4 priorities, $5 times (null: now),
+-- Enqueues jobs. If a job with the same kind and key waits already, the new one is folded into it. The waiting job keeps its
+-- args. It takes the earlier time and the higher priority of the two, but after a failure it keeps its pause.
+-- The waiting job is locked, so it begins only after this transaction. So it sees everything that this transaction wrote.
+-- Parameters, arrays of the same length: $1 kinds, $2 keys (null: none), $3 args, $4 priorities, $5 times (null: now),
 --             $6 attempts at most, $7 schedules (null: none); no kind and key twice
--- Locks: the rows of the same kind and key, in the order of these, until the transaction ends
+-- Locks: the rows with the same kind and key, in the order of the arrays, until the transaction ends
 -- Rows returned: id, and whether it is new
 INSERT INTO webmon.jobs AS j (kind, key, args, priority, scheduled_at, max_attempts, schedule)
 SELECT n.kind, n.key, n.args, n.priority, coalesce(n.scheduled_at, clock_timestamp()), n.max_attempts, n.schedule

@@ -1,7 +1,7 @@
--- Finds the jobs whose worker let the lease run out, and ends the connections on which it may still be at them: a
--- frozen one would keep its locks for ever. A lease given in the future was given before the clock was set back.
+-- Finds the jobs whose lease is over, and ends the connections on which their worker may still run them. Otherwise a frozen
+-- worker would keep its locks for ever. A lease that was given in the future counts as over: the clock was set back since.
 -- Parameters: $1 kinds
--- Rows returned: id, epoch, worker, attempt, and how many of the worker's connections were ended
+-- Rows returned: id, epoch, worker, attempt, and how many connections of the worker were ended
 SELECT j.id,
        j.epoch,
        j.attempted_by,

@@ -1,10 +1,14 @@
--- Ends an attempt that failed: to be tried again after a pause; discarded, when that was the last attempt or is of no
--- use; cancelled, when that was asked for. Where it is to be tried again and another one of its kind and key waits, that
--- one stands for both: it takes over attempts, error and pause, and the failed one is cancelled.
--- Parameters: $1 id, $2 epoch, $3 error, $4 pause in milliseconds, $5 whether to try again is of no use,
+-- Ends an attempt that failed. The job is then:
+--
+-- - cancelled, if that was requested;
+-- - discarded, if it was the last attempt or another one is of no use;
+-- - otherwise retryable, after a pause. But if another job with its kind and key waits, that one takes over the attempts,
+--   the error and the pause, and the failed job is cancelled.
+--
+-- Parameters: $1 id, $2 epoch, $3 error, $4 pause in milliseconds, $5 whether another attempt is of no use,
 --             $6 whether the attempt counts
--- Locks: the row, then that of the one that waits, until the transaction ends
--- Rows returned: the new state, and the id of the one that stands for both, if any; none when another worker has claimed it
+-- Locks: the row, then the row of the job that waits, until the transaction ends
+-- Rows returned: the new state, and the id of the job that took over, if any; none if another worker has claimed the job
 WITH failed AS (
     SELECT j.id,
            j.kind,
@@ -31,7 +35,7 @@ WITH failed AS (
 ), heir AS (
     UPDATE webmon.jobs w
     SET state = 'retryable',
-        -- It has one attempt left at least: it was enqueued for something new.
+        -- It keeps at least one attempt, because it was enqueued for something new.
         attempt = least(greatest(w.attempt, f.attempt), w.max_attempts - 1),
         priority = least(w.priority, f.priority),
         scheduled_at = greatest(w.scheduled_at, clock_timestamp() + $4::float8 * interval '1 millisecond'),

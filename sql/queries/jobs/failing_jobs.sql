@@ -1,6 +1,6 @@
--- Kinds of jobs that keep failing: the newest one that ended was discarded, or one waits after several failures.
--- Parameters: $1 failures at least of one that waits
--- Rows returned: one a kind: the kind, its last error, how often it was tried, and when it failed
+-- Kinds of jobs that keep failing: a job was discarded and none has completed since, or a job waits after several failures.
+-- Parameters: $1 how often a waiting job must have failed
+-- Rows returned: one for each kind: the kind, its last error, how often it was tried, and when it failed
 SELECT DISTINCT ON (j.kind) j.kind, j.last_error, j.attempt, coalesce(j.finalized_at, j.attempted_at) AS failed_at
 FROM webmon.jobs j
 WHERE (j.state = 'discarded'

@@ -1,6 +1,6 @@
 -- Jobs, the newest first.
 -- Parameters: $1 id, $2 state, $3 kind (each null: any), $4 rows at most
--- Rows returned: one a job
+-- Rows returned: one for each job
 SELECT id, kind, key, args, state, priority, attempt, max_attempts, schedule, created_at, scheduled_at, attempted_at,
        attempted_by, lease_until, cancel_requested_at, finalized_at, last_error
 FROM webmon.jobs

@@ -1,4 +1,4 @@
--- States the schedule of a periodic kind; one that has not changed goes on where it is.
+-- Registers the schedule of a periodic kind. A schedule that has not changed goes on where it is.
 -- Parameters: $1 kind, $2 schedule, $3 time zone, $4 its next instant (null: none)
 -- Locks: the kind's row, until the transaction ends
 INSERT INTO webmon.job_schedules AS s (kind, schedule, timezone, next_at)

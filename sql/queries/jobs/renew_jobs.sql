@@ -1,7 +1,7 @@
--- Renews the leases of jobs that still run. A row locked by its own completion is passed over.
+-- Renews the leases of jobs that still run. A row that the completion of its job has locked is passed over.
 -- Parameters: $1 ids, $2 their epochs, $3 lease in milliseconds
 -- Locks: the renewed rows, until the transaction ends
--- Rows returned: every id, whether it is still held or was completed by its owner, and whether it is to be cancelled
+-- Rows returned: every id, whether its owner still holds it or has completed it, and whether it should be cancelled
 WITH held AS (
     SELECT j.id
     FROM webmon.jobs j
@@ -16,7 +16,7 @@ WITH held AS (
     WHERE j.id = held.id
 )
 SELECT mine.id,
-       -- Only its owner completes it: the commit may be there before the owner has said so in its own process.
+       -- Only its owner completes it. The commit may be visible before the owner has noted it in its own process.
        coalesce(j.epoch = mine.epoch AND j.state IN ('running', 'completed'), false),
        j.cancel_requested_at IS NOT NULL
 FROM unnest($1::bigint[], $2::bigint[]) AS mine (id, epoch)

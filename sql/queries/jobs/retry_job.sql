@@ -1,4 +1,4 @@
--- Makes a job available at once, with all its attempts, also one that has ended.
+-- Makes a job available at once, with all its attempts, even if it has ended.
 -- Parameters: $1 id
 -- Locks: the row, until the transaction ends
 UPDATE webmon.jobs

@@ -1,6 +1,6 @@
 -- The newest result of each site and location, with counts over hours that are rolled up.
--- Parameters: $1 the first hour, $2 hours that are left out: what changed there is not rolled up yet
--- Rows returned: one a site and location that has results in these hours
+-- Parameters: $1 the first hour, $2 hours to leave out, because their changes are not rolled up yet
+-- Rows returned: one for each site and location that has results in these hours
 WITH counted AS (
     SELECT site_id,
            location_id,

@@ -1,6 +1,7 @@
 -- The newest result of each site and location within one hour, with counts over its results.
--- Parameters: $1 hour, $2 its end: a value, so that only its own partition is planned for, and locked
--- Rows returned: one a site and location
+-- Parameters: $1 hour, $2 its end. Both are given as values, so that only the partition of the hour is planned for and
+--             locked.
+-- Rows returned: one for each site and location
 WITH counted AS (
     SELECT site_id,
            location_id,

@@ -1,6 +1,6 @@
 -- How far each topic-partition is stored, and by whom.
 -- Parameters: $1 topic
--- Rows returned: one a partition, in order
+-- Rows returned: one for each partition, in order
 SELECT partition,
        next_offset,
        epoch,

@@ -1,6 +1,6 @@
--- Merges old rows of the ledger, those of one epoch and UTC day into one: within an epoch ranges adjoin, so nothing that
--- is proven by them is lost.
--- Parameters: $1 the minute from which on rows are left alone
+-- Merges the old rows of the ledger of one epoch and UTC day into one row. Within an epoch the ranges adjoin, so the merged
+-- row proves the same.
+-- Parameters: $1 the minute from which rows are left alone
 -- Locks: the merged rows, until the transaction ends
 -- Rows changed: the rows that are left of those merged
 WITH mergeable AS (

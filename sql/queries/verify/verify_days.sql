@@ -1,6 +1,6 @@
--- The UTC days to verify: those that results are stored of, and those on which gaps end that are not below the floor.
+-- The UTC days to verify: days with stored results, and days at or above the floor on which a gap ends.
 -- Parameters: $1 floor (null: none)
--- Rows returned: one a day, the newest first: its begin, and whether results of it may be stored
+-- Rows returned: one for each day, the newest first: its begin, and whether results of it may be stored
 SELECT day, bool_or(stored) AS stored
 FROM (
     SELECT day, true AS stored

@@ -1,6 +1,6 @@
--- How many of the results dropped so far were read before that.
+-- How many of the dropped results were read before they were dropped.
 -- Parameters: $1 the begins of the days read, $2 how many results were read of each
--- Rows returned: one: results dropped, and those of the days read that have no partition any more
+-- Rows returned: one: all results dropped so far, and the results of those days read that have no partition any more
 WITH attached AS MATERIALIZED (
     SELECT from_at, to_at
     FROM webmon.result_partitions()

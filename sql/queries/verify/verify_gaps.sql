@@ -1,11 +1,11 @@
--- Follows the chain from the gaps that end on a day: the instant that ends one must be a result or lie in another gap.
--- Its bounds are constants to the planner, so that only the partition of the day is looked at, and locked.
+-- Follows the chain from the gaps that end on a day. The instant at which a gap ends must be a result or lie in another gap.
+-- The bounds are constants to the planner, so that only the partition of the day is read and locked.
 -- Parameters: $1 begin, $2 end (not included)
--- Rows returned: as verify_rows, but one row of counts, which names no place
+-- Rows returned: as in verify_rows, but with one row of counts for all places
 WITH ended AS MATERIALIZED (
     SELECT site_id, location_id, from_at, to_at
     FROM webmon.gaps
-    -- The first is for the index.
+    -- The first condition is for the index.
     WHERE tstzrange(from_at, coalesce(to_at, from_at), '[]') && tstzrange($1, $2)
       AND to_at >= $1
       AND to_at < $2

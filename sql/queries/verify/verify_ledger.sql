@@ -1,6 +1,6 @@
--- What the ledger says of each partition, and which offsets it says nothing of.
+-- What the ledger says about each partition, and which offsets it does not account for.
 -- Parameters: $1 topic (null: all)
--- Rows returned: one a partition. Holes are ranges [hole_from, hole_to) between the first offset stored and the next
+-- Rows returned: one for each partition. Holes are ranges [hole_from, hole_to) between the first offset stored and the next
 --                one to store that are neither stored nor known to be lost.
 WITH ranges AS (
     SELECT topic, partition, from_offset, to_offset
@@ -27,7 +27,7 @@ WITH ranges AS (
            sum(expired)::bigint AS expired,
            sum(dead)::bigint AS dead,
            sum(discarded)::bigint AS discarded,
-           -- Ranges adjoin within a row, so none has more records than offsets.
+           -- The ranges within a row adjoin, so a row never has more records than offsets.
            sum(greatest(to_offset - from_offset - records, 0))::bigint AS without_record,
            sum(greatest(records - (to_offset - from_offset), 0))::bigint AS overcounted
     FROM webmon.ingest_batches

@@ -1,9 +1,9 @@
--- Follows the chain from the results of a day: each announces the next instant, which must be a result or lie in a gap.
--- Its bounds are constants to the planner, so that only the partitions of two days are looked at, and locked.
+-- Follows the chain from the results of a day. Each announces the next instant, which must be a result or lie in a gap. The
+-- bounds are constants to the planner, so that only the partitions of two days are read and locked.
 -- Parameters: $1 begin, $2 end (not included), $3 end of the next day
--- Rows returned: first one a place (site and location) with its newest instant and the counts of its rows and links, its
---                names null; then one a missing instant: the place, its names, the instant that announced it, and the
---                instant itself. One at or after $3 is only missing unless a later day has it.
+-- Rows returned: first one for each place (site and location), with its newest instant and the counts of its rows and links;
+--                the names are null. Then one for each missing instant: the place, its names, the instant that announced it,
+--                and the instant itself. An instant at or after $3 is missing only if no later day has it.
 WITH announced AS MATERIALIZED (
     SELECT site_id,
            location_id,
@@ -13,7 +13,7 @@ WITH announced AS MATERIALIZED (
     WHERE scheduled_at >= $1
       AND scheduled_at < $2
 ), not_near AS MATERIALIZED (
-    -- Nearly all are found among the rows of this day and the next: one pass over these.
+    -- Nearly all are found in one pass over the rows of this day and the next.
     SELECT a.*
     FROM announced a
     WHERE a.due_at IS NOT NULL

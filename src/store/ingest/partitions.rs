@@ -136,9 +136,9 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Compares the next offset of a partition with the offsets that Kafka holds, and lets the partition be fetched. If the
-    /// next offset is before them, the records in between are lost, and that is recorded. If it is behind them, the topic is
-    /// not the one that was stored: the partition is paused if that lasts.
+    /// Compares the next offset of a partition with the offsets that Kafka holds, and lets the partition be fetched. If
+    /// the next offset is before them, the records in between are lost, and that is recorded. If it is behind them, the
+    /// topic is not the one that was stored: the partition is paused if that lasts.
     pub(super) fn check(&mut self, partition: i32) -> Result<(), StoreError> {
         let Some(Held { claim, .. }) = self.held.get(&partition) else { return Ok(()) };
         let mut claim = *claim;

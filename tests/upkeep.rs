@@ -260,7 +260,7 @@ fn what_retention_refuses_is_planned_applied_and_lowered_by_an_operator() {
     assert_eq!((code, failed["state"].as_str(), results()), (Some(1), Some("retryable"), 5));
     let why = "results would be kept for 1 day, and were kept for 90 days so far";
     let error = format!(
-        "{why}: look at \"webmon-store retention plan\"; \"webmon-store retention apply\" does it all the same"
+        "{why}: look at \"webmon-store retention plan\"; \"webmon-store retention apply\" does it anyway"
     );
     assert_eq!(failed["last_error"], error.as_str());
 

@@ -1,4 +1,4 @@
-//! `dead_letters`: tries to store what could not be stored, as a newer version may.
+//! `dead_letters`: retries dead letters, which a newer version may be able to store.
 
 use std::time::Duration;
 
@@ -21,6 +21,6 @@ pub(super) fn kind(topic: String, store: Store) -> Result<Kind, QueueError> {
 fn retry_letters(job: &Job, client: &mut Client, topic: &str, store: &Store) -> Result<(), JobError> {
     let mut go_on = |_| !job.is_interrupted();
     let retried = retry_dead_letters(client, topic, &DeadLetterFilter::default(), store, &mut go_on)?;
-    log::info!(stored = retried.stored, still_dead = retried.still_dead; "tried the dead letters again");
+    log::info!(stored = retried.stored, still_dead = retried.still_dead; "retried the dead letters");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The jobs that keep webmon's own database in order, at which `webmon-store run` works.
+//! The jobs that keep webmon's own database in order. `webmon-store run` runs them.
 
 mod dead_letters;
 mod every;
@@ -19,10 +19,10 @@ pub const NAMES: [&str; 5] =
 /// | kind | when | what |
 /// |---|---|---|
 /// | `roll_up` | every 10 seconds | derives the hours, days and incidents that have changed |
-/// | `retention` | every hour | deletes the results, hours and days that are older than they are to be kept |
-/// | `partitions` | every hour | makes the partitions of today and of the days to come |
+/// | `retention` | every hour | deletes results, hours and days that are older than the retention |
+/// | `partitions` | every hour | creates the partitions of today and of the next days |
 /// | `prune` | every 10 minutes | deletes jobs that ended and writers that died, merges the minutes of an old ledger |
-/// | `dead_letters` | every day | tries to store what could not be stored, as a newer version may |
+/// | `dead_letters` | every day | retries dead letters, which a newer version may be able to store |
 ///
 /// # Errors
 /// [`QueueError::Invalid`] never in practice: names and schedules are constants.

@@ -1,4 +1,4 @@
-//! `partitions`: makes the partitions of today and of the days to come.
+//! `partitions`: creates the partitions of today and of the next days.
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -15,7 +15,7 @@ pub(super) fn kind(days_ahead: u32) -> Result<Kind, QueueError> {
     every("@every 1h", Kind::new(NAME, run))
 }
 
-/// Makes the partitions of today and of the days to come, so that no writer must.
+/// Creates the partitions of today and of the next days, so that no writer has to.
 fn make_partitions(transaction: &mut Transaction<'_>, days_ahead: u32) -> Result<(), JobError> {
     let now: Timestamp = transaction.query_one("SELECT clock_timestamp()", &[])?.get(0);
     let today = TimeZone::UTC.to_datetime(now).date();
@@ -23,7 +23,7 @@ fn make_partitions(transaction: &mut Transaction<'_>, days_ahead: u32) -> Result
     let sql = "SELECT count(*) FROM unnest($1::date[]) AS day WHERE webmon.ensure_result_partition(day)";
     let made: i64 = transaction.query_one(sql, &[&days])?.get(0);
     if made > 0 {
-        log::info!(made; "made the partitions of the days to come");
+        log::info!(made; "created the partitions of the next days");
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `prune`: deletes the jobs that ended and the writers that died, and merges the minutes of an old ledger.
+//! `prune`: deletes jobs that ended and writers that died, and merges the minutes of an old ledger.
 
 use postgres::Transaction;
 
@@ -8,9 +8,9 @@ use crate::jobs::{self, Job, JobError, Kind, QueueError};
 use crate::store::compact_ledger;
 
 pub(super) const NAME: &str = "prune";
-/// Jobs that one statement deletes.
+/// Jobs that one statement deletes at most.
 const ROWS: i64 = 10_000;
-/// Such statements of one job; the next job goes on.
+/// Such statements that one job runs at most. The next job goes on.
 const ROUNDS: u32 = 100;
 
 pub(super) fn kind(options: Jobs) -> Result<Kind, QueueError> {
@@ -27,7 +27,7 @@ fn prune(job: &Job, transaction: &mut Transaction<'_>, options: &Jobs) -> Result
             break;
         }
     }
-    // Writers sign off; those that were killed did not.
+    // Writers sign off, but those that were killed did not.
     let sql = "DELETE FROM webmon.writers WHERE seen_at < statement_timestamp() - interval '1 day'";
     let writers = transaction.execute(sql, &[])?;
     let ledger_days = compact_ledger(transaction, options.compact_ledger)?;

@@ -1,4 +1,4 @@
-//! `retention`: deletes the results, hours and days that are older than they are to be kept.
+//! `retention`: deletes results, hours and days that are older than the retention.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::store::{Retained, StoreError, retain};
 pub(super) const NAME: &str = "retention";
 /// The time limit: there may be much to do.
 const TIMEOUT: Duration = Duration::from_secs(3_600);
-/// How long transactions that were open before are waited for before results go.
+/// How long to wait for transactions that were open before, until results are deleted.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) fn kind(retention: Retention) -> Result<Kind, QueueError> {
@@ -25,18 +25,16 @@ fn delete_expired(client: &mut Client, retention: &Retention) -> Result<(), JobE
     let Retained { partitions, hours, days, again } = match retained {
         Err(StoreError::RetentionRefused(why)) => {
             return Err(JobError::new(format!(
-                "{why}: look at \"webmon-store retention plan\"; \"webmon-store retention apply\" does it all the same"
+                "{why}: look at \"webmon-store retention plan\"; \"webmon-store retention apply\" does it anyway"
             )));
         }
         retained => retained?,
     };
     if partitions + hours + days > 0 {
-        log::info!(partitions, hours, days; "let go of what is older than it is to be kept");
+        log::info!(partitions, hours, days; "deleted what is older than the retention");
     }
     match again {
-        true => Err(JobError::new(
-            "somebody was in the way: a transaction that writes, reads or derives for long",
-        )),
+        true => Err(JobError::new("a long transaction was in the way: it writes, reads or derives")),
         false => Ok(()),
     }
 }

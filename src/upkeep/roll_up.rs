@@ -17,11 +17,11 @@ pub(super) fn kind(retire_after: Duration) -> Result<Kind, QueueError> {
     every("@every 10s", Kind::outside(NAME, run).timeout(TIMEOUT))
 }
 
-/// Retires what is silent, and derives what has changed, until nothing is left.
+/// Retires silent sites, and derives what has changed until nothing is left.
 fn roll_up_all(job: &Job, client: &mut Client, retire_after: Duration) -> Result<(), JobError> {
     let retired = retire_silent(client, retire_after)?;
     if retired > 0 {
-        log::info!(sites = retired; "retired sites at locations from which nothing came for long");
+        log::info!(sites = retired; "retired sites at locations that have been silent for long");
     }
     loop {
         let RolledUp { hours, sites, days, set_aside, more } = roll_up(client, &RollUpLimits::default())?;

@@ -12,32 +12,33 @@ use crate::text::{quoted, truncated};
 /// `[check]`: the checking side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
-    /// Where the checks are made from; part of every result's identity.
+    /// Where the checks are made from. It is part of every result's identity.
     pub location: String,
-    /// This instance; the host's name by default.
+    /// The name of this instance; by default the host's name.
     pub checker: String,
-    /// Checks at once; each is a thread. 1 to 20,000, default 512.
+    /// How many checks run at once, each in a thread. 1 to 20,000, default 512.
     pub threads: usize,
-    /// Checks waiting for a thread, beyond which an instant is `missed`/`saturated`. Default 2,048.
+    /// How many checks may wait for a thread. Further instants are `missed`/`saturated`. Default 2,048.
     pub queue: usize,
-    /// How late a check may start; beyond, its instant is `missed`/`late`. 100 ms to 30 min, default 5 s.
+    /// How late a check may start. After that its instant is `missed`/`late`. 100 ms to 30 min, default 5 s.
     pub max_lateness: Duration,
-    /// How long checks in flight may go on after a stop was asked for. 0 to 10 min, default 10 s.
+    /// How long running checks may go on after a stop was requested. 0 to 10 min, default 10 s.
     pub shutdown_grace: Duration,
-    /// Results held in memory while Kafka does not take them, where there is no `spool`. Default 100,000; about 1 kB each.
+    /// How many results wait in memory while Kafka does not accept them, if there is no `spool`. Each takes about 1 kB.
+    /// Default 100,000.
     pub outbox: usize,
-    /// How long ago an instant may be that no checker saw and still becomes a row, `missed`; longer ago, it lies in
-    /// a gap. 0 s to 7 days, default 1 h.
+    /// Up to which age an instant that no checker saw still becomes a row, `missed`. Older ones are covered by a gap. 0
+    /// s to 7 days, default 1 h.
     pub backfill: Duration,
-    /// What else should answer: when none of these does, checks without an answer are `missed`, `network_down`.
+    /// Other hosts that should answer. If none of them does, checks without an answer are `missed`, `network_down`.
     /// None by default, else 2 to 8.
     pub sentinels: Vec<Sentinel>,
-    /// Where results wait on disk, so that they survive a restart; without it they wait in memory. By default a directory
-    /// `webmon-spool` in `$STATE_DIRECTORY`, else beside the configuration file.
+    /// Where results wait on disk, so that they survive a restart. Without it they wait in memory. By default the
+    /// directory `webmon-spool` in `$STATE_DIRECTORY`, or beside the configuration file if that is not set.
     pub spool: Option<SpoolSettings>,
-    /// A file of further CA certificates (PEM) to trust beside the public ones.
+    /// A file of CA certificates (PEM) to trust in addition to the public ones.
     pub ca: Option<PathBuf>,
-    /// Networks that no check may connect to, as `10.0.0.0/8`.
+    /// Networks that no check may connect to, such as `10.0.0.0/8`.
     pub deny_addresses: Vec<ipnet::IpNet>,
     /// The `User-Agent` of the requests.
     pub user_agent: String,
@@ -46,15 +47,15 @@ pub struct Check {
 /// `check.spool`: results on disk until Kafka has them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpoolSettings {
-    /// Its directory, for one checker alone. A relative one is taken from the folder of the configuration.
+    /// Its directory, which only one checker may use. A relative path starts at the folder of the configuration.
     pub dir: PathBuf,
-    /// The most that waiting results may take on disk, about, beyond which the oldest are dropped and a gap stands
-    /// for them. 1 MiB to 16 TiB, default 4 GiB.
+    /// About how much waiting results may take on disk. Beyond that the oldest are dropped, and a gap is recorded for
+    /// them. 1 MiB to 16 TiB, default 4 GiB.
     pub max_size: u64,
 }
 
 impl Default for Check {
-    /// The defaults of the section, with results in memory: a directory for the spool only a file can imply.
+    /// The defaults of the section. Results wait in memory, because only a file implies a directory for the spool.
     fn default() -> Check {
         Check {
             location: "default".to_owned(),
@@ -117,7 +118,7 @@ fn sentinels(table: &Table) -> Vec<Sentinel> {
     let Some(entry) = table.get("sentinels") else { return Vec::new() };
     let items = table.list("sentinels", 0, MAX_SENTINELS).unwrap_or_default();
     if items.len() == 1 {
-        // With one only, its own trouble would hide that of every site.
+        // With only one, its own trouble would hide that of every site.
         return entry
             .refuse(format_args!("has 1 entry: expected none, or 2 to {MAX_SENTINELS}"))
             .unwrap_or_default();
@@ -125,7 +126,7 @@ fn sentinels(table: &Table) -> Vec<Sentinel> {
     items.iter().filter_map(|item| item.parse(str::parse)).collect()
 }
 
-/// On unless it is `false`: that a result seen is a result kept must not depend on a line that one has to know.
+/// On unless it is `false`: keeping every result must not depend on a setting that one has to know.
 fn spool(check: &Table, state: &Path) -> Option<SpoolSettings> {
     if check.is_off("spool") {
         return None;
@@ -140,19 +141,19 @@ fn spool(check: &Table, state: &Path) -> Option<SpoolSettings> {
     Some(spool)
 }
 
-/// What is not public (IANA's special-purpose registries for IPv4 and IPv6, RFC 6890).
+/// Networks that are not public (IANA's special-purpose registries for IPv4 and IPv6, RFC 6890).
 const PRIVATE: [&str; 22] = [
     // This host, and no host.
     "127.0.0.0/8",
     "0.0.0.0/8",
     "::1/128",
     "::/128",
-    // Private, unique local; the second is where some clouds keep their metadata.
+    // Private and unique local. Some clouds have their metadata in the latter.
     "10.0.0.0/8",
     "172.16.0.0/12",
     "192.168.0.0/16",
     "fc00::/7",
-    // Link-local, where the other clouds keep theirs.
+    // Link-local. The other clouds have their metadata here.
     "169.254.0.0/16",
     "fe80::/10",
     // Carrier-grade NAT.

@@ -48,11 +48,11 @@ impl Config {
     /// Reads `path` and then the environment of this process.
     ///
     /// # Errors
-    /// [`ConfigError`]: no file, no TOML, or every fault found in its values.
+    /// [`ConfigError`]: the file cannot be read, is not TOML, or has faults in its values, all of which are listed.
     pub fn load(path: &Path, role: Role) -> Result<Config, ConfigError> {
         let (mut variables, mut faults) = (Vec::new(), Vec::new());
         for (name, value) in std::env::vars_os() {
-            // A name that isn't Unicode can't be one of ours.
+            // A name that is not Unicode cannot be one of ours.
             let Ok(name) = name.into_string() else { continue };
             match value.into_string() {
                 Ok(value) => variables.push((name, value)),
@@ -87,7 +87,7 @@ impl Config {
             ConfigError::Syntax { path: shown.clone(), problem: format!("line {line} is not UTF-8") }
         })?;
         let variables: Vec<(String, String)> = variables.into_iter().collect();
-        // Where systemd says that state goes; of several the first.
+        // The directory for state that systemd gives; the first if there are several.
         let state = variables.iter().find(|(name, value)| name == "STATE_DIRECTORY" && !value.is_empty());
         let state = state.and_then(|(_, value)| value.split(':').next()).map(PathBuf::from);
         let state = state.or_else(|| path.parent().map(Path::to_owned)).unwrap_or_default();
@@ -156,7 +156,7 @@ impl Config {
     }
 }
 
-/// Reads the file whole, once: it may be a pipe.
+/// Reads the whole file, once, because it may be a pipe.
 fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     std::fs::File::open(path)?.take(MAX_FILE as u64 + 1).read_to_end(&mut bytes)?;
@@ -182,8 +182,8 @@ impl Provider for TomlFile<'_> {
     }
 }
 
-/// A message of the TOML parser on one line, without its picture of the line at fault:
-/// `TOML parse error at line 2, column 5`, lines that begin with `2 |` or `  |`, and what is wrong.
+/// Puts a message of the TOML parser on one line, without the line at fault that it shows. The message is `TOML parse
+/// error at line 2, column 5`, lines that begin with `2 |` or `  |`, and what is wrong.
 fn without_source(message: &str) -> String {
     let picture = |line: &&str| {
         line.trim_start_matches([' ', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']).starts_with('|')

@@ -31,12 +31,12 @@ impl Display for Fault {
 pub(super) struct Context<'a> {
     pub figment: &'a Figment,
     pub environment: &'a Environment,
-    /// Where a missing key would be: the file.
+    /// The origin of a missing key: the file.
     pub default_origin: String,
     pub faults: RefCell<Faults>,
 }
 
-/// Faults in the order found, each once: a value of `site_defaults` is read for every site.
+/// Faults in the order found, each once, because a value of `site_defaults` is read for every site.
 #[derive(Default)]
 pub(super) struct Faults {
     found: Vec<Fault>,

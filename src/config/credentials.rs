@@ -1,4 +1,4 @@
-//! Who a client is, as several sections may say it: a certificate and its key, a password in a file.
+//! The credentials of a client, which several sections may have: a certificate and its key, a password in a file.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ pub(super) fn certificate_and_key(table: &Table, certificate: Option<&PathBuf>, 
     }
 }
 
-/// The first line of the file that `password_file` names: none without the key, none within after a fault.
+/// The first line of the file that `password_file` names. None without that key; an inner none after a fault.
 pub(super) fn password_file(table: &Table) -> Option<Option<Secret>> {
     let entry = table.get("password_file")?;
     let path = table.file("password_file")?;

@@ -14,7 +14,7 @@ use crate::text::{parse_duration, quoted, show_duration};
 /// The longest entry of an array of texts, in bytes.
 const MAX_ITEM: usize = 300;
 
-/// A value with what is needed to report a fault in it.
+/// A value, with what is needed to report a fault in it.
 pub(super) struct Entry<'a> {
     pub context: &'a Context<'a>,
     pub path: String,
@@ -23,7 +23,7 @@ pub(super) struct Entry<'a> {
 }
 
 impl Entry<'_> {
-    /// Keeps the value out of every report: it is a secret, or may hold one.
+    /// Keeps the value out of every report, because it is a secret or may hold one.
     pub fn hidden(mut self) -> Self {
         self.hidden = true;
         self
@@ -60,7 +60,8 @@ impl Entry<'_> {
         if duration < min || duration > max { self.out_of_range(&expected) } else { Some(duration) }
     }
 
-    /// How long something is kept: a duration, whole years of 365 days such as `"2y"`, or `"forever"`, the inner none.
+    /// How long something is kept: a duration, whole years of 365 days such as `"2y"`, or `"forever"`, which is the
+    /// inner none.
     pub fn age(&self, min: Duration, max: Duration) -> Option<Option<Duration>> {
         let text = self.value.as_str().unwrap_or_default();
         if text == "forever" {
@@ -89,7 +90,7 @@ impl Entry<'_> {
         self.context.figment.get_metadata(self.value.tag()).is_some_and(|m| m.name == ENVIRONMENT)
     }
 
-    /// Reports that the value parsed is not usable, with the parser's own words.
+    /// Reports that the value cannot be used, and why.
     pub fn refuse<T>(&self, problem: impl Display) -> Option<T> {
         let origin = self.context.origin(self.value.tag(), &self.path);
         self.context.report(origin, self.path.clone(), problem.to_string());

@@ -1,14 +1,14 @@
 //! The environment as a figment provider: `WEBMON_KAFKA__BROKERS` is `kafka.brokers`.
 //!
-//! figment's own `Env` guesses types, and a password of `007` arrives as the number 7. Here every value stays
-//! the text it is; the reader of a number or a truth value parses it.
+//! figment's own `Env` guesses types, so a password of `007` becomes the number 7. Here every value stays a text; the
+//! reader of a number or a truth value parses it.
 
 use figment::value::{Dict, Map, Value};
 use figment::{Error, Metadata, Profile, Provider};
 
 use super::key::show_key;
 
-/// The name by which the reader knows a value from the environment.
+/// The name by which the reader recognizes a value from the environment.
 pub(super) const ENVIRONMENT: &str = "environment";
 const PREFIX: &str = "WEBMON_";
 const SEPARATOR: &str = "__";
@@ -24,7 +24,7 @@ struct Variable {
 }
 
 impl Environment {
-    /// Takes `WEBMON_<SECTION>__<KEY>…`; any other variable is somebody else's.
+    /// Takes the variables `WEBMON_<SECTION>__<KEY>…` and ignores all others.
     pub fn new(variables: impl IntoIterator<Item = (String, String)>) -> Environment {
         let named = variables
             .into_iter()
@@ -32,13 +32,13 @@ impl Environment {
         Environment(named.collect())
     }
 
-    /// The keys that a variable of this name sets; none when it isn't ours.
+    /// The keys that a variable of this name sets; none if it is not ours.
     pub fn keys(name: &str) -> Option<Vec<String>> {
         let keys: Vec<String> = name.strip_prefix(PREFIX)?.split(SEPARATOR).map(str::to_lowercase).collect();
         (keys.len() > 1).then_some(keys)
     }
 
-    /// The name, as it was given, of a variable that sets the value at `path` or one within it.
+    /// The name, as given, of a variable that sets the value at `path` or one within it.
     pub fn name_of(&self, path: &str) -> &str {
         let sets = |variable: &&Variable| {
             let keys: Vec<_> = variable.keys.iter().map(|key| show_key(key)).collect();
@@ -66,7 +66,7 @@ impl Provider for &Environment {
 fn insert(dict: &mut Dict, keys: &[String], text: &str) {
     match keys {
         [] => {}
-        // Of a text and a table at one place the table stays, in either order: it is where the fault gets noticed.
+        // If there are a text and a table at one place, the table stays, in either order: there the fault is noticed.
         [key] => {
             let entry = dict.entry(key.clone()).or_insert_with(|| Value::from(text));
             if !matches!(entry, Value::Dict(..)) {

@@ -22,7 +22,7 @@ pub enum ConfigError {
         /// Line, column and what was expected; never the line itself, which may hold a password.
         problem: String,
     },
-    /// Values are wrong: all of them, in the order of the file's sections.
+    /// Values are wrong. All faults are listed, in the order of the file's sections.
     #[error("{}", one_a_line(.0))]
     Faults(Vec<Fault>),
 }

@@ -1,29 +1,29 @@
-//! `[jobs]`: the job queue, worked at by the storing side.
+//! `[jobs]`: the job queue, which the storing side works on.
 
 use std::time::Duration;
 
 use super::table::Table;
 use super::units::{DAY, MILLISECOND, MINUTE, SECOND};
 
-/// `[jobs]`: the job queue, worked at by the storing side.
+/// `[jobs]`: the job queue, which the storing side works on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Jobs {
-    /// Jobs at once in this process, each with a connection of its own, and one more connection for all. 0 to 64,
-    /// default 1; with 0 they are left to other processes.
+    /// How many jobs run at once in this process, each with its own connection, and one more connection for all. With
+    /// 0, jobs are left to other processes. 0 to 64, default 1.
     pub threads: usize,
-    /// How long a job is held unless its lease is renewed: how long the job of a worker that was killed waits to be
-    /// run again. 500 ms to 5 min, default 30 s.
+    /// How long a job is held unless its lease is renewed. The job of a worker that was killed runs again after this
+    /// time. 500 ms to 5 min, default 30 s.
     pub lease: Duration,
-    /// How long apart a thread without work looks for some. 10 ms to 1 min, default 1 s.
+    /// How often a thread without work looks for a job. 10 ms to 1 min, default 1 s.
     pub poll: Duration,
     /// How long completed and cancelled jobs are kept. 1 min to 3,660 days, default 1 day.
     pub keep: Duration,
     /// How long discarded jobs are kept, with their error. 1 min to 3,660 days, default 30 days.
     pub keep_discarded: Duration,
-    /// After how long the rows of the ledger, one a minute and partition, are merged to one a day. 1 day to 3,660
+    /// After how long the rows of the ledger, one per minute and partition, are merged into one per day. 1 day to 3,660
     /// days, default 30 days.
     pub compact_ledger: Duration,
-    /// How many days ahead the partitions of the results are made. 1 to 60, default 7.
+    /// How many days ahead the partitions of the results are created. 1 to 60, default 7.
     pub partitions_ahead: u32,
 }
 

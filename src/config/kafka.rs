@@ -11,18 +11,18 @@ use crate::text::quoted;
 /// `[kafka]`: where the results go through.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kafka {
-    /// `host:port` of at least one broker; more are for when it is down.
+    /// `host:port` of at least one broker. Further ones are used if it is down.
     pub brokers: Vec<String>,
     /// The topic of the results. Default: `webmon.check-results.v1`.
     pub topic: String,
     /// The client library. Default: librdkafka.
     pub client: KafkaClient,
-    /// The consumer group to which the writers commit what is stored, for other tools to read; none: no group. Default:
-    /// `webmon-store`.
+    /// The consumer group to which the writers commit the stored offsets, for other tools to read. None: no group.
+    /// Default: `webmon-store`.
     pub group: Option<String>,
-    /// `[kafka.tls]`: its presence turns TLS on.
+    /// `[kafka.tls]`. If it is there, TLS is on.
     pub tls: Option<KafkaTls>,
-    /// `[kafka.sasl]`: user and password; over TLS where `tls` is there too.
+    /// `[kafka.sasl]`: user and password. They are sent over TLS if `tls` is there too.
     pub sasl: Option<Sasl>,
 }
 
@@ -38,9 +38,9 @@ pub enum KafkaClient {
 /// `[kafka.tls]`: files in PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KafkaTls {
-    /// The CA certificates to trust; the system's by default. At Aiven: `ca.pem`.
+    /// The CA certificates to trust; by default the system's. At Aiven: `ca.pem`.
     pub ca: Option<PathBuf>,
-    /// The client's certificate, where the broker asks for one. At Aiven: `service.cert`.
+    /// The client's certificate, if the broker asks for one. At Aiven: `service.cert`.
     pub certificate: Option<PathBuf>,
     /// The certificate's private key, not encrypted. At Aiven: `service.key`.
     pub key: Option<PathBuf>,
@@ -58,7 +58,7 @@ pub struct Sasl {
 }
 
 impl Kafka {
-    /// What needs nothing but brokers: plain text, the default topic, client and group.
+    /// Settings that need only brokers: plain text, the default topic, client and group.
     pub fn new(brokers: Vec<String>) -> Kafka {
         Kafka {
             brokers,
@@ -155,7 +155,7 @@ fn sasl(table: &Table) -> Option<Sasl> {
     let password = match (table.get("password"), password_file(table)) {
         (Some(entry), None) => entry.secret(),
         (None, Some(password)) => password,
-        (Some(entry), Some(_)) => entry.refuse("stands beside password_file: expected one of them"),
+        (Some(entry), Some(_)) => entry.refuse("is given as well as password_file: expected one of them"),
         (None, None) => {
             table.missing("password", "a text, or password_file");
             None

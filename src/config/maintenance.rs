@@ -1,4 +1,4 @@
-//! `[[maintenance]]`: when no requests are made, and to which sites.
+//! `[[maintenance]]`: when no requests are made, and for which sites.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub(super) fn maintenance(root: &Table) -> Vec<Maintenance> {
     if tables.is_empty() {
         return Vec::new();
     }
-    // The keys as written: a site with a fault of its own is no unknown site.
+    // The keys as written, because a site with a fault of its own is not an unknown site.
     let sites = root.tables("site");
     let key = |site: &Table<'_>| {
         let raw = site.raw();
@@ -39,7 +39,7 @@ pub(super) fn maintenance(root: &Table) -> Vec<Maintenance> {
 
 fn window(table: &Table, keys: &HashSet<String>) -> Option<Maintenance> {
     let schedule = schedule(table, Some("when it begins, as a cron expression"), |expression, timezone| {
-        // One that is over is no fault.
+        // A window that is over is no fault.
         Schedule::new_at(expression, timezone, Timestamp::UNIX_EPOCH)
     });
     if table.get("duration").is_none() {

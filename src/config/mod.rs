@@ -1,5 +1,5 @@
 //! The configuration: one TOML file for both programs, then the environment (`WEBMON_KAFKA__BROKERS` sets
-//! `kafka.brokers`). Values as written are resolved once, here; what comes out is within its ranges. All
+//! `kafka.brokers`). Values as written are resolved once, here, and every resolved value is within its range. All
 //! faults are reported at once.
 
 mod check;

@@ -12,18 +12,18 @@ use super::table::Table;
 pub struct Postgres {
     /// `postgres://user:password@host:port/database?sslmode=…`, or libpq's `key=value` form.
     pub url: Secret,
-    /// The password, from the first line of `password_file`, where the URL has none.
+    /// The password from the first line of `password_file`, if the URL has none.
     pub password: Option<Secret>,
-    /// A file of CA certificates (PEM) for `sslmode=verify-ca` and `verify-full`; the system's by default.
+    /// A file of CA certificates (PEM) for `sslmode=verify-ca` and `verify-full`; by default the system's.
     pub ca: Option<PathBuf>,
-    /// The client's certificate (PEM), where the server asks for one.
+    /// The client's certificate (PEM), if the server asks for one.
     pub certificate: Option<PathBuf>,
     /// The certificate's private key (PEM, PKCS #8, not encrypted).
     pub key: Option<PathBuf>,
 }
 
 impl Postgres {
-    /// What needs nothing but a URL.
+    /// Settings that need only a URL.
     pub fn new(url: impl Into<String>) -> Postgres {
         Postgres { url: Secret::new(url), password: None, ca: None, certificate: None, key: None }
     }

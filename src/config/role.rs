@@ -1,6 +1,6 @@
 //! Which program reads the configuration.
 
-/// What a program needs of the configuration: the rest may be absent.
+/// What a program needs of the configuration. The rest may be absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// `webmon-check`: brokers and at least one site.

@@ -1,4 +1,4 @@
-//! `[[site]]`: each site's table, what it leaves out taken from `[site_defaults]`.
+//! `[[site]]`: each site's table. What it leaves out is taken from `[site_defaults]`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -21,12 +21,12 @@ use crate::text::{quoted, show_duration};
 pub const MAX_SITES: usize = 200_000;
 /// The longest pattern, in characters.
 const MAX_PATTERN: usize = 4_096;
-/// The largest compiled pattern, in bytes: a thread's share of memory stays bounded.
+/// The largest compiled pattern, in bytes. It bounds the memory of each thread.
 const MAX_PATTERN_SIZE: usize = 1 << 20;
 
 pub(super) fn sites(root: &Table, defaults: &Table, role: Role) -> Vec<Arc<Site>> {
     let mut schedules = Schedules::default();
-    // Whatever stands in the defaults must be known and right even where every site overrides it.
+    // The defaults must be known and right even if every site overrides them.
     let _ = (
         schedule(defaults, None, |expression, timezone| schedules.get(expression, timezone)),
         options(defaults),
@@ -86,7 +86,7 @@ pub(super) fn schedule(
         return None;
     };
     let text = expression.text(MAX_EXPRESSION)?;
-    // Where the zone is at fault the expression is still read.
+    // The expression is read even if the time zone is wrong.
     match parse(&text, zone.as_deref().unwrap_or("UTC")) {
         Ok(schedule) => zone.and(Some(schedule)),
         // The path names the key already.
@@ -313,7 +313,7 @@ fn pattern(entry: &Entry) -> Option<Arc<Regex>> {
     }
 }
 
-/// The pattern, compiled once for all sites that have it, and for those of a reload: an automaton takes some ten
+/// Compiles the pattern once for all sites that have it, and for those of a reload. An automaton takes some ten
 /// kilobytes, and as much again for each thread that uses it.
 fn compile(text: &str) -> Result<Arc<Regex>, String> {
     static COMPILED: Mutex<BTreeMap<String, Weak<Regex>>> = Mutex::new(BTreeMap::new());
@@ -326,14 +326,15 @@ fn compile(text: &str) -> Result<Arc<Regex>, String> {
         regex::Error::CompiledTooBig(limit) => {
             format!("{} compiles to more than {limit} bytes", quoted(text))
         }
-        // The parser's message draws a picture over several lines; its last line says what is wrong.
+        // The parser's message has several lines. The last one says what is wrong.
         error => {
             let shown = error.to_string();
             let reason = shown.lines().last().unwrap_or_default().trim_start_matches("error: ");
             format!("{} is not a regular expression: {reason}", quoted(text))
         }
     })?;
-    // What no site has any more goes, now and then: looking through all for each new one would be quadratic.
+    // Patterns that no site has any more are removed only now and then: looking through all for each new one would take
+    // quadratic time.
     if compiled.len().is_power_of_two() {
         compiled.retain(|_, regex| regex.strong_count() > 0);
     }

@@ -8,38 +8,38 @@ use super::units::{DAY, HOUR, MILLISECOND, MINUTE, SECOND};
 /// `[store]`: the storing side.
 #[derive(Clone, Debug)]
 pub struct Store {
-    /// Writers of this process, each with a connection of its own. 1 to 64, default 1.
+    /// How many writers this process has, each with its own connection. 1 to 64, default 1.
     pub threads: usize,
-    /// How long a claim on a partition lasts unless renewed: the longest time that a dead writer's partitions
-    /// stand still. 500 ms to 5 min, default 10 s.
+    /// How long a claim on a partition lasts unless it is renewed. A dead writer's partitions stand still for at most
+    /// this time. 500 ms to 5 min, default 10 s.
     pub lease: Duration,
-    /// Records of one transaction at most. 1 to 100,000, default 5,000.
+    /// The most records of one transaction. 1 to 100,000, default 5,000.
     pub batch_records: usize,
-    /// Bytes of one transaction's records at most. 64 KiB to 256 MiB, default 8 MiB.
+    /// The most bytes of one transaction's records. 64 KiB to 256 MiB, default 8 MiB.
     pub batch_bytes: usize,
     /// How long a writer waits for more records once it has one, so that a transaction holds more than one at low rates.
     /// 0 s to 5 s, default 50 ms.
     pub linger: Duration,
-    /// How far `scheduled_at` may lie ahead of the later of the database's clock and the writer's own. 1 min to 30 days,
+    /// How far `scheduled_at` may be ahead of the later of the database's clock and the writer's own. 1 min to 30 days,
     /// default 1 h.
     pub max_ahead: Duration,
-    /// Dead letters of one partition that are kept, beyond which it pauses. 1 to 1,000,000,000, default 100,000.
+    /// How many dead letters one partition may have. With that many it pauses. 1 to 1,000,000,000, default 100,000.
     pub max_dead_letters: i64,
     /// How long what is stored is kept.
     pub retention: Retention,
-    /// After how long a site is retired at a location from which nothing came though it was due: its outage there ends. 1 h
-    /// to 3,660 days, default 7 days.
+    /// A site is retired at a location if no result came from there for this long after one was due. Its outage there
+    /// ends. 1 h to 3,660 days, default 7 days.
     pub retire_after: Duration,
 }
 
-/// `store.retention`: how long results, and what hours and days came to, are kept. None keeps them forever.
+/// `store.retention`: how long results, hours and days are kept. None keeps them forever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// Every single result; one that is older when it arrives is not stored. 1 to 3,660 days, default 90.
+    /// How long results are kept. A result that is older when it arrives is not stored. 1 to 3,660 days, default 90.
     pub results: Duration,
-    /// Hours; at least as long as results. Default 2 years.
+    /// How long hours are kept: at least as long as results. Default 2 years.
     pub hours: Option<Duration>,
-    /// Days; at least as long as hours. Default forever.
+    /// How long days are kept: at least as long as hours. Default forever.
     pub days: Option<Duration>,
 }
 
@@ -96,7 +96,7 @@ fn retention(table: &Table) -> Retention {
     let results = table.duration("results", DAY, DAY * 3_660);
     let hours = age("hours", default.hours.max(results));
     let days = age("days", default.days);
-    // What is derived must outlive what it is derived from.
+    // Derived rows must outlive the rows that they are derived from.
     let forever = |age: Option<Duration>| age.unwrap_or(Duration::MAX);
     let kept = [
         ("results", Some(results.unwrap_or(default.results))),

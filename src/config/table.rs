@@ -1,5 +1,5 @@
-//! Reads typed values out of figment's tree and collects every fault on the way: one run over a file tells
-//! all that is wrong with it, each with its path, its origin and its value.
+//! Reads typed values from figment's tree and collects every fault on the way. One run over a file reports all that is
+//! wrong with it, each fault with its path, its origin and its value.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -16,7 +16,7 @@ use super::key::show_key;
 use crate::limits::MAX_TEXT;
 use crate::text::quoted;
 
-/// A table of the configuration, and which of its keys were asked for.
+/// A table of the configuration, and which of its keys were read.
 pub(super) struct Table<'a> {
     context: &'a Context<'a>,
     path: String,
@@ -40,13 +40,13 @@ impl<'a> Table<'a> {
         Table { context, path, separator, dict, defaults: None, known: RefCell::default() }
     }
 
-    /// Looks up in `defaults` what the table itself does not have.
+    /// Takes from `defaults` what the table itself does not have.
     pub fn with_defaults(mut self, path: &'a str, defaults: &'a Dict) -> Table<'a> {
         self.defaults = Some((path, defaults));
         self
     }
 
-    /// Puts a readable name behind the index: `site[2] "shop"`.
+    /// Adds a readable name after the index: `site[2] "shop"`.
     pub fn named(mut self, name: &str) -> Table<'a> {
         self.path = format!("{} {}", self.path, quoted(name));
         self
@@ -93,7 +93,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// Whether `false` stands where otherwise there is a table.
+    /// Whether the key is `false` instead of a table.
     pub fn is_off(&self, key: &'static str) -> bool {
         self.get(key).is_some_and(|entry| match entry.value {
             Value::Bool(_, value) => !value,
@@ -137,7 +137,7 @@ impl<'a> Table<'a> {
         if size < min || size > max { entry.out_of_range(&expected) } else { Some(size) }
     }
 
-    /// A path; a relative one is taken from the folder of the file that states it.
+    /// A path. A relative one starts at the folder of the file that has it.
     pub fn file(&self, key: &'static str) -> Option<PathBuf> {
         let entry = self.get(key)?;
         let path = PathBuf::from(entry.text(4_096)?);
@@ -226,7 +226,7 @@ impl<'a> Table<'a> {
         Some(entries.collect())
     }
 
-    /// Reports every key that nobody asked for.
+    /// Reports every key that was not read.
     pub fn refuse_unknown(&self) {
         let known = self.known.borrow();
         for (key, value) in self.dict.iter().filter(|(key, _)| !known.contains(key.as_str())) {

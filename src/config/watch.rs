@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// Tells when the content of a file may have changed, by its time and size: asked every second or so that costs
-/// nothing, and unlike the kernel's notifications it works on every file system and however the file is replaced.
+/// Notices by its time and size that the content of a file may have changed. Asking every second costs nothing. Unlike
+/// the kernel's notifications it works on every file system, and however the file is replaced.
 ///
 /// ```
 /// use webmon::config::Watch;
@@ -24,9 +24,9 @@ use std::time::SystemTime;
 #[derive(Debug)]
 pub struct Watch {
     path: PathBuf,
-    /// As reported last, or found at the start.
+    /// The state reported last, or found at the start.
     known: Option<State>,
-    /// As seen last.
+    /// The state seen last.
     seen: Option<State>,
 }
 
@@ -43,8 +43,8 @@ impl Watch {
         Watch { path: path.to_owned(), known: state, seen: state }
     }
 
-    /// Whether the file has changed since this was last true. It is so once the change was seen twice in a row,
-    /// lest a file be read while it is being written. A file that is gone has not changed.
+    /// Whether the file has changed since this was last true. A change is reported once it was seen twice in a row, so
+    /// that no file is read while it is being written. A file that is gone has not changed.
     pub fn has_changed(&mut self) -> bool {
         let now = state(&self.path);
         let settled = now == self.seen;
@@ -56,7 +56,7 @@ impl Watch {
         true
     }
 
-    /// Takes the file as it is now for known: it is about to be read.
+    /// Takes the current state of the file as known, because the file is about to be read.
     pub fn reset(&mut self) {
         self.known = state(&self.path);
         self.seen = self.known;

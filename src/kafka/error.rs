@@ -27,7 +27,7 @@ pub enum KafkaError {
     Unreachable {
         /// The brokers configured.
         brokers: String,
-        /// The client's words.
+        /// What the client said.
         detail: String,
     },
     /// A setting that turns out to be wrong only when it is used, such as a certificate file.
@@ -57,7 +57,7 @@ pub enum KafkaError {
     Other {
         /// What was attempted.
         doing: String,
-        /// The client's words.
+        /// What the client said.
         detail: String,
     },
 }

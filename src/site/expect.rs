@@ -1,4 +1,4 @@
-//! What a response must be like.
+//! What a response must be like to be a success.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use regex::Regex;
 
-/// What a response must be like to count as a success. Every expectation is evaluated, also after one failed.
+/// What a response must be like to count as a success. Every expectation is evaluated, even after one has failed.
 #[derive(Clone, Debug)]
 pub struct Expect {
-    /// The status codes accepted; with none, no response is a success.
+    /// The status codes accepted. If there are none, no response is a success.
     pub status: Vec<StatusRange>,
     /// A pattern that the decoded body must contain.
     pub body: Option<Arc<Regex>>,
@@ -19,7 +19,7 @@ pub struct Expect {
     pub headers: Vec<(String, Arc<Regex>)>,
     /// The longest total time that still counts as success; 1 ms to 10 min.
     pub max_time: Option<Duration>,
-    /// How long the certificate must still be valid, at least; up to 3,650 days. Over plain HTTP it always fails.
+    /// How long the certificate must still be valid: up to 3,650 days. Over plain HTTP this always fails.
     pub certificate: Option<Duration>,
 }
 
@@ -55,7 +55,7 @@ pub struct StatusRange {
 }
 
 impl StatusRange {
-    /// Whether `status` lies in the range.
+    /// Whether `status` is in the range.
     pub fn contains(self, status: u16) -> bool {
         (self.from..=self.to).contains(&status)
     }
@@ -84,7 +84,7 @@ impl std::str::FromStr for StatusRange {
     }
 }
 
-/// A text that is no [`StatusRange`].
+/// A text that is not a [`StatusRange`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a status: expected \"200\", \"2xx\" or \"200-204\"")]
 pub struct StatusRangeError {

@@ -1,11 +1,12 @@
-//! What makes an incident of failures.
+//! Which failures make an incident.
 
-/// What makes an incident of a site's failures. Each record carries it; the site's newest decide.
+/// Which failures of a site make an incident. Each record holds these thresholds; those of the site's newest record
+/// decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Incident {
-    /// Failures on end that make the site down, seen from one location. 1 to 100, default 2.
+    /// How many consecutive failures make the site down, seen from one location. 1 to 100, default 2.
     pub failures: u16,
-    /// Locations from which it must be down. 1 to 100, default 1.
+    /// From how many locations it must be down. 1 to 100, default 1.
     pub locations: u16,
 }
 

@@ -1,4 +1,4 @@
-//! Planned maintenance: when, and of which sites.
+//! Planned maintenance: when, and for which sites.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::site::Site;
 use crate::schedule::Schedule;
 
-/// Windows of maintenance: each begins at an instant of `schedule` and lasts for `duration`. Instants of the sites
-/// meant that lie inside (`[begin, begin + duration)`) are `missed`, `maintenance`: no request is made.
+/// Windows of maintenance. Each begins at an instant of `schedule` and lasts for `duration`. Instants of the selected
+/// sites within a window (`[begin, begin + duration)`) are `missed`, `maintenance`, and no request is made.
 ///
 /// ```
 /// use std::time::Duration;
@@ -28,9 +28,9 @@ pub struct Maintenance {
     pub schedule: Schedule,
     /// How long it lasts.
     pub duration: Duration,
-    /// The keys of sites meant.
+    /// The keys of the selected sites.
     pub sites: BTreeSet<String>,
-    /// Sites that have all these labels are meant too. With neither sites nor labels all sites are.
+    /// Sites that have all these labels are selected too. Without sites and labels, all sites are selected.
     pub labels: BTreeMap<String, String>,
 }
 
@@ -40,7 +40,7 @@ impl Maintenance {
         Maintenance { schedule, duration, sites: BTreeSet::new(), labels: BTreeMap::new() }
     }
 
-    /// Whether `site` is one of those meant.
+    /// Whether `site` is selected.
     pub fn applies_to(&self, site: &Site) -> bool {
         (self.sites.is_empty() && self.labels.is_empty())
             || self.sites.contains(&site.key)
@@ -48,15 +48,15 @@ impl Maintenance {
                 && self.labels.iter().all(|(label, value)| site.labels.get(label) == Some(value)))
     }
 
-    /// Whether `instant` lies in a window.
+    /// Whether `instant` is in a window.
     pub fn contains(&self, instant: Timestamp) -> bool {
         self.stretch_at(instant).2
     }
 
-    /// A stretch around `instant` in which the answer of [`Maintenance::contains`] is the same: from, to, answer.
+    /// A stretch around `instant` in which [`Maintenance::contains`] has the same answer: from, to, answer.
     pub(crate) fn stretch_at(&self, instant: Timestamp) -> (Timestamp, Timestamp, bool) {
         let duration = SignedDuration::try_from(self.duration).unwrap_or(SignedDuration::MAX);
-        // The first beginning whose window has not ended.
+        // The start of the first window that has not ended.
         let begin = self.schedule.next_after(instant.saturating_sub(duration).unwrap_or(Timestamp::MIN));
         match begin {
             Some(begin) if begin <= instant => {

@@ -5,7 +5,7 @@
 pub enum Method {
     /// GET
     Get,
-    /// HEAD: no body, so no expectation on it.
+    /// HEAD. There is no body, so no expectation of it.
     Head,
     /// OPTIONS
     Options,

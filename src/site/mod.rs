@@ -1,5 +1,5 @@
-//! What to check: a site with all that its `[[site]]` table says, resolved and within its ranges; when it is left alone;
-//! and who asks.
+//! What to check: a site with all that its `[[site]]` table says, resolved and within its ranges; its maintenance
+//! windows; and the location and checker that results name.
 
 mod expect;
 mod incident;

@@ -1,4 +1,4 @@
-//! Who checks.
+//! The location and the instance that check.
 
 use jiff::Timestamp;
 
@@ -7,22 +7,22 @@ use crate::limits::MAX_TEXT;
 use crate::record::{CheckResult, Outcome, RecordVersion};
 use crate::text::truncated;
 
-/// Who checks: the location and the instance, in every record.
+/// The location and the instance that check. Every record has them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// Where the checks are made from, such as `berlin-1`; part of a result's identity. 1 to 200 characters.
+    /// Where the checks are made from, such as `berlin-1`. It is part of a result's identity. 1 to 200 characters.
     pub location: String,
     /// The host or instance. 1 to 200 characters.
     pub checker: String,
 }
 
 impl Origin {
-    /// Who checks, in these words.
+    /// An origin with this location and checker.
     pub fn new(location: impl Into<String>, checker: impl Into<String>) -> Origin {
         Origin { location: location.into(), checker: checker.into() }
     }
 
-    /// The result of one instant of `site`, with nothing measured yet: `missed`, without a reason.
+    /// The result of one instant of `site` with nothing measured yet: `missed`, without a reason.
     pub fn blank(&self, site: &Site, scheduled_at: Timestamp, next_at: Option<Timestamp>) -> CheckResult {
         CheckResult {
             v: RecordVersion,

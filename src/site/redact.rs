@@ -5,10 +5,10 @@ use url::Url;
 use crate::limits::MAX_URL;
 use crate::text::truncated;
 
-/// `url` without credentials and fragment and, unless `keep_query`, without the values of its query.
+/// Returns `url` without credentials and fragment. Unless `keep_query`, the values of its query are removed too.
 pub fn redacted(url: &Url, keep_query: bool) -> String {
     let mut url = url.clone();
-    // Both fail only for URLs that cannot have credentials, which then have none.
+    // Both calls fail only for URLs that cannot have credentials.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.set_fragment(None);
@@ -17,7 +17,7 @@ pub fn redacted(url: &Url, keep_query: bool) -> String {
             .split('&')
             .map(|pair| match pair.split_once('=') {
                 Some((key, _)) => format!("{key}=..."),
-                // Without `=` there's no telling a key from a token.
+                // Without `=` it may be a key or a token.
                 None => "...".to_owned(),
             })
             .collect();

@@ -1,4 +1,4 @@
-//! What else should answer.
+//! Sentinels: other hosts that should answer.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use url::{Host, Url};
 /// The most sentinels.
 pub const MAX_SENTINELS: usize = 8;
 
-/// A host, other than the sites', that answers as long as the checker's own network works.
+/// A host, not one of the sites', that answers as long as the checker's own network works.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sentinel {
     /// Answers an HTTP request, whatever the answer is.
@@ -16,7 +16,7 @@ pub enum Sentinel {
     Tcp(Host, u16),
 }
 
-/// A text that is no [`Sentinel`].
+/// A text that is not a [`Sentinel`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SentinelError {

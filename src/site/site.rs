@@ -1,4 +1,4 @@
-//! One site as it is checked.
+//! A site to check.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,8 +13,8 @@ use super::method::Method;
 use super::redact::redacted;
 use crate::schedule::{Entry, Schedule};
 
-/// A site to check. Built by [`crate::config`]; an embedder may start from [`Site::new`], and keeps to the ranges
-/// given here himself. `Debug` shows neither credentials nor the values of query and headers.
+/// A site to check. [`crate::config`] builds it. An embedder may start from [`Site::new`], and must keep to the ranges
+/// given here. `Debug` shows neither credentials nor the values of query and headers.
 ///
 /// ```
 /// use std::time::Duration;
@@ -38,7 +38,7 @@ use crate::schedule::{Entry, Schedule};
 /// ```
 #[derive(Clone)]
 pub struct Site {
-    /// The identity in records and tables: `id` where one is set, else the name. At most 200 characters.
+    /// The identity in records and tables: the `id` if one is set, else the name. At most 200 characters.
     pub key: String,
     /// The display name, at most 200 characters.
     pub name: String,
@@ -48,26 +48,27 @@ pub struct Site {
     pub url: Url,
     /// The request's method.
     pub method: Method,
-    /// Request headers beside the usual ones, as name and value; at most 32. Sent to the site's own host only.
+    /// Request headers in addition to the usual ones, as name and value; at most 32. They are sent only to the site's
+    /// own host.
     pub headers: Vec<(String, String)>,
     /// When to check.
     pub schedule: Schedule,
-    /// Delays the start of each check after its instant, by an offset between 0 and this that the key decides, so
-    /// that not all sites are checked at the same moment; shorter than the schedule's shortest interval, 0 to 30 min.
+    /// Each check starts after its instant by an offset between 0 and this, which the key decides, so that not all
+    /// sites are checked at the same moment. It must be shorter than the schedule's shortest interval; 0 to 30 min.
     pub spread: Duration,
     /// The longest time of one attempt, redirects and body included; 1 ms to 10 min.
     pub timeout: Duration,
-    /// Further attempts that must fail too before a failure is believed; 0 to 5.
+    /// How many further attempts must fail too before the check counts as a failure; 0 to 5.
     pub retries: u16,
     /// The pause before each further attempt; 0 to 1 min.
     pub retry_pause: Duration,
-    /// Redirects followed at most; 0 to 20. With 0 a 3xx is an answer like any other.
+    /// The most redirects to follow; 0 to 20. With 0 a 3xx is an answer like any other.
     pub max_redirects: u16,
-    /// Decoded bytes of the body read at most; up to 64 MiB.
+    /// The most decoded bytes of the body to read; up to 64 MiB.
     pub max_body: usize,
     /// What counts as success.
     pub expect: Expect,
-    /// What makes an incident.
+    /// Which failures make an incident.
     pub incident: Incident,
     /// Whether records keep the values of the URL's query.
     pub keep_query: bool,
@@ -101,7 +102,7 @@ impl fmt::Debug for Site {
 }
 
 impl Site {
-    /// A site with the defaults of `[site_defaults]`: a GET with a timeout of 10 s, expecting a 2xx.
+    /// A site with the defaults of `[site_defaults]`: a GET with a timeout of 10 s that expects a 2xx.
     pub fn new(name: &str, url: Url, schedule: Schedule) -> Site {
         Site {
             key: name.to_owned(),
@@ -124,15 +125,16 @@ impl Site {
         }
     }
 
-    /// The longest time a check may take: `timeout × (1 + retries)` and the pauses between. It should be shorter
-    /// than [`Schedule::shortest_interval`]: instants that come while a check still runs are missed.
+    /// The longest time that a check may take: `timeout × (1 + retries)` and the pauses between. It should be shorter
+    /// than [`Schedule::shortest_interval`], because instants that come while a check still runs are missed.
     pub fn time_budget(&self) -> Duration {
         self.timeout * (1 + u32::from(self.retries)) + self.retry_pause * u32::from(self.retries)
     }
 
-    /// How long after its instant a check of this site starts: the same share of `spread` always, and anywhere.
+    /// How long after its instant a check of this site starts: always, and on every checker, the same share of
+    /// `spread`.
     pub fn start_offset(&self) -> Duration {
-        // FNV-1a, and the finalizer of MurmurHash3, as FNV's upper bits hardly depend on the last letter.
+        // FNV-1a, then the finalizer of MurmurHash3, because FNV's upper bits hardly depend on the last letter.
         let mut hash = 0xcbf2_9ce4_8422_2325_u64;
         for byte in self.key.bytes() {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
@@ -144,7 +146,7 @@ impl Site {
         Duration::from_micros(micros as u64)
     }
 
-    /// `url` fit for a record: no credentials, no fragment, and, unless the site keeps them, `…` for the
+    /// Returns `url` for a record: without credentials and fragment, and, unless the site keeps them, without the
     /// values of the query.
     pub fn redacted(&self, url: &Url) -> String {
         redacted(url, self.keep_query)

@@ -1,9 +1,9 @@
-//! Why a value is no record.
+//! Why a value is not a record.
 
 use super::version::VERSION;
 use crate::limits::MAX_RECORD;
 
-/// Why a Kafka value is not a record. Each is a dead letter, none is a panic.
+/// Why a Kafka value is not a record. Each such value becomes a dead letter; none causes a panic.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
@@ -16,7 +16,7 @@ pub enum DecodeError {
     /// Not JSON, or not the JSON of a record.
     #[error("not a record: {0}")]
     Malformed(String),
-    /// A version this library does not know: the checkers were upgraded first.
+    /// A version that this library does not know: the checkers were upgraded first.
     #[error("unknown record version {0}: expected {VERSION}")]
     UnknownVersion(u64),
     /// Well-formed, but a field is out of its range or contradicts another.
@@ -30,7 +30,7 @@ pub enum DecodeError {
 }
 
 impl DecodeError {
-    /// A low-cardinality word for the fault, stored beside a dead letter.
+    /// A low-cardinality word for the fault, stored with the dead letter.
     pub fn reason(&self) -> &'static str {
         match self {
             DecodeError::Empty => "empty",

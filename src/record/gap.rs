@@ -47,13 +47,13 @@ pub struct Gap {
 }
 
 impl Gap {
-    /// The most instants that can be missing: an instant is a whole second.
+    /// The most instants that can be missing, as an instant is a whole second.
     pub fn max_instants(&self) -> u64 {
         let seconds = self.to.map_or(MAX_DISTANCE, |to| to.as_second() - self.from.as_second());
         seconds.clamp(0, MAX_DISTANCE) as u64
     }
 
-    /// Where its instants end: at `to`, or, where the site was retired, after the one at `from`.
+    /// Where its instants end: at `to`, or, if the site was retired, after the one at `from`.
     pub fn end(&self) -> Timestamp {
         self.to.unwrap_or_else(|| self.from.checked_add(SignedDuration::from_secs(1)).unwrap_or(self.from))
     }

@@ -1,8 +1,8 @@
-//! The record: what one check, or one instant without a check, comes to. It is the value of a Kafka record
+//! The record: the result of one check, or of one instant without a check, or a gap. It is the value of a Kafka record
 //! (JSON, `"v": 1`) and, field for field, a row of the database.
 //!
-//! A result's identity is `(site, location, scheduled_at)`. Two results for one identity are ranked
-//! `missed < failure < success`; the higher one replaces the lower, so the order of arrival never matters.
+//! A result's identity is `(site, location, scheduled_at)`. Two results for one identity are ranked `missed < failure <
+//! success`. The higher one replaces the lower, so the order of arrival never matters.
 
 mod error;
 mod gap;

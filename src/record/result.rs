@@ -1,4 +1,4 @@
-//! A result: what one scheduled instant came to.
+//! The result of one scheduled instant.
 
 use std::collections::BTreeMap;
 
@@ -74,11 +74,11 @@ pub struct CheckResult {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = i32::MAX))]
     pub time_budget_ms: Option<u32>,
-    /// So many failures on end make the site down, seen from one location.
+    /// How many consecutive failures make the site down, seen from one location.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = MAX_THRESHOLD))]
     pub incident_failures: Option<u16>,
-    /// From so many locations the site must be down to make an incident.
+    /// From how many locations the site must be down to make an incident.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = MAX_THRESHOLD))]
     pub incident_locations: Option<u16>,
@@ -196,7 +196,7 @@ impl CheckResult {
         self.error_message = message.map(|text| truncated(text, MAX_MESSAGE));
     }
 
-    /// The gap that this result leaves where it is lost: its one instant, up to the next.
+    /// The gap that this result leaves if it is lost: its one instant, up to the next.
     pub fn gap(&self, reason: GapReason) -> GapRecord {
         GapRecord {
             v: RecordVersion,
@@ -207,7 +207,7 @@ impl CheckResult {
         }
     }
 
-    /// Whether this result replaces a stored one of the same identity: only a higher rank does.
+    /// Whether this result replaces a stored one of the same identity. It does only if its rank is higher.
     pub fn supersedes(&self, stored: Outcome) -> bool {
         self.outcome > stored
     }

@@ -1,4 +1,4 @@
-//! Every range of a record's fields, and what they ask of each other.
+//! Checks the ranges of a record's fields, and the relations between them.
 
 use jiff::Timestamp;
 
@@ -15,7 +15,7 @@ use crate::text::truncated;
 const YEAR_0: i64 = -62_167_219_200;
 
 impl CheckResult {
-    /// The fields in the order of the record; the first at fault ends it.
+    /// Checks the fields in the order of the record. Stops at the first fault.
     pub(super) fn validate(&self) -> Result<(), DecodeError> {
         self.validate_site()?;
         self.validate_request()?;
@@ -90,7 +90,7 @@ impl CheckResult {
             return invalid("failed_expectations", "not empty on a success".to_owned());
         }
         for (i, expectation) in self.failed_expectations.iter().enumerate() {
-            // It ends at the seventh at the latest: there are six different ones.
+            // This ends at the seventh at the latest, because there are six different ones.
             if self.failed_expectations[..i].contains(expectation) {
                 return invalid("failed_expectations", format!("{expectation} is named twice"));
             }
@@ -117,7 +117,7 @@ impl CheckResult {
         }
         if let Some(not_after) = self.cert_not_after {
             whole_seconds("cert_not_after", not_after)?;
-            // X.509 has the years 0 to 9999 (RFC 5280, 4.1.2.5.2). PostgreSQL's begin at -4712, jiff's earlier.
+            // X.509 has the years 0 to 9999 (RFC 5280, 4.1.2.5.2). PostgreSQL's years begin at -4712, jiff's earlier.
             if not_after.as_second() < YEAR_0 {
                 return invalid("cert_not_after", format!("{not_after} is before the year 0"));
             }
@@ -176,7 +176,7 @@ fn text(field: &'static str, value: &str) -> Result<(), DecodeError> {
 
 fn optional_text(field: &'static str, value: Option<&str>, max_chars: usize) -> Result<(), DecodeError> {
     let Some(value) = value else { return Ok(()) };
-    // Counting characters only where bytes leave a doubt keeps the usual case one comparison.
+    // Characters are counted only if there are too many bytes, so that the usual case is one comparison.
     if value.len() > max_chars && value.chars().count() > max_chars {
         return invalid(field, format!("longer than {max_chars} characters"));
     }

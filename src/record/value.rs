@@ -45,11 +45,11 @@ impl Record {
 
     /// The Kafka value: one JSON object on one line.
     pub fn encode(&self) -> Vec<u8> {
-        // Maps with text keys, numbers and texts only: serde_json has no way to fail on them.
+        // These are only maps with text keys, numbers and texts, on which serde_json cannot fail.
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// Reads a Kafka value and checks every range and relation. About a microsecond a record.
+    /// Reads a Kafka value and checks every range and relation. This takes about a microsecond.
     ///
     /// # Errors
     /// [`DecodeError`] says what is wrong; the caller keeps the raw value.
@@ -60,7 +60,7 @@ impl Record {
         if value.len() > MAX_RECORD {
             return Err(DecodeError::TooLarge(value.len()));
         }
-        // A result is by far the usual case, so it is tried first; what it isn't is found out afterwards.
+        // Nearly all records are results, so that is tried first.
         let record = match serde_json::from_slice::<CheckResult>(value) {
             Ok(result) => Record::Result(Box::new(result)),
             Err(error) => decode_other(value, &error)?,
@@ -88,7 +88,7 @@ impl Record {
     }
 }
 
-/// What a value is that did not decode as a result: a gap, a record of another version, or nothing known.
+/// Decodes a value that is not a result: a gap, a record of another version, or something unknown.
 fn decode_other(value: &[u8], error: &serde_json::Error) -> Result<Record, DecodeError> {
     #[derive(Deserialize)]
     struct Head {

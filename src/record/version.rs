@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// The version of the record that this library writes and reads.
 pub const VERSION: u32 = 1;
 
-/// The record's version field. It only ever holds [`VERSION`]: a record of another version does not decode.
+/// The record's version field. It always holds [`VERSION`], because a record of another version does not decode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RecordVersion;
 

@@ -1,4 +1,4 @@
-//! The words of a record: closed sets, each value with the one name that it has in records, tables and logs.
+//! The words of a record: closed sets, in which each value has one name in records, tables and logs.
 
 use std::fmt;
 

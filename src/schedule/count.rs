@@ -1,15 +1,15 @@
-//! How many instants lie in a stretch, by the calendar, without walking them: a second of work where a checker of
-//! 20,000 sites was suspended for hours would be hundreds of millions of steps.
+//! Counts the instants in a stretch by the calendar, without walking them. If a checker of 20,000 sites was suspended
+//! for hours, walking would take hundreds of millions of steps.
 
 use croner::{Cron, Weekday};
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
 
-/// The instants of a rhythm in `[from, to)`.
+/// Counts the instants of a rhythm in `[from, to)`.
 ///
-/// Between two changes of the zone's offset its wall clock runs evenly, and every time it shows that matches is an
-/// instant: there each day that matches has as many as the fields of its times allow.
+/// Between two changes of the zone's offset its wall clock runs evenly, and every time on it that matches is an
+/// instant. So each day that matches has as many instants as the fields of its times allow.
 pub(super) fn rhythm(cron: &Cron, zone: &TimeZone, from: Timestamp, to: Timestamp) -> u64 {
     let times = Times::new(cron);
     let mut total = 0;
@@ -55,7 +55,7 @@ impl Times {
         (self.hours.len() * self.minutes.len() * self.seconds.len()) as u64
     }
 
-    /// Those before `time`.
+    /// How many are before `time`.
     fn before(&self, time: Time) -> u64 {
         /// How many of `values` are less than `bound`, and whether `bound` is one of them.
         fn rank(values: &[u16], bound: i8) -> (usize, bool) {
@@ -78,7 +78,7 @@ impl Times {
         total as u64
     }
 
-    /// Those that a clock shows while it runs evenly from `from` up to but not including `to`.
+    /// How many a clock shows while it runs evenly from `from` up to but not including `to`.
     fn between(&self, cron: &Cron, from: DateTime, to: DateTime) -> u64 {
         let mut total = 0;
         for date in from.date().series(jiff::Span::new().days(1)).take_while(|date| *date <= to.date()) {

@@ -1,4 +1,4 @@
-//! A schedule: a cron expression in a time zone, and the instants it stands for.
+//! A schedule: a cron expression in a time zone, and its instants.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -20,7 +20,8 @@ pub const MAX_EXPRESSION: usize = 200;
 /// The longest period of `@every`.
 pub const MAX_PERIOD: Duration = Duration::from_secs(366 * 86_400);
 
-/// When to check: a cron expression in a time zone. Cheap to clone; equal when expression and zone are.
+/// When to check: a cron expression in a time zone. It is cheap to clone. Two schedules are equal if expression and
+/// zone are.
 ///
 /// See the [module](super) for the syntax and for what happens when the clock changes.
 ///
@@ -42,7 +43,7 @@ struct Inner {
     timezone: String,
     zone: TimeZone,
     rhythm: Rhythm,
-    /// What lies before is of no interest to `shortest_interval`.
+    /// The time from which on `shortest_interval` looks.
     since: Timestamp,
     shortest_interval: OnceLock<Duration>,
 }
@@ -52,7 +53,7 @@ enum Rhythm {
     Every(i64),
     Cron {
         cron: Box<Cron>,
-        /// One time of day, as opposed to a rhythm: decides what a change of the clock does.
+        /// Whether it is one time of day and not a rhythm. This decides what a change of the clock does.
         time_of_day: bool,
     },
 }
@@ -92,7 +93,7 @@ pub enum ScheduleError {
         /// What the parser says; none for a name in the wrong field.
         source: Option<CronError>,
     },
-    /// The expression starts with `@` and a word that isn't known.
+    /// The expression starts with `@` and a word that is not known.
     #[error(
         "schedule {expression:?} is not known: expected @hourly, @daily, @midnight, @weekly, @monthly, @yearly, \
          @annually, or @every with a period"
@@ -131,12 +132,12 @@ pub enum ScheduleError {
 }
 
 impl Schedule {
-    /// Reads `expression` in `timezone`, an IANA name or `UTC`. The parsed form takes about 6 KB: many sites with
-    /// few expressions should share them through [`Schedules`].
+    /// Reads `expression` in `timezone`, an IANA name or `UTC`. The parsed form takes about 6 KB, so many sites with
+    /// few expressions should share schedules through [`Schedules`].
     ///
     /// # Errors
     ///
-    /// Any [`ScheduleError`]; a schedule without an instant still to come is one.
+    /// Any [`ScheduleError`]. A schedule without a future instant is an error too.
     pub fn new(expression: &str, timezone: &str) -> Result<Schedule, ScheduleError> {
         Schedule::new_at(expression, timezone, Timestamp::now())
     }
@@ -176,7 +177,7 @@ impl Schedule {
         &self.0.timezone
     }
 
-    /// The first instant strictly after `after`, a whole second. None when the schedule has ended: its years are
+    /// The first instant strictly after `after`, a whole second. None if the schedule has ended because its years are
     /// over.
     pub fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
         let after = whole_second(after);
@@ -188,8 +189,8 @@ impl Schedule {
         }
     }
 
-    /// How many instants lie in `[from, to)`; 0 when `to` isn't later. Found by the calendar, in some microseconds
-    /// a month, however many there are.
+    /// How many instants are in `[from, to)`; 0 if `to` is not later. They are counted by the calendar, in some
+    /// microseconds for each month, however many there are.
     ///
     /// ```
     /// use jiff::Timestamp;
@@ -201,7 +202,7 @@ impl Schedule {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn count(&self, from: Timestamp, to: Timestamp) -> u64 {
-        // The first whole second that is not before.
+        // The first whole second at or after the instant.
         let ceil = |instant: Timestamp| {
             let second = whole_second(instant);
             if second == instant {
@@ -221,7 +222,7 @@ impl Schedule {
             }
             Rhythm::Cron { cron, time_of_day: false } => count::rhythm(cron, &self.0.zone, from, to),
             Rhythm::Cron { time_of_day: true, .. } => {
-                // At most one a day.
+                // There is at most one per day.
                 let first =
                     self.next_after(from.saturating_sub(SignedDuration::from_secs(1)).unwrap_or(from));
                 std::iter::successors(first, |last| self.next_after(*last))
@@ -231,12 +232,12 @@ impl Schedule {
         }
     }
 
-    /// The shortest time between two successive instants, as it elapses.
+    /// The shortest elapsed time between two successive instants.
     ///
-    /// Exact for `@every`. For a cron expression no two instants of the 28 years after it was parsed are closer
-    /// (every date has then met every weekday), changes of the clock included. It is exact too, unless only dates
-    /// that are days apart *and* have the end of summer time between them come that close: then it may be that
-    /// shift shorter. [`Duration::MAX`] when no two are found.
+    /// It is exact for `@every`. For a cron expression, no two instants of the 28 years after it was parsed are closer,
+    /// changes of the clock included (in that time every date meets every weekday). It is exact too, unless only dates
+    /// that are days apart *and* have the end of summer time between them come that close. Then it may be shorter by
+    /// that shift. [`Duration::MAX`] if there are no two instants.
     ///
     /// The first call takes up to some milliseconds; the clones of a schedule share the answer.
     pub fn shortest_interval(&self) -> Duration {
@@ -255,14 +256,14 @@ fn whole_second(instant: Timestamp) -> Timestamp {
     Timestamp::from_second(second).unwrap_or(Timestamp::MIN)
 }
 
-/// Wall clocks differ by less than this at any one instant, so no change moves one further.
+/// At any instant, wall clocks differ by less than this. So no change moves a clock further.
 const WIDEST_CHANGE: SignedDuration = SignedDuration::from_hours(72);
 
 /// The first instant after `after`.
 ///
-/// Between two changes of a zone's offset its wall clock runs evenly, so there croner searches a plain calendar,
-/// and what a change means is decided here. Croner's own search through a zone gives up in a gap of more than two
-/// hours (Samoa skipped a day) and tries every second of a gap.
+/// Between two changes of a zone's offset its wall clock runs evenly, so there croner searches a plain calendar. What a
+/// change means is decided here. Croner's own search through a zone gives up in a gap of more than two hours (Samoa
+/// skipped a day) and tries every second of a gap.
 fn next_on_the_clock(cron: &Cron, time_of_day: bool, zone: &TimeZone, after: Timestamp) -> Option<Timestamp> {
     let (mut from, mut inclusive) = (after, false);
     loop {
@@ -284,8 +285,8 @@ fn next_on_the_clock(cron: &Cron, time_of_day: bool, zone: &TimeZone, after: Tim
             }
             _ => {}
         }
-        // On to the next offset. A change further off than any clock is set back shows no time before `instant`
-        // again: none at all if there is none, else the years until then can be skipped.
+        // Goes on to the next offset. A change that is further away than any clock is set back shows no time before
+        // `instant` again. Without such a time there is no instant; else the years until then can be skipped.
         let mut next = change_at;
         if change_at.duration_since(from) > WIDEST_CHANGE {
             next = next.max(instant? - WIDEST_CHANGE);
@@ -299,7 +300,7 @@ fn is_first_showing(zone: &TimeZone, wall: DateTime, instant: Timestamp) -> bool
     zone.to_ambiguous_timestamp(wall).earlier().is_ok_and(|earlier| earlier == instant)
 }
 
-/// How much of the wall clock a change from one offset to another leaves out; zero when it goes back.
+/// How much of the wall clock a change from one offset to another leaves out; zero if the clock goes back.
 fn skipped(from: Offset, to: Offset) -> SignedDuration {
     SignedDuration::from_secs(i64::from(to.seconds() - from.seconds()).max(0))
 }
@@ -333,8 +334,8 @@ const FIELDS: [Field; 7] = [
 ];
 
 impl Field {
-    /// Whether `value` is a list without empty elements, and its words are this field's. The parser takes names
-    /// wherever they stand (`0 0 * MON *` would mean January) and drops empty elements.
+    /// Whether `value` is a list without empty elements whose words are this field's. The parser accepts names in any
+    /// field (`0 0 * MON *` would mean January) and drops empty elements.
     fn admits(&self, value: &str) -> bool {
         let mut words = value.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty());
         words.all(|word| self.words.iter().any(|known| known.eq_ignore_ascii_case(word)))
@@ -381,7 +382,7 @@ impl Rhythm {
         }
         let parser = CronParser::new();
         let cron = parser.parse(&fields.join(" ")).map_err(|error| {
-            // The parser doesn't say which field it is: try each with the others open.
+            // The parser does not say which field it is, so try each with the others open.
             let refused = |&i: &usize| {
                 let mut open = ["*"; FIELDS.len()];
                 open[i] = fields[i];
@@ -418,8 +419,8 @@ fn period_seconds(period: &str) -> Option<i64> {
     i64::try_from(total).ok().filter(|_| (1..=MAX_PERIOD.as_secs()).contains(&total))
 }
 
-/// Parses schedules once each: equal expressions in the same zone share one [`Schedule`]. Errors are not kept, and
-/// to find that an expression never fires may take 25 ms.
+/// Parses each schedule once: equal expressions in the same zone share one [`Schedule`]. Errors are not kept, and it
+/// may take 25 ms to find that an expression never fires.
 ///
 /// ```
 /// use webmon::schedule::Schedules;
@@ -433,7 +434,7 @@ fn period_seconds(period: &str) -> Option<i64> {
 pub struct Schedules(HashMap<String, HashMap<String, Schedule>>);
 
 impl Schedules {
-    /// The schedule of `expression` in `timezone`, parsed if it is the first of its kind.
+    /// The schedule of `expression` in `timezone`, which is parsed if it is new.
     ///
     /// # Errors
     ///

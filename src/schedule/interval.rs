@@ -1,4 +1,4 @@
-//! The shortest interval of a cron expression, from its fields and from the zone's changes of the clock, without
+//! Finds the shortest interval of a cron expression from its fields and from the zone's changes of the clock, without
 //! walking all its instants.
 
 use std::time::Duration;
@@ -13,10 +13,10 @@ use super::count;
 /// After 28 years every date has met every weekday (the calendar's cycle, until 2100).
 const DAYS: usize = 28 * 1461 / 4;
 
-/// The shortest interval of a schedule in the 28 years after `since`; `Duration::MAX` when it finds no two instants.
+/// The shortest interval of a schedule in the 28 years after `since`; `Duration::MAX` if there are no two instants.
 ///
-/// Two successive instants either lie on one evenly running stretch of the wall clock, on the same day or on
-/// different ones, or have a change of the clock between them.
+/// Two successive instants are either on one evenly running stretch of the wall clock, on the same day or on different
+/// ones, or have a change of the clock between them.
 pub(super) fn shortest(
     next_after: &dyn Fn(Timestamp) -> Option<Timestamp>,
     cron: &Cron,
@@ -29,7 +29,7 @@ pub(super) fn shortest(
         shortest = shortest.min(86_400 * days - span);
     }
     let until = since.saturating_add(SignedDuration::from_hours(24 * DAYS as i64)).unwrap_or(Timestamp::MAX);
-    // The first instant from the last change on. Until a change comes after it, nothing new lies around one.
+    // The first instant from the last change on. No change before it has new instants around it.
     let mut first = next_after(since);
     for change in zone.following(since).map(|change| change.timestamp()).take_while(|change| *change < until)
     {
@@ -39,8 +39,8 @@ pub(super) fn shortest(
         if first > Some(change) {
             continue;
         }
-        // The instants around the change: the last one before it, and two from it on, as the first may be that
-        // of a time of day in the gap.
+        // The instants around the change: the last one before it and the next two, because the first of these may be
+        // that of a time of day in the gap.
         let before = last_before(next_after, change, since);
         first = next_after(change - SignedDuration::from_secs(1));
         let second = first.and_then(next_after);
@@ -70,7 +70,7 @@ fn times_of_day(cron: &Cron) -> (i64, i64) {
     (shortest, span)
 }
 
-/// The fewest days between two days that match, from `first` on. None when fewer than two do.
+/// The fewest days between two days that match, from `first` on. None if fewer than two match.
 fn days_apart(cron: &Cron, first: Date) -> Option<i64> {
     let mut fewest: Option<i64> = None;
     let mut previous = None;
@@ -87,7 +87,7 @@ fn days_apart(cron: &Cron, first: Date) -> Option<i64> {
     fewest
 }
 
-/// The last instant before `change` and after `since`, found by bisection: a later start never finds an earlier
+/// The last instant before `change` and after `since`. Bisection finds it, because a later start never finds an earlier
 /// instant.
 fn last_before(
     next_after: &dyn Fn(Timestamp) -> Option<Timestamp>,
@@ -99,7 +99,7 @@ fn last_before(
         next_after(from).filter(|instant| *instant < change)
     };
     let (change_second, since) = (change.as_second(), since.as_second());
-    // Starts ever further back until one finds an instant before the change.
+    // Starts further and further back until it finds an instant before the change.
     let mut step = 1;
     let mut last = loop {
         let from = (change_second - step).max(since);
@@ -109,7 +109,7 @@ fn last_before(
             None => step *= 4,
         }
     };
-    // No instant lies between `none_from` and the change; one after `last` is found from a start before it.
+    // There is no instant between `none_from` and the change, so the search goes on between `last` and `none_from`.
     let mut none_from = change_second;
     while none_from > last.as_second() {
         let middle = last.as_second() + (none_from - last.as_second()) / 2;

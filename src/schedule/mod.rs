@@ -14,26 +14,26 @@
 //! Sunday, 0 or 7. Days of the month also take `L` (the last), `15W` (the weekday closest to the 15th) and `LW`
 //! (the last weekday); days of the week take `5L` (the last Friday) and `5#2` (the second Friday). `?` is `*`.
 //!
-//! **Day of month and day of week**: when both are restricted, a day that matches *either* matches, as in Vixie
-//! cron; a `+` before the day of week asks for both (`0 9 13 * +FRI`). Only a plain `*` or `?` is unrestricted:
-//! `*/2` is a restriction.
+//! **Day of month and day of week**: if both are restricted, a day that matches *either* matches, as in Vixie cron. A
+//! `+` before the day of week requires both (`0 9 13 * +FRI`). Only a plain `*` or `?` is unrestricted; `*/2` is a
+//! restriction.
 //!
 //! # Changes of the clock
 //!
-//! A schedule follows the wall clock of its zone. An expression with *one* second, *one* minute and *one* hour,
-//! each written as a plain number (`30 2 * * *`), means a time of day; every other one (`*/30 2 * * *`,
-//! `30 2,14 * * *`) means a rhythm.
+//! A schedule follows the wall clock of its zone. An expression with *one* second, *one* minute and *one* hour, each
+//! written as a plain number (`30 2 * * *`), is a time of day. Every other expression (`*/30 2 * * *`, `30 2,14 * * *`)
+//! is a rhythm.
 //!
 //! | the clock | a time of day | a rhythm |
 //! |---|---|---|
 //! | jumps over it (spring) | fires once, at the first instant after the gap, whatever the date there | skips it |
 //! | shows it twice (autumn) | fires once, the first time | fires both times |
 //!
-//! Two of a time of day's instants that fall together (a skipped day) are one. The same holds for shifts of any
-//! size and for a zone's change of its standard offset. `@every` counts elapsed time: nothing changes for it.
+//! If two instants of a time of day fall together (a skipped day), they are one. The same holds for shifts of any size
+//! and for a zone's change of its standard offset. `@every` counts elapsed time, so nothing changes for it.
 //!
-//! Instants are whole seconds. They depend on the expression and the zone only, never on when they are asked
-//! for: a program that restarts finds the same ones.
+//! Instants are whole seconds. They depend only on the expression and the zone, never on when they are asked for. So a
+//! program that restarts finds the same ones.
 
 mod count;
 mod expression;

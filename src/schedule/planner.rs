@@ -1,4 +1,4 @@
-//! Plans instants ahead and hands out each one once. Knows no clock: the caller says what time it is.
+//! Plans instants ahead and hands out each one once. It has no clock: the caller says what time it is.
 
 use std::cmp::Reverse;
 use std::collections::hash_map;
@@ -11,15 +11,15 @@ use super::Schedule;
 
 /// How far ahead [`Planner::plan`] plans: two planning ticks of 5 s and some more, so that one may fail.
 pub const HORIZON: SignedDuration = SignedDuration::from_secs(12);
-/// The most that [`Planner::take_due`] hands out at once.
+/// The most instants that [`Planner::take_due`] hands out at once.
 pub const BATCH: usize = 4_096;
-/// The most instants of a schedule planned at once, also when the clock has jumped: [`HORIZON`] of one a second.
+/// The most instants of a schedule planned at once, even if the clock has jumped: [`HORIZON`] with one per second.
 const MAX_PLANNED: usize = 14;
 
 /// Something to do at the instants of a schedule.
 #[derive(Clone, Debug)]
 pub struct Entry<T> {
-    /// What identifies the entry when the entries are replaced; expected to be unique among them.
+    /// Identifies the entry when the entries are replaced. It should be unique among them.
     pub key: String,
     /// When it is due.
     pub schedule: Schedule,
@@ -32,9 +32,9 @@ pub struct Entry<T> {
 pub struct Due<T> {
     /// The entry's item.
     pub item: Arc<T>,
-    /// The instant, a whole second; how long ago it was is for the receiver to judge.
+    /// The instant, a whole second. The receiver judges how late it is.
     pub scheduled_at: Timestamp,
-    /// The schedule's next instant. None: it has ended.
+    /// The schedule's next instant. None if it has ended.
     pub next_at: Option<Timestamp>,
 }
 
@@ -44,34 +44,34 @@ impl<T> Clone for Due<T> {
     }
 }
 
-/// A stretch of instants that an entry was not handed out, because there were too many to make up for.
+/// A stretch of instants of an entry that were not handed out, because there were too many to make up for.
 #[derive(Debug)]
 pub struct Skipped<T> {
     /// The entry's item.
     pub item: Arc<T>,
     /// The first of them.
     pub from: Timestamp,
-    /// The first instant after them, which will be handed out. None: the schedule has ended.
+    /// The first instant after them, which will be handed out. None if the schedule has ended.
     pub to: Option<Timestamp>,
-    /// How many they are; at least 1.
+    /// How many there are; at least 1.
     pub instants: u64,
 }
 
-/// How much may be made up for: what lies before `since`, or exceeds `max` instants an entry, is skipped, the oldest
-/// first.
+/// How much may be made up for. Instants before `since`, and more than `max` instants per entry, are skipped, the
+/// oldest first.
 #[derive(Clone, Copy, Debug)]
 pub struct Backlog {
     /// The oldest instant to hand out.
     pub since: Timestamp,
-    /// The most instants of one entry that are handed out late. It may come to fewer, as the stretch is halved until
-    /// it holds no more.
+    /// The most instants of one entry that are handed out late. It may be fewer, because the stretch is halved until it
+    /// holds no more than this.
     pub max: u64,
 }
 
-/// Hands out each instant of each entry exactly once and in order of time, whichever way the clock jumps: all
-/// those it jumped over, and none again that it comes by a second time.
+/// Hands out each instant of each entry exactly once and in order of time, whichever way the clock jumps. It hands out
+/// the instants that the clock jumped over, and repeats none that the clock passes a second time.
 ///
-/// Entries with the same schedule at the same point share one cursor, so thousands of them cost one search for an
+/// Entries with the same schedule at the same point share one cursor, so thousands of them need only one search for an
 /// instant.
 ///
 /// ```
@@ -96,16 +96,16 @@ pub struct Planner<T> {
     queue: BinaryHeap<Reverse<(Timestamp, usize)>>,
 }
 
-/// A schedule's place in time, shared by the entries that stand there.
+/// A schedule's place in time, shared by the entries that are there.
 #[derive(Debug)]
 struct Cursor<T> {
     schedule: Schedule,
-    /// The last instant to hand out, for entries that were taken out after it.
+    /// The last instant to hand out, for entries that were removed after it.
     until: Timestamp,
-    /// Successive instants. The first is the next to hand out; empty when there are no more.
+    /// Successive instants. The first is the next to hand out. Empty if there are no more.
     planned: VecDeque<Timestamp>,
     entries: Vec<(String, Arc<T>)>,
-    /// How many of the entries have been given the first planned instant already.
+    /// For how many of the entries the first planned instant was handed out already.
     handed_out: usize,
 }
 
@@ -127,7 +127,8 @@ impl<T> Cursor<T> {
         self.planned.get(1).copied()
     }
 
-    /// Moves on to the first instant that `backlog` allows. Returns the stretch left out, and how many it holds.
+    /// Moves on to the first instant that `backlog` allows. Returns the stretch that was left out, and how many
+    /// instants it has.
     fn skip_overdue(
         &mut self,
         now: Timestamp,
@@ -138,7 +139,7 @@ impl<T> Cursor<T> {
         let at = |second: i64| Timestamp::from_second(second).unwrap_or(Timestamp::MAX);
         let since = backlog.since.max(from);
         let since = since.as_second() + i64::from(since.subsec_nanosecond() > 0);
-        // What is kept are the instants in `(last - window, last]`.
+        // The instants in `(last - window, last]` are kept.
         let mut window = (last - since + 1).max(0);
         while window > 0 && self.schedule.count(at(last - window + 1), at(last + 1)) > backlog.max {
             window /= 2;
@@ -152,7 +153,7 @@ impl<T> Cursor<T> {
         Some((from, to, instants))
     }
 
-    /// Plans one instant more. False when there is none.
+    /// Plans one more instant. Returns false if there is none.
     fn extend(&mut self) -> bool {
         let next = self.planned.back().and_then(|last| self.schedule.next_after(*last));
         self.planned.extend(next);
@@ -168,8 +169,8 @@ impl<T> Planner<T> {
         planner
     }
 
-    /// Plans ahead up to `now` + [`HORIZON`], so that nothing is left to search for when an instant comes. Never
-    /// needed for completeness: what isn't planned is found when it is asked for.
+    /// Plans ahead up to `now` + [`HORIZON`], so that no search is needed when an instant comes. Nothing is lost
+    /// without it: what is not planned is found when it is asked for.
     pub fn plan(&mut self, now: Timestamp) {
         let horizon = now.saturating_add(HORIZON).unwrap_or(Timestamp::MAX);
         for cursor in &mut self.cursors {
@@ -191,7 +192,7 @@ impl<T> Planner<T> {
         self.queue.peek().map(|Reverse((next, _))| *next)
     }
 
-    /// Hands out what is due at `now`, in order of time, and at most [`BATCH`] at once: call it until it returns
+    /// Hands out what is due at `now`, in order of time, at most [`BATCH`] instants at once. Call it until it returns
     /// nothing.
     pub fn take_due(&mut self, now: Timestamp) -> Vec<Due<T>> {
         let mut due = Vec::new();
@@ -219,8 +220,8 @@ impl<T> Planner<T> {
         due
     }
 
-    /// Adds entries that were planned before, each with the instants strictly after its own time: what came since
-    /// is overdue. Meant for a planner that has no entries of these keys.
+    /// Adds entries that were planned before, each with the instants strictly after its own time. Instants since then
+    /// are overdue. Use it only if the planner has no entries with these keys.
     #[allow(clippy::mutable_key_type)] // a schedule's cached interval is no part of its hash
     pub fn resume(&mut self, entries: impl IntoIterator<Item = (Entry<T>, Timestamp)>) {
         let mut places = Places::default();
@@ -233,9 +234,9 @@ impl<T> Planner<T> {
         self.queue_all();
     }
 
-    /// Skips, for each entry, what is overdue at `now` and more than `backlog` allows. So hours of a stopped clock
-    /// cost some steps a schedule, not one an instant. Entries in the midst of being handed out their next instant
-    /// are left for the next call.
+    /// Skips, for each entry, overdue instants at `now` that are more than `backlog` allows. So hours of a stopped
+    /// clock cost some steps per schedule, not one per instant. Cursors whose next instant is partly handed out are
+    /// left for the next call.
     pub fn skip_overdue(&mut self, now: Timestamp, backlog: Backlog) -> Vec<Skipped<T>> {
         let mut skipped = Vec::new();
         for cursor in self.cursors.iter_mut().filter(|cursor| cursor.handed_out == 0) {
@@ -256,9 +257,9 @@ impl<T> Planner<T> {
     }
 
     /// Replaces the entries at `now`. An entry whose key and schedule stay the same goes on where it is. A new or
-    /// rescheduled one is given the instants after `now`; one that is gone, or had another schedule, those up to
-    /// `now` that it has not been given yet. So nothing is lost, and nothing given twice, whatever is still due.
-    /// (An entry taken out, and put back in later, is a new one.)
+    /// rescheduled entry gets the instants after `now`. An entry that is gone, or had another schedule, still gets
+    /// those up to `now` that were not handed out yet. So nothing is lost or handed out twice, whatever is still due.
+    /// (An entry that is removed and added again later is a new one.)
     #[allow(clippy::mutable_key_type)] // a schedule's cached interval is no part of its hash
     pub fn replace(&mut self, entries: impl IntoIterator<Item = Entry<T>>, now: Timestamp) {
         let mut places = Places::default();
@@ -294,7 +295,7 @@ impl<T> Planner<T> {
     }
 }
 
-/// Gathers entries into cursors by schedule, next instant and last instant.
+/// Groups entries into cursors by schedule, next instant and last instant.
 struct Places<T> {
     cursors: Vec<Cursor<T>>,
     index: HashMap<(Schedule, Option<Timestamp>, Timestamp), usize>,

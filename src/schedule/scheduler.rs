@@ -8,8 +8,8 @@ use super::{Due, Entry, Planner};
 /// Fires what is due, on a thread of its own, until it is stopped or dropped.
 ///
 /// tokio-cron-scheduler drives one job, the planning tick. Jobs for the sites themselves would be lost and doubled
-/// under load and know no change of the clock; here they are instants of a [`Planner`], and what fires them is a
-/// timer that rereads the wall clock: never early, and late by about a millisecond.
+/// under load, and would ignore changes of the clock. So they are instants of a [`Planner`], fired by a timer that
+/// rereads the wall clock: never early, and late by about a millisecond.
 ///
 /// ```
 /// use std::sync::{Arc, mpsc};
@@ -45,16 +45,16 @@ impl<T: Send + Sync + 'static> Agenda for Planner<T> {
 }
 
 impl<T: Send + Sync + 'static> Scheduler<T> {
-    /// Starts to fire the instants of `entries` strictly after `start`; a `start` in the past makes up for those
-    /// since then.
+    /// Starts to fire the instants of `entries` strictly after `start`. A `start` in the past makes up for those since
+    /// then.
     ///
-    /// `fire` is given up to [`BATCH`](super::BATCH) of what is due at a time, in order of time, on the
-    /// scheduler's thread. It must not block, as nothing else fires meanwhile. If it panics the scheduler ends,
-    /// see [`Scheduler::is_running`].
+    /// `fire` gets up to [`BATCH`](super::BATCH) due instants at a time, in order of time, on the scheduler's thread.
+    /// It must not block, because nothing else fires meanwhile. If it panics, the scheduler ends: see
+    /// [`Scheduler::is_running`].
     ///
     /// # Errors
     ///
-    /// [`SchedulerError`], when thread, runtime or planning tick cannot be had.
+    /// [`SchedulerError`] if thread, runtime or planning tick cannot be started.
     pub fn start(
         entries: impl IntoIterator<Item = Entry<T>>,
         start: Timestamp,
@@ -65,8 +65,8 @@ impl<T: Send + Sync + 'static> Scheduler<T> {
         Timer::start(planner, fire).map(Scheduler)
     }
 
-    /// Replaces the entries as [`Planner::replace`] does, at the present time, which it returns: up to it the old
-    /// entries fire, what is still on its way included, after it the new ones.
+    /// Replaces the entries as [`Planner::replace`] does, at the present time, and returns that time. The old entries
+    /// fire up to it, including what is still on its way; after it the new ones fire.
     pub fn replace(&self, entries: impl IntoIterator<Item = Entry<T>>) -> Timestamp {
         self.0.change(|planner| {
             let now = Timestamp::now();
@@ -81,7 +81,7 @@ impl<T: Send + Sync + 'static> Scheduler<T> {
         self.0.is_running()
     }
 
-    /// Stops. When it returns nothing is fired any more, and `fire` is dropped; called from `fire` itself it only
+    /// Stops. After it returns nothing is fired any more, and `fire` is dropped. Called from `fire` itself, it only
     /// makes that call the last. Does nothing the second time.
     pub fn stop(&self) {
         self.0.stop();

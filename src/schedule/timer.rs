@@ -1,4 +1,4 @@
-//! Fires what an agenda holds by the wall clock: one thread, one planning tick, one timer.
+//! Fires by the wall clock what an agenda holds, with one thread, one planning tick and one timer.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,12 +10,12 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
-/// The planning tick, a job of tokio-cron-scheduler: well within [`super::HORIZON`].
+/// The planning tick, a job of tokio-cron-scheduler. It is well within [`super::HORIZON`].
 const PLANNING_TICK: &str = "*/5 * * * * *";
 /// The longest sleep without a look at the wall clock, which may have been set meanwhile.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
-/// What a timer drives. Knows no clock: the timer says what time it is.
+/// What a timer drives. It has no clock: the timer says what time it is.
 pub(crate) trait Agenda: Send + 'static {
     /// What is handed out.
     type Due: Send + 'static;
@@ -26,7 +26,7 @@ pub(crate) trait Agenda: Send + 'static {
     /// When there is something to hand out next.
     fn next_due(&self) -> Option<Timestamp>;
 
-    /// Hands out what is due at `now`, some at a time: nothing when there is no more.
+    /// Hands out what is due at `now`, some at a time, and nothing if there is no more.
     fn take_due(&mut self, now: Timestamp) -> Vec<Self::Due>;
 }
 
@@ -50,13 +50,13 @@ struct Shared<A> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SchedulerError {
-    /// The operating system gave no thread.
+    /// The operating system could not start a thread.
     #[error("cannot start the scheduler's thread")]
     Thread(#[source] io::Error),
-    /// Tokio gave no runtime.
+    /// Tokio could not start a runtime.
     #[error("cannot start the scheduler's runtime")]
     Runtime(#[source] io::Error),
-    /// tokio-cron-scheduler did not take the planning tick.
+    /// tokio-cron-scheduler did not accept the planning tick.
     #[error("cannot start the planning tick {PLANNING_TICK:?}")]
     Tick(#[from] JobSchedulerError),
     /// The thread ended while it was starting.
@@ -65,7 +65,7 @@ pub enum SchedulerError {
 }
 
 impl<A: Agenda> Timer<A> {
-    /// Starts to hand what `agenda` holds to `fire`, on the timer's thread; it must not block. If it panics the
+    /// Starts to pass what `agenda` holds to `fire`, on the timer's thread. `fire` must not block. If it panics, the
     /// timer ends.
     pub fn start(
         agenda: A,
@@ -89,7 +89,7 @@ impl<A: Agenda> Timer<A> {
         Ok(Timer { shared, thread: Mutex::new(Some(thread)), thread_id })
     }
 
-    /// Lets `change` have the agenda, and then looks what is due. What was taken before may still be on its way to
+    /// Lets `change` change the agenda, and then looks what is due. What was taken before may still be on its way to
     /// `fire`.
     pub fn change<R>(&self, change: impl FnOnce(&mut A) -> R) -> R {
         let changed = change(&mut self.shared.agenda());
@@ -99,7 +99,7 @@ impl<A: Agenda> Timer<A> {
 
     /// Whether it still fires: not stopped, and `fire` has not panicked.
     pub fn is_running(&self) -> bool {
-        // Locked: somebody is stopping it.
+        // If it is locked, somebody is stopping it.
         let thread = self.thread.try_lock();
         thread.is_ok_and(|thread| thread.as_ref().is_some_and(|thread| !thread.is_finished()))
             && !self.shared.is_stopped()
@@ -107,13 +107,13 @@ impl<A: Agenda> Timer<A> {
 }
 
 impl<A> Timer<A> {
-    /// Stops. When it returns nothing is fired any more, and `fire` is dropped; called from `fire` itself it only
+    /// Stops. After it returns nothing is fired any more, and `fire` is dropped. Called from `fire` itself, it only
     /// makes that call the last. Does nothing the second time.
     pub fn stop(&self) {
         self.shared.stopped.store(true, Ordering::Release);
         self.shared.wake.notify_one();
         if thread::current().id() != self.thread_id {
-            // Held while joining, so that two that stop both wait.
+            // The lock is held while joining, so that two callers that stop both wait.
             let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(thread) = thread.take() {
                 // A panic in `fire` has been reported by the panic hook.
@@ -145,7 +145,7 @@ fn run<A: Agenda>(
     fire: impl FnMut(Vec<A::Due>),
     report: &mpsc::Sender<Result<(), SchedulerError>>,
 ) {
-    // One thread for the tick and the timer: they wait nearly always.
+    // The tick and the timer share one thread, because they wait nearly always.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_time().build() {
         Ok(runtime) => runtime,
         Err(error) => return report.send(Err(SchedulerError::Runtime(error))).unwrap_or(()),
@@ -160,7 +160,7 @@ fn run<A: Agenda>(
     });
 }
 
-/// Starts the planning tick; it ends with the runtime.
+/// Starts the planning tick, which ends with the runtime.
 async fn start_ticks<A: Agenda>(shared: Arc<Shared<A>>) -> Result<JobScheduler, JobSchedulerError> {
     let ticks = JobScheduler::new().await?;
     let plan = Job::new_async(PLANNING_TICK, move |_, _| {
@@ -175,14 +175,14 @@ async fn start_ticks<A: Agenda>(shared: Arc<Shared<A>>) -> Result<JobScheduler, 
     Ok(ticks)
 }
 
-/// Fires what is due, and sleeps until there is more, until a stop.
+/// Fires what is due and sleeps until there is more, until it is stopped.
 async fn keep_time<A: Agenda>(shared: &Shared<A>, mut fire: impl FnMut(Vec<A::Due>)) {
     while !shared.is_stopped() {
-        // Fired without the lock, so that `fire` may replace the entries.
+        // It fires without the lock, so that `fire` may replace the entries.
         let due = shared.agenda().take_due(Timestamp::now());
         if !due.is_empty() {
             fire(due);
-            // However much there is to make up for, the tick has its turn.
+            // The tick gets its turn, however much there is to make up for.
             tokio::task::yield_now().await;
             continue;
         }

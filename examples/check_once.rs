@@ -1,6 +1,6 @@
-//! Checks one URL, once, and prints what it came to: `check_once https://example.org/`.
+//! Checks one URL, once, and prints the result: `check_once https://example.org/`.
 //!
-//! Needs the feature `check` only. Exits with 1 when the site is not as expected.
+//! Needs only the feature `check`. Exits with 1 if the site is not as expected.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -12,7 +12,7 @@ use webmon::site::{Origin, Site};
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let url = std::env::args().nth(1).ok_or("usage: check_once URL")?;
-    // A site always has a schedule; a check out of turn does not ask it.
+    // A site always has a schedule, but a check outside of it does not use it.
     let site = Site::new("site", url.parse()?, Schedule::new("@hourly", "UTC")?);
     let mut checker = Checker::new(&Settings::new()?)?;
 
@@ -24,7 +24,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             "{:10} {class}, {}: {}",
             "why",
             result.error_detail.as_deref().unwrap_or("-"),
-            // It may quote the site: nothing of it may steer the terminal.
+            // The message may quote the site, and must not control the terminal.
             result.error_message.as_deref().unwrap_or("-").escape_debug(),
         );
     }

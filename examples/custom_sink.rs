@@ -1,8 +1,8 @@
-//! Results into a sink of one's own, none of them lost on the way: `custom_sink FILE SECONDS URL...` appends each
-//! as a line of JSON to a file.
+//! Sends results to a sink of your own and loses none on the way: `custom_sink FILE SECONDS URL...` appends each as a
+//! line of JSON to a file.
 //!
-//! Results wait in an outbox until the sink has acknowledged them, however long that takes, so a slow or absent
-//! sink holds up no check. Needs the feature `check` only: a `Producer` need not be Kafka.
+//! Results wait in an outbox until the sink has acknowledged them, however long that takes, so a slow or absent sink
+//! holds up no check. Needs only the feature `check`: a `Producer` need not be Kafka.
 
 use std::error::Error;
 use std::fs::{File, OpenOptions};
@@ -23,7 +23,7 @@ use webmon::site::{Origin, Site};
 struct JsonLines(File);
 
 impl JsonLines {
-    /// Appends all of `lines` durably, or nothing: a line cut off would spoil the next one.
+    /// Appends all of `lines` durably, or nothing, because a line that is cut off would spoil the next one.
     fn append(&mut self, lines: &[u8]) -> io::Result<()> {
         let end = self.0.metadata()?.len();
         self.0.write_all(lines).and_then(|()| self.0.sync_data()).inspect_err(|_| {
@@ -37,7 +37,7 @@ impl Producer for JsonLines {
         Ok(1)
     }
 
-    /// `Retry` keeps a record in the outbox, `Delivered` and `Refused` take it out.
+    /// `Retry` keeps a record in the outbox; `Delivered` and `Refused` remove it.
     fn produce(&mut self, records: &[Outgoing]) -> Vec<Delivery> {
         let lines =
             records.iter().flat_map(|record| [&record.value, &b"\n"[..]].concat()).collect::<Vec<u8>>();
@@ -60,7 +60,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let file = OpenOptions::new().create(true).append(true).open(file)?;
 
-    // Built from the sink to the source, so that nothing is fired before there is somewhere for it to go.
+    // Built from the sink to the source, so that nothing is fired before it has somewhere to go.
     let outbox = Arc::new(MemoryOutbox::new(10_000));
     let publisher = Publisher::start(outbox.clone(), JsonLines(file), Duration::from_secs(2))?;
     let sink = {
@@ -84,7 +84,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     thread::sleep(Duration::from_secs(seconds.parse()?));
 
-    // Stopped from the source to the sink: no more instants, then no more checks, then what waits is written.
+    // Stopped from the source to the sink: first no more instants, then no more checks, then what waits is written.
     scheduler.stop();
     pool.stop(Duration::from_secs(2));
     publisher.stop()?;

@@ -1,12 +1,11 @@
-//! Sites on loopback to try webmon on, good and bad, and the configuration that checks them.
+//! Good and bad sites on loopback to try webmon on, and the configuration that checks them.
 //!
 //! ```text
 //! demo_sites --config-out webmon.toml --ca-out ca.pem [--port-base 18080]
 //! ```
 //!
-//! Prints `ready` when the sites answer and both files are written, and runs until SIGTERM or SIGINT, or until
-//! the pipe that is its standard input is closed. Without `--port-base` the ports are any that are free. Nothing
-//! but 127.0.0.1 is listened on.
+//! Prints `ready` when the sites answer and both files are written. Runs until SIGTERM or SIGINT, or until its standard
+//! input, if that is a pipe, is closed. Without `--port-base` it uses any free ports. It listens only on 127.0.0.1.
 
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
@@ -48,7 +47,7 @@ const OTHER_PAGE: &[u8] =
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    // Before anything is announced, so that no signal meets the default.
+    // This comes before anything is announced, so that no signal has its default effect.
     let mut signals = Signals::new([SIGTERM, SIGINT]).context("cannot handle signals")?;
     let demo = Demo::start(&args)?;
     let config = demo.config(&std::path::absolute(&args.ca_out)?);
@@ -65,7 +64,7 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     std::fs::write(path, text).with_context(|| format!("cannot write {path:?}"))
 }
 
-/// Raises SIGTERM when standard input, if it is a pipe, is closed: the other end has gone.
+/// Raises SIGTERM when standard input, if it is a pipe, is closed: then the other end is gone.
 fn end_with_stdin() {
     let pipe = std::fs::metadata("/dev/stdin").is_ok_and(|stdin| stdin.file_type().is_fifo());
     if pipe {
@@ -82,7 +81,7 @@ struct Demo {
     secure: Server,
     expired: Server,
     self_signed: Server,
-    /// Bound, so that no one else listens there, and listened on by nobody.
+    /// A port that is bound, so that nobody else listens on it, but that nobody listens on.
     refusing: sites::ClosedPort,
     authority: Authority,
 }
@@ -163,7 +162,7 @@ fn serve(mut stream: TcpStream) {
         _ => response("404 Not Found", &[], b"There is no such page.\n"),
     };
     let _ = stream.write_all(&answer);
-    // Closing with something unread would be a reset; a client that keeps writing has 1 s.
+    // Closing with unread data would send a reset. A client that keeps writing has 1 s.
     let _ = stream.shutdown(std::net::Shutdown::Write);
     let _ = stream.set_read_timeout(Some(Duration::from_secs(1)));
     let _ = stream.read(&mut [0; 1_024]);

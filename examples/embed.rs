@@ -1,7 +1,7 @@
-//! Checks sites on a schedule inside another program, which gets every result in a closure:
-//! `embed [--seconds N] URL...`. It ends by itself, after 5 seconds unless told.
+//! Checks sites on a schedule inside another program, which gets every result in a closure: `embed [--seconds N]
+//! URL...`. It ends by itself, by default after 5 seconds.
 //!
-//! Needs the feature `check` only.
+//! Needs only the feature `check`.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: embed [--seconds N] URL...".into());
     }
 
-    // Every second; so a check may take less than that.
+    // Every second, so a check should take less than that.
     let schedule = Schedule::new("* * * * * *", "UTC")?;
     let mut entries = Vec::new();
     for url in urls {
@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         entries.push(Entry::from(Arc::new(site)));
     }
 
-    // What is done with a result. Called from the checks' threads: a call that blocks holds up one of them.
+    // What to do with a result. The checks' threads call this, and a call that blocks holds up one of them.
     let results = Arc::new(AtomicUsize::new(0));
     let sink = {
         let results = Arc::clone(&results);
@@ -58,7 +58,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     thread::sleep(Duration::from_secs(seconds));
 
-    // First no more instants, then what is under way: after `stop` every instant has had its result.
+    // First no more instants come, then running checks end. After `stop` every instant has had its result.
     scheduler.stop();
     pool.stop(Duration::from_secs(2));
     println!("{} results", results.load(Ordering::Relaxed));

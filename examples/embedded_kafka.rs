@@ -1,18 +1,18 @@
-//! A Kafka broker within one small process, to try webmon on where there is no Java: librdkafka's mock cluster.
+//! A Kafka broker in one small process, librdkafka's mock cluster, to try webmon without Java.
 //!
 //! ```text
 //! embedded_kafka --topic webmon.check-results.v1 --partitions 6 [--address-out kafka.address]
 //! ```
 //!
-//! Makes the topic, prints `ready 127.0.0.1:PORT` (what `kafka.brokers` takes), and runs until SIGTERM or SIGINT,
-//! or until the pipe that is its standard input is closed. Nothing but 127.0.0.1 is listened on.
+//! Creates the topic and prints `ready 127.0.0.1:PORT`, a value for `kafka.brokers`. Runs until SIGTERM or SIGINT, or
+//! until its standard input, if that is a pipe, is closed. It listens only on 127.0.0.1.
 //!
-//! For trying out only, never for results that matter:
-//! - it keeps 5 MiB or 100,000 records of a partition and drops the oldest beyond that without a word;
-//! - it keeps them in memory: with its end everything is forgotten, while the offsets that a database remembers
-//!   go on. A topic of a new name, or an empty database, starts anew;
-//! - it knows no admin requests: `webmon-store topic create` does not work with it;
-//! - no TLS, no SASL, no retention by time.
+//! Use it only to try webmon, never for results that matter:
+//! - It keeps 5 MiB or 100,000 records of a partition, and drops the oldest beyond that silently.
+//! - It keeps them in memory. When it ends everything is lost, but a database still expects the offsets after those
+//!   that it stored. To start over, use a topic with a new name or an empty database.
+//! - It knows no admin requests: `webmon-store topic create` does not work with it.
+//! - It has no TLS, no SASL and no retention by time.
 
 use std::io::{self, Write};
 use std::os::unix::fs::FileTypeExt;
@@ -41,7 +41,7 @@ struct Args {
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    // Before anything is announced, so that no signal meets the default.
+    // This comes before anything is announced, so that no signal has its default effect.
     let mut signals = Signals::new([SIGTERM, SIGINT]).context("cannot handle signals")?;
     let cluster = MockCluster::new(1).context("cannot start the broker")?;
     cluster
@@ -58,7 +58,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Raises SIGTERM when standard input, if it is a pipe, is closed: the other end has gone.
+/// Raises SIGTERM when standard input, if it is a pipe, is closed: then the other end is gone.
 fn end_with_stdin() {
     let pipe = std::fs::metadata("/dev/stdin").is_ok_and(|stdin| stdin.file_type().is_fifo());
     if pipe {

@@ -1,7 +1,7 @@
-//! A kind of job of one's own, in webmon's queue: `jobs DATABASE_URL`. Reports on sites are enqueued, written by two
-//! workers, and counted. One of them fails at first; what it had done by then is undone.
+//! Your own kind of job in webmon's queue: `jobs DATABASE_URL`. Reports on sites are enqueued, written by two workers,
+//! and counted. One report fails at first, and what it did is undone.
 //!
-//! Needs the feature `store` only.
+//! Needs only the feature `store`.
 
 use std::error::Error;
 use std::time::Duration;
@@ -20,7 +20,7 @@ struct Report {
     site: String,
 }
 
-/// Writes a report. What it does in the transaction is there once, however often it is begun.
+/// Writes a report. What it does in the transaction takes effect once, however often it is started.
 fn write_report(job: &Job, transaction: &mut Transaction<'_>) -> Result<(), JobError> {
     let Report { site } = job.args()?;
     transaction.execute("INSERT INTO reports (site) VALUES ($1)", &[&site])?;
@@ -30,7 +30,7 @@ fn write_report(job: &Job, transaction: &mut Transaction<'_>) -> Result<(), JobE
     Ok(())
 }
 
-/// Forgets old reports: enqueued by its schedule, once an instant however many workers there are.
+/// Deletes old reports. Its schedule enqueues it, once per instant however many workers there are.
 fn forget_reports(_: &Job, transaction: &mut Transaction<'_>) -> Result<(), JobError> {
     transaction.execute("DELETE FROM reports WHERE written_at < now() - interval '1 year'", &[])?;
     Ok(())
@@ -45,7 +45,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         "CREATE TABLE IF NOT EXISTS reports (site text NOT NULL, written_at timestamptz NOT NULL DEFAULT now())",
     )?;
 
-    // All or none: with whatever else the transaction does. Of the jobs with one key, one waits.
+    // All jobs are enqueued or none, together with whatever else the transaction does. Of the jobs with one key, one
+    // waits.
     let mut transaction = client.transaction()?;
     let mut ids = Vec::new();
     for site in ["shop", "flaky", "blog", "shop"] {
@@ -64,7 +65,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     std::thread::scope(|scope| {
         let running = scope.spawn(|| worker.run(&shutdown));
         for id in ids {
-            // A program that goes on would not wait: the worker runs until its shutdown is requested.
+            // A program that goes on would not wait, because the worker runs until its shutdown is requested.
             while !running.is_finished() {
                 match jobs::get(&mut client, id)? {
                     Some(job) if !job.state.is_final() => std::thread::sleep(Duration::from_millis(50)),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// How long to wait before each further try: at first `first`, then twice as long each time, up to `longest`.
+/// How long to wait before each further try: first `first`, then twice as long each time, up to `longest`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Backoff {
     first: Duration,
@@ -27,7 +27,7 @@ impl Backoff {
         pause
     }
 
-    /// Begins again: it has worked.
+    /// Starts over, after a try has worked.
     pub(crate) fn reset(&mut self) {
         self.pauses = 0;
     }

@@ -1,13 +1,14 @@
 //! webmon checks websites on cron schedules and knows, for every scheduled instant, what happened.
 //!
-//! The checking side turns sites into records: [`schedule`] says when, `check` makes the requests on a pool of
-//! threads, `monitor` puts both together and keeps account of every instant, `outbox` holds every result until Kafka
-//! has acknowledged it. The storing side turns records into
-//! rows: `store` reads Kafka and writes PostgreSQL, with the offset in the transaction of the rows, so that each
-//! result is stored exactly once; `jobs` is a queue in the same database, for its upkeep and for an embedder's own
-//! work. The two share only [`config`], [`site`], [`result`] and [`kafka`].
+//! The checking side turns sites into records. [`schedule`] says when to check. `check` makes the requests on a pool of
+//! threads. `monitor` puts both together and keeps account of every instant. `outbox` keeps every result until Kafka
+//! has acknowledged it.
 //!
-//! The programs `webmon-check` and `webmon-store` are made of this library; so can other programs be. It writes
+//! The storing side turns records into rows. `store` reads Kafka and writes PostgreSQL, with the offset in the
+//! transaction of the rows, so that each result is stored exactly once. `jobs` is a queue in the same database, for its
+//! upkeep and for an embedder's own work. The two sides share only [`config`], [`site`], [`record`] and [`kafka`].
+//!
+//! The programs `webmon-check` and `webmon-store` are built from this library, and so can other programs be. It writes
 //! nothing to stdout or stderr, logs through the `log` crate, and never ends the process.
 //!
 //! # Features
@@ -18,13 +19,13 @@
 //! | `store` | the storing side and the job queue, over PostgreSQL | yes |
 //! | `librdkafka` | the Kafka client librdkafka | yes |
 //! | `kafka-rust` | the Kafka client kafka-rust, for brokers up to 3.9 | yes |
-//! | `cli` | what the two programs need on top | yes |
+//! | `cli` | what the two programs need in addition | yes |
 //!
-//! An embedder that only schedules and checks takes `default-features = false, features = ["check"]`.
+//! A program that only schedules and checks takes `default-features = false, features = ["check"]`.
 //! `docs/embedding.md` in the repository shows how, and what it costs.
 //!
-//! The crates whose types stand in the public interface are re-exported: [`jiff`], [`url`], [`regex`], [`ipnet`], and
-//! with `store` `postgres`.
+//! The crates whose types are in the public interface are re-exported: [`jiff`], [`url`], [`regex`], [`ipnet`], and
+//! with `store` also `postgres`.
 
 #![warn(missing_docs)]
 

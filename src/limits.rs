@@ -1,5 +1,5 @@
-//! The limits that several rooms share: the checking side keeps to them, the record and the configuration refuse what is
-//! beyond, and the database has columns for them.
+//! The limits that several modules share. The checking side keeps to them, the record and the configuration refuse what
+//! exceeds them, and the database has columns for them.
 
 /// The longest key, name, location, checker, label or `error_detail`, in characters.
 pub const MAX_TEXT: usize = 200;
@@ -13,8 +13,8 @@ pub const MAX_MESSAGE: usize = 1_024;
 pub const MAX_SAMPLE_BODY: usize = 4_096;
 /// The most sampled headers.
 pub const MAX_SAMPLE_HEADERS: usize = 32;
-/// The most failures on end, or locations, that an incident may need.
+/// The most consecutive failures, or locations, that an incident may require.
 pub const MAX_THRESHOLD: u16 = 100;
-/// The largest encoded record, in bytes; a larger Kafka value is not parsed. Every valid record is smaller, also
-/// one of control characters only, which JSON writes as six bytes each; and Kafka's own default limit is larger.
+/// The largest encoded record, in bytes. A larger Kafka value is not parsed. Every valid record is smaller, even one
+/// with only control characters, which JSON writes as six bytes each. Kafka's own default limit is larger.
 pub const MAX_RECORD: usize = 512 * 1024;

@@ -1,9 +1,9 @@
-//! One flag that ends a program in order: set once, seen by every loop, waited on without polling.
+//! A flag that ends a program in order. It is set once, every loop sees it, and waiting for it needs no polling.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-/// A shared request to stop. Clones are handles to the same request; it is never taken back.
+/// A shared request to stop. Clones are handles to the same request. It is never withdrawn.
 ///
 /// ```
 /// use std::time::Duration;
@@ -18,24 +18,24 @@ use std::time::Duration;
 pub struct Shutdown(Arc<(Mutex<bool>, Condvar)>);
 
 impl Shutdown {
-    /// A request not made yet.
+    /// A request that is not made yet.
     pub fn new() -> Shutdown {
         Shutdown::default()
     }
 
-    /// Asks everything that holds a handle to stop; wakes all that wait.
+    /// Asks everything that holds a handle to stop, and wakes all that wait.
     pub fn request(&self) {
         let (flag, changed) = &*self.0;
         *flag.lock().unwrap_or_else(PoisonError::into_inner) = true;
         changed.notify_all();
     }
 
-    /// Whether a stop was asked for.
+    /// Whether a stop was requested.
     pub fn is_requested(&self) -> bool {
         *self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits up to `timeout` for the request; returns whether it was made.
+    /// Waits up to `timeout` for the request. Returns whether it was made.
     pub fn wait(&self, timeout: Duration) -> bool {
         let (flag, changed) = &*self.0;
         let guard = flag.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! Bounded text, and how durations are written.
+//! Bounded text, and the notation of durations.
 
 use std::time::Duration;
 
@@ -6,18 +6,18 @@ use jiff::{Span, SpanRelativeTo};
 
 use crate::limits::MAX_TEXT;
 
-/// `text` cut to at most `max` bytes at a character's boundary, NUL characters replaced.
+/// Returns `text` cut to at most `max` bytes at a character boundary, with NUL characters replaced.
 pub fn truncated(text: &str, max: usize) -> String {
     let mut cut = text[..text.floor_char_boundary(max)].to_owned();
     if cut.contains('\0') {
-        // The replacement is longer than what it replaces.
+        // The replacement is longer than the NUL.
         cut = cut.replace('\0', "\u{fffd}");
         cut.truncate(cut.floor_char_boundary(max));
     }
     cut
 }
 
-/// `text` in quotes, escaped, the start of it where it is long.
+/// Returns `text` in quotes and escaped. A long text is cut.
 pub fn quoted(text: &str) -> String {
     let more = if text.len() > MAX_TEXT { "…" } else { "" };
     format!("{:?}{more}", truncated(text, MAX_TEXT))
@@ -30,7 +30,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     Duration::try_from(duration).ok()
 }
 
-/// The shortest usual form: `90s` as `1m30s`, `250ms`, `90d`.
+/// Writes a duration in its shortest usual form: `1m30s` for 90 s, `250ms`, `90d`.
 pub fn show_duration(duration: Duration) -> String {
     let mut rest = duration.as_millis();
     if rest == 0 {

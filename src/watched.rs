@@ -1,4 +1,4 @@
-//! A thread that works until it is told to end. That it has ended before, and why, can be asked at any time.
+//! A thread that works until it is told to end. Others can ask at any time whether it has ended early, and why.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::panicked::{Panicked, guarded};
 
-/// Such a thread. Dropped it goes on.
+/// A watched thread. It goes on if this is dropped.
 pub(crate) struct Watched(Arc<Ended>);
 
 #[derive(Default)]
@@ -41,13 +41,13 @@ impl Watched {
         self.0.lock().clone().and_then(Result::err)
     }
 
-    /// Waits for the end, which must have been asked for.
+    /// Waits until it has ended. It must have been told to end before.
     pub fn join(&self) -> Result<(), Panicked> {
         let outcome = self.0.changed.wait_while(self.0.lock(), |outcome| outcome.is_none());
         outcome.unwrap_or_else(PoisonError::into_inner).clone().unwrap_or(Ok(()))
     }
 
-    /// As `join`, for at most `patience`; `None` where it has not ended by then.
+    /// As `join`, for at most `patience`. Returns `None` if it has not ended by then.
     pub fn join_within(&self, patience: Duration) -> Option<Result<(), Panicked>> {
         let outcome = self.0.changed.wait_timeout_while(self.0.lock(), patience, |outcome| outcome.is_none());
         outcome.unwrap_or_else(PoisonError::into_inner).0.clone()

@@ -4,11 +4,13 @@
 //! be blamed for having said nothing.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
+
+use crate::mutex::lock;
 
 /// How long apart the thread looks.
 const TICK: Duration = Duration::from_millis(100);
@@ -36,7 +38,7 @@ impl Stalls {
     /// Those of this process. The first call starts the thread, which lasts as long as the process.
     pub(crate) fn of_this_process() -> io::Result<Arc<Stalls>> {
         static STALLS: Mutex<Option<Arc<Stalls>>> = Mutex::new(None);
-        let mut started = STALLS.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut started = lock(&STALLS);
         if let Some(stalls) = &*started {
             return Ok(Arc::clone(stalls));
         }
@@ -58,7 +60,7 @@ impl Stalls {
     }
 
     pub(super) fn look(&self) {
-        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut looked = lock(&self.looked);
         let now = (self.clock)();
         let late = late_by(looked.at, now);
         looked.at = now;
@@ -72,7 +74,7 @@ impl Stalls {
     /// The time lost so far, a stall that nobody has looked at yet included: who comes out of it first is as likely a
     /// check as the thread that looks.
     pub(crate) fn lost(&self) -> Duration {
-        let looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        let looked = lock(&self.looked);
         looked.lost + late_by(looked.at, (self.clock)())
     }
 }

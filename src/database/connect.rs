@@ -1,7 +1,7 @@
 //! Connections to PostgreSQL: libpq's `sslmode`, all five that make sense, over native-tls; and an end to every wait.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use native_tls::{Certificate, Identity, TlsConnector};
@@ -11,6 +11,7 @@ use postgres::{CancelToken, Client};
 use super::error::DatabaseError;
 use super::stream::{CONNECT, Line, MakeStream, SslMode, WeakLine};
 use crate::config::Postgres;
+use crate::mutex::lock;
 
 /// How long a server may be silent while somebody waits for it, unless told.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -130,7 +131,7 @@ impl Connector {
     /// A line to be connected, known to [`Connector::cut`].
     pub(crate) fn line(&self) -> Line {
         let line = Line::new();
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = lock(&self.lines);
         lines.retain(|line| line.upgrade().is_some());
         lines.push(line.downgrade());
         line
@@ -155,7 +156,7 @@ impl Connector {
 
     /// Ends all connections of this connector and its clones, whatever they wait for. Those made later are not hit.
     pub(crate) fn cut(&self) {
-        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = lock(&self.lines);
         lines.iter().filter_map(WeakLine::upgrade).for_each(|line| line.cut());
     }
 

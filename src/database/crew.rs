@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::Connector;
 use super::error::DatabaseError;
+use crate::mutex::lock;
 use crate::panicked::guarded;
 use crate::shutdown::Shutdown;
 
@@ -89,6 +90,6 @@ impl<E: From<DatabaseError> + Send> Crew<'_, E> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State<E>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }

@@ -1,7 +1,7 @@
 //! The jobs that run in this process: what the threads at work and the supervisor know together.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use postgres::CancelToken;
@@ -9,6 +9,7 @@ use postgres::CancelToken;
 use super::interrupt::Interrupt;
 use super::job::Job;
 use crate::database::Connector;
+use crate::mutex::lock;
 
 /// Why a job was interrupted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,8 +141,4 @@ impl Drop for ThreadGuard<'_> {
         *lock(&self.0.threads) -= 1;
         self.0.changed.notify_all();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

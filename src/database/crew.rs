@@ -16,11 +16,11 @@ const CUT: Duration = Duration::from_secs(1);
 
 pub(crate) struct Crew<'a, E> {
     shutdown: &'a Shutdown,
-    state: Mutex<State<E>>,
+    state: Mutex<Roll<E>>,
     changed: Condvar,
 }
 
-struct State<E> {
+struct Roll<E> {
     threads: usize,
     fault: Option<E>,
 }
@@ -28,7 +28,7 @@ struct State<E> {
 impl<E: From<DatabaseError> + Send> Crew<'_, E> {
     /// A crew without threads, which works until `shutdown` is requested, and requests it when one of them fails.
     pub fn new(shutdown: &Shutdown) -> Crew<'_, E> {
-        Crew { shutdown, state: Mutex::new(State { threads: 0, fault: None }), changed: Condvar::new() }
+        Crew { shutdown, state: Mutex::new(Roll { threads: 0, fault: None }), changed: Condvar::new() }
     }
 
     /// Starts a thread.
@@ -89,7 +89,7 @@ impl<E: From<DatabaseError> + Send> Crew<'_, E> {
             == 0
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<E>> {
+    fn lock(&self) -> MutexGuard<'_, Roll<E>> {
         lock(&self.state)
     }
 }

@@ -54,7 +54,7 @@ pub fn migrate(client: &mut Client) -> Result<Vec<&'static str>, DatabaseError> 
 }
 
 /// What one transaction of [`apply`] came to.
-enum Step {
+enum Advance {
     Applied(&'static str),
     /// The statements of this version that are outside of transactions are left to be done.
     Outside(i32),
@@ -84,8 +84,8 @@ fn apply(
             step => step?,
         };
         match step {
-            Step::Applied(name) => applied.push(name),
-            Step::Outside(version) => match finish(client, migrations, version)? {
+            Advance::Applied(name) => applied.push(name),
+            Advance::Outside(version) => match finish(client, migrations, version)? {
                 true => {}
                 false => {
                     let since = *blocked_since.get_or_insert_with(Instant::now);
@@ -98,7 +98,7 @@ fn apply(
                     continue;
                 }
             },
-            Step::UpToDate => return Ok(applied),
+            Advance::UpToDate => return Ok(applied),
         }
         blocked_since = None;
     }
@@ -109,7 +109,7 @@ fn may_pass(error: &postgres::Error) -> bool {
 }
 
 /// Applies the next migration that is missing.
-fn next_step(client: &mut Client, migrations: &'static [Migration]) -> Result<Step, DatabaseError> {
+fn next_step(client: &mut Client, migrations: &'static [Migration]) -> Result<Advance, DatabaseError> {
     let failed = DatabaseError::statement;
     let mut transaction = client.transaction().map_err(failed("cannot migrate"))?;
     let lock_timeout = format!("SET LOCAL lock_timeout = {}", LOCK_TIMEOUT.as_millis());
@@ -145,11 +145,11 @@ fn next_step(client: &mut Client, migrations: &'static [Migration]) -> Result<St
     let known = migrations.len() as i32;
     refuse_unreadable(current, readable_from, known)?;
     if let Some(version) = unfinished.filter(|version| *version <= known) {
-        return Ok(Step::Outside(version));
+        return Ok(Advance::Outside(version));
     }
     if current > known {
         log::info!(current, known; "the schema is newer than this program, which can go on with it: nothing to migrate");
-        return Ok(Step::UpToDate);
+        return Ok(Advance::UpToDate);
     }
     let step = match migrations.get(current.max(0) as usize) {
         None => {
@@ -157,7 +157,7 @@ fn next_step(client: &mut Client, migrations: &'static [Migration]) -> Result<St
             transaction
                 .batch_execute(include_str!("../../sql/grants.sql"))
                 .map_err(failed("cannot grant rights to the roles"))?;
-            Step::UpToDate
+            Advance::UpToDate
         }
         Some(Migration { name, sql, outside, readable_from }) => {
             log::info!(migration = *name; "migrating");
@@ -169,7 +169,7 @@ fn next_step(client: &mut Client, migrations: &'static [Migration]) -> Result<St
                     &[&(current + 1), name, readable_from, &outside.is_empty()],
                 )
                 .map_err(failed("cannot record a migration"))?;
-            Step::Applied(name)
+            Advance::Applied(name)
         }
     };
     transaction.commit().map_err(failed("cannot commit the migration"))?;

@@ -41,10 +41,10 @@ pub(super) enum SslMode {
 
 /// A connection as those see it who do not use it: how long it may be waited for, and its end.
 #[derive(Clone, Debug)]
-pub(crate) struct Line(Arc<Mutex<State>>);
+pub(crate) struct Line(Arc<Mutex<LineState>>);
 
 #[derive(Debug)]
-struct State {
+struct LineState {
     /// How long no byte may move while somebody waits.
     limit: Duration,
     /// When everything must be done that goes on now.
@@ -73,7 +73,7 @@ pub(super) struct NoTlsOffered;
 impl Line {
     /// A line not connected yet.
     pub fn new() -> Line {
-        Line(Arc::new(Mutex::new(State { limit: CONNECT, deadline: None, end: None, waker: None })))
+        Line(Arc::new(Mutex::new(LineState { limit: CONNECT, deadline: None, end: None, waker: None })))
     }
 
     /// From now on, how long the server may be silent while somebody waits for it.
@@ -115,13 +115,13 @@ impl Line {
         WeakLine(Arc::downgrade(&self.0))
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, LineState> {
         lock(&self.0)
     }
 }
 
 /// A line that may be gone.
-pub(crate) struct WeakLine(std::sync::Weak<Mutex<State>>);
+pub(crate) struct WeakLine(std::sync::Weak<Mutex<LineState>>);
 
 impl WeakLine {
     pub fn upgrade(&self) -> Option<Line> {

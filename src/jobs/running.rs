@@ -25,7 +25,7 @@ pub(super) enum Reason {
 }
 
 /// A job at work.
-pub(super) struct Entry {
+pub(super) struct RunningJob {
     pub id: i64,
     pub epoch: i64,
     deadline: Instant,
@@ -40,7 +40,7 @@ struct Fate {
     ended: bool,
 }
 
-impl Entry {
+impl RunningJob {
     /// Asks the job to end, and cancels its statement; again with each call, as there may be a next statement. Does
     /// nothing when it has ended: the connection may be at something else.
     pub fn interrupt(&self, reason: Reason, connector: &Connector) {
@@ -77,15 +77,15 @@ impl Entry {
 /// All jobs at work, and how many threads there are for them.
 #[derive(Default)]
 pub(super) struct Running {
-    jobs: Mutex<HashMap<(i64, i64), Arc<Entry>>>,
+    jobs: Mutex<HashMap<(i64, i64), Arc<RunningJob>>>,
     threads: Mutex<usize>,
     changed: Condvar,
 }
 
 impl Running {
     /// Registers a job before it begins.
-    pub fn begin(&self, job: &Job, timeout: Duration, token: CancelToken) -> Arc<Entry> {
-        let entry = Arc::new(Entry {
+    pub fn begin(&self, job: &Job, timeout: Duration, token: CancelToken) -> Arc<RunningJob> {
+        let entry = Arc::new(RunningJob {
             id: job.id,
             epoch: job.epoch,
             deadline: Instant::now() + timeout,
@@ -99,7 +99,7 @@ impl Running {
 
     /// Takes a job out once it has ended: nothing will interrupt its connection any more. Returns whether something
     /// did, and why.
-    pub fn end(&self, entry: &Entry) -> Option<Reason> {
+    pub fn end(&self, entry: &RunningJob) -> Option<Reason> {
         let reason = {
             let mut fate = lock(&entry.fate);
             fate.ended = true;
@@ -109,7 +109,7 @@ impl Running {
         reason
     }
 
-    pub fn entries(&self) -> Vec<Arc<Entry>> {
+    pub fn entries(&self) -> Vec<Arc<RunningJob>> {
         lock(&self.jobs).values().cloned().collect()
     }
 

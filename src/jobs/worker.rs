@@ -8,8 +8,8 @@ use super::error::QueueError;
 use super::failure::Failure;
 use super::kind::Kind;
 use super::options::{WorkerOptions, in_range};
+use super::runner::Runner;
 use super::running::Running;
-use super::session::Session;
 use super::setup::Setup;
 use super::supervisor::Supervisor;
 use crate::config::Postgres;
@@ -115,8 +115,8 @@ impl Worker {
         while !shutdown.is_requested() || unrecorded.is_some() {
             let begun = Instant::now();
             let line = connector.line();
-            let outcome = Session::open(&self.setup, connector, &line, running)
-                .and_then(|mut session| session.run(shutdown, &mut unrecorded));
+            let outcome = Runner::open(&self.setup, connector, &line, running)
+                .and_then(|mut runner| runner.run(shutdown, &mut unrecorded));
             let Err(error) = outcome else { continue };
             if error.remedy() == Remedy::Stop {
                 return Err(error);

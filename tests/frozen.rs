@@ -86,7 +86,7 @@ fn a_writer_suspended_inside_copy_is_replaced_and_commits_nothing_afterwards() {
     // The frozen one goes on where it stopped: what it had to say is refused, and it comes back as any other writer.
     stage.proxy.set(Link::Pass);
     frozen.signal(Signal::CONT);
-    wait_until("the frozen one has noticed", || frozen.log().contains("gave every claim up"));
+    wait_until("the frozen one has noticed", || frozen.log().contains("gave up every claim"));
     stage.assert_exact();
     other.signal(Signal::TERM);
     assert_eq!(other.finish().0, Some(0));
@@ -104,7 +104,7 @@ fn a_writer_cut_off_inside_copy_without_being_told_is_replaced() {
     let other = writer(&stage.toml);
     wait_until("the other writer has stored everything", || stage.rows() == RECORDS);
     stage.proxy.set(Link::Pass);
-    wait_until("the one cut off has noticed", || lost.log().contains("gave every claim up"));
+    wait_until("the one cut off has noticed", || lost.log().contains("gave up every claim"));
     stage.assert_exact();
     for writer in [lost, other] {
         writer.signal(Signal::TERM);
@@ -124,7 +124,7 @@ fn a_commit_of_unknown_outcome_is_neither_lost_nor_repeated() {
     wait_until("the server has committed", || stage.rows() == RECORDS);
     stage.proxy.set(Link::Cut);
     stage.proxy.set(Link::Pass);
-    wait_until("the writer has noticed", || writer.log().contains("gave every claim up"));
+    wait_until("the writer has noticed", || writer.log().contains("gave up every claim"));
     let epoch = "SELECT max(epoch) FROM webmon.partition_offsets";
     wait_until("it has claimed the partition again", || stage.database.number(epoch) == 2);
     writer.signal(Signal::TERM);

@@ -922,8 +922,8 @@ fn a_worker_that_cannot_be_is_refused_with_what_is_wrong() {
     let kind = || Kind::new("work", effect);
     let default = WorkerOptions::default;
     for (kinds, options, message) in [
-        (vec![], default(), "worker: no kinds: expected at least one"),
-        (vec![kind(), kind()], default(), "kind \"work\" is there twice"),
+        (vec![], default(), "worker: there are no kinds: expected at least one"),
+        (vec![kind(), kind()], default(), "kind \"work\" is given twice"),
         (
             vec![Kind::new("", effect)],
             default(),

@@ -563,7 +563,7 @@ fn another_cluster_pauses_the_partitions_stored_from_the_first() {
     let status = webmon::store::partition_status(&mut database.client(), "log").unwrap();
     for status in &status {
         let paused = status.paused.as_deref();
-        assert_eq!(paused, Some("kafka's cluster is \"two\", but it was stored from \"one\""));
+        assert_eq!(paused, Some("the kafka cluster is \"two\", but the partition was stored from \"one\""));
     }
     assert_eq!(database.number("SELECT count(*) FROM webmon.check_results"), 1);
     // Moved on purpose: the new cluster is taken as it is.

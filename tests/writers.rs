@@ -217,7 +217,7 @@ fn a_partition_without_leader_is_waited_for_and_costs_the_others_nothing() {
     cluster.partition_leader(&topic, 0, Some(1)).unwrap();
     cluster.partition_leader(&topic, 1, Some(2)).unwrap();
     produce(&config, 1, 3, 10..20);
-    wait_until("it says that they are back", || writer.log().matches("is there again").count() == 2);
+    wait_until("it says that they are back", || writer.log().matches("is available again").count() == 2);
     wait_until("the first is stored", || rows_of(&mut client, &key_in(0, 3)) == 10);
     wait_until("the second is stored", || rows_of(&mut client, &key_in(1, 3)) == 20);
     let log = end(writer);

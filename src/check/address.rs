@@ -1,4 +1,4 @@
-//! The addresses of a hop: those of its host, but for what the configuration forbids.
+//! The addresses of a hop: those of its host, except those that the configuration forbids.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -17,7 +17,7 @@ use crate::record::ErrorType;
 /// The most addresses of a name that are tried.
 pub(super) const MAX_ADDRESSES: usize = 8;
 
-/// What ureq asks for the addresses of every hop: literals, then [`Resolve`], then the rules on addresses.
+/// Gives ureq the addresses of every hop: literals, then [`Resolve`], then the rules on addresses.
 pub(super) struct HopResolver {
     pub(super) resolve: Arc<dyn Resolve>,
     pub(super) deny: Arc<[IpNet]>,
@@ -72,15 +72,15 @@ impl fmt::Debug for HopResolver {
     }
 }
 
-/// Whether a rule forbids `address`, in whatever form it comes.
+/// Whether a rule forbids `address`, in whatever form it is written.
 fn denied(rules: &[IpNet], address: IpAddr) -> bool {
     let forms = [Some(address), embedded(address), embedded(address).and_then(reached), reached(address)];
     rules.iter().any(|rule| forms.iter().flatten().any(|form| rule.contains(form)))
 }
 
-/// The IPv4 address that a connection to an IPv6 address comes to, where it is one in other clothes: mapped
+/// The IPv4 address that a connection to an IPv6 address reaches, if the IPv6 address embeds one: mapped
 /// (`::ffff:10.0.0.1`), compatible (`::10.0.0.1`), NAT64 (RFC 6052, `64:ff9b::/96`; RFC 8215, `64:ff9b:1::/48` as /96)
-/// and 6to4 (RFC 3056, `2002::/16`).
+/// or 6to4 (RFC 3056, `2002::/16`).
 fn embedded(address: IpAddr) -> Option<IpAddr> {
     let IpAddr::V6(address) = address else { return None };
     let [a, b, c, d, e, f, g, h] = address.segments();

@@ -1,4 +1,4 @@
-//! Reads a body: decodes it, counts it, keeps what is needed of it, and stops at the limit.
+//! Reads a body: decodes it, counts its bytes, keeps as much of it as needed, and stops at the limit.
 
 use std::borrow::Cow;
 use std::io::{self, BufRead, BufReader, Read};
@@ -17,14 +17,14 @@ use crate::record::ErrorType;
 /// The codings asked for in `Accept-Encoding`.
 pub(super) const ACCEPT_ENCODING: &str = "gzip, br";
 
-/// What was read of a body, content codings removed.
+/// What was read of a body, with content codings removed.
 #[derive(Debug, Default)]
 pub(super) struct Content {
     /// Decoded bytes read, at most the limit.
     pub(super) bytes: usize,
     /// Whether there was more than the limit.
     pub(super) truncated: bool,
-    /// The start of it, as far as it was to be kept.
+    /// The start of the body, as much as was to be kept.
     pub(super) kept: Vec<u8>,
 }
 
@@ -54,8 +54,8 @@ impl Coding {
     }
 }
 
-/// Reads up to `limit` decoded bytes of `body` into `content`, until `deadline`, and keeps the first `keep` of them. On
-/// an error `content` tells how far it came.
+/// Reads up to `limit` decoded bytes of `body` into `content`, until `deadline`, and keeps the first `keep` of them.
+/// After an error `content` holds what was read before it.
 pub(super) fn read(
     body: impl Read,
     headers: &HeaderMap,
@@ -71,7 +71,7 @@ pub(super) fn read(
             let mut source = BufReader::with_capacity(8 * 1024, source);
             match source.fill_buf() {
                 Err(error) => Err(error),
-                // Some servers name a coding also where there is nothing to code.
+                // Some servers name a coding even if the body is empty.
                 Ok([]) => Ok(()),
                 Ok(_) if coding == Coding::Gzip => {
                     drain(MultiGzDecoder::new(source), deadline, limit, keep, content)
@@ -95,11 +95,11 @@ fn drain(
 ) -> io::Result<()> {
     let mut buffer = [0; 8 * 1024];
     loop {
-        // What decodes for long waits for nothing: no wait of the socket's would end it.
+        // Long decoding does not wait for the socket, so no timeout of the socket would end it.
         if remaining(deadline).is_none() {
             return Err(io::Error::other(Fault::timeout(Phase::Body)));
         }
-        // One byte beyond the limit tells a body that is longer from one that is just as long.
+        // One byte beyond the limit shows whether the body is longer than the limit.
         let wanted = (limit - content.bytes).saturating_add(1).min(buffer.len());
         let mut amount = match body.read(&mut buffer[..wanted]) {
             Ok(0) => return Ok(()),
@@ -120,8 +120,8 @@ fn drain(
     }
 }
 
-/// Decodes brotli (RFC 7932) as it is meant for HTTP: with windows of at most 16 MiB. The "large window" extension, of
-/// which a few bytes make a decoder allocate a gigabyte, is refused as malformed.
+/// Decodes brotli (RFC 7932) as it is meant for HTTP: with windows of at most 16 MiB. It refuses the "large window"
+/// extension as malformed, because a few bytes of it make a decoder allocate a gigabyte.
 struct Brotli<R> {
     source: R,
     state: Box<BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>>,
@@ -169,7 +169,7 @@ impl<R: BufRead> Read for Brotli<R> {
     }
 }
 
-/// The undecoded body, its errors classified before a decoder can take them for its own.
+/// The undecoded body. Its errors are classified here, before a decoder can mix them with its own.
 struct Source<R> {
     body: R,
     /// Whether the response announced its length.
@@ -189,8 +189,8 @@ impl<R: Read> Read for Source<R> {
     }
 }
 
-/// `bytes` as text: by their byte order mark, else the charset of `Content-Type`, else UTF-8; what cannot be
-/// decoded is replaced by U+FFFD.
+/// Returns `bytes` as text, decoded by their byte order mark, else the charset of `Content-Type`, else as UTF-8. What
+/// cannot be decoded is replaced by U+FFFD.
 pub(super) fn text<'a>(bytes: &'a [u8], headers: &HeaderMap) -> Cow<'a, str> {
     let charset = headers.get(CONTENT_TYPE).and_then(|value| charset(value.as_bytes()));
     charset.and_then(Encoding::for_label).unwrap_or(UTF_8).decode(bytes).0

@@ -1,4 +1,4 @@
-//! One check after another: attempts, redirects, and the record of what came of them.
+//! Makes one check after another: attempts, redirects, and the result.
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
@@ -29,12 +29,13 @@ use crate::record::{CheckResult, ErrorType, Expectation, HttpVersion, Outcome};
 use crate::shutdown::Shutdown;
 use crate::site::{Method, Origin, Site};
 
-/// How often at most an attempt is made again because the checker stood still in it.
+/// How often at most an attempt is repeated because the checker stood still during it.
 const MAX_AGAIN: u16 = 3;
 
-/// Makes checks, one at a time; a thread each. A clone shares resolver and TLS configuration, nothing else.
+/// Makes checks, one at a time. Each thread needs its own checker. A clone shares the resolver and the TLS
+/// configuration, nothing else.
 ///
-/// Every check uses a connection of its own, so that each pays for, and measures, the whole way.
+/// Every check opens its own connections, so that each measures the whole way.
 ///
 /// ```
 /// use webmon::check::{Checker, Settings};
@@ -67,21 +68,21 @@ impl Clone for Checker {
     }
 }
 
-/// The last response, as far as one came.
+/// The last response, as far as it came.
 #[derive(Default)]
 struct Received {
     /// What was requested.
     url: Option<Url>,
     headers: HeaderMap,
-    /// `None` where there can be none, or it was not read.
+    /// `None` if there can be none, or if it was not read.
     content: Option<Content>,
 }
 
 impl Checker {
-    /// Builds the TLS configuration, the costly part; clone the checker for further threads.
+    /// Builds the TLS configuration, which is costly. Clone the checker for further threads.
     ///
     /// # Errors
-    /// [`SetupError`] when the settings cannot be used.
+    /// [`SetupError`] if the settings cannot be used.
     pub fn new(settings: &Settings) -> Result<Checker, SetupError> {
         Ok(Checker::from_parts(Arc::new(Parts::new(settings)?)))
     }
@@ -91,7 +92,7 @@ impl Checker {
         let config = Agent::config_builder()
             .proxy(None)
             .http_status_as_error(false)
-            // We follow them ourselves: ureq's errors on the way are not typed, and it keeps no count.
+            // We follow redirects ourselves: ureq's errors on the way are not typed, and it does not count them.
             .max_redirects(0)
             .max_redirects_will_error(false)
             .max_idle_connections(0)
@@ -112,17 +113,17 @@ impl Checker {
         Checker { agent: Agent::with_parts(config, connector, resolver), parts, hop }
     }
 
-    /// Checks `site` for the instant `scheduled_at`, retrying as the site says; takes up to
-    /// [`Site::time_budget`]. A requested `shutdown` ends the pauses between attempts: a failure that was still
-    /// to be confirmed is then `missed`, `cancelled`.
+    /// Checks `site` for the instant `scheduled_at`, with the retries that the site configures. Takes up to
+    /// [`Site::time_budget`]. A requested `shutdown` ends the pauses between attempts: a failure that was not yet
+    /// confirmed is then `missed`, `cancelled`.
     ///
-    /// An attempt in which this process stood still (SIGSTOP, a suspended machine, no CPU) for a quarter of the timeout
-    /// or 5 s says nothing about a site that did not answer in it. It is made again, up to three times, if it can end
-    /// before `next_at`; else the instant is `missed`, `late`, with the detail `suspended`. What the site did answer
-    /// stands. Stalls of less than 0.2 s are not seen.
+    /// If this process stood still (SIGSTOP, a suspended machine, no CPU) for a quarter of the timeout or 5 s during an
+    /// attempt, and the site did not answer in it, that says nothing about the site. The attempt is repeated, up to
+    /// three times, if it can end before `next_at`; else the instant is `missed`, `late`, with the detail `suspended`.
+    /// If the site did answer, the answer counts. Stalls of less than 0.2 s are not noticed.
     ///
-    /// Whatever the site does is in the result. A panic is caught and logged, and the instant is `missed`,
-    /// `cancelled`, with the detail `panic`.
+    /// Whatever the site does is in the result. A panic is caught and logged, and the instant is `missed`, `cancelled`,
+    /// with the detail `panic`.
     pub fn check(
         &mut self,
         site: &Site,
@@ -133,7 +134,8 @@ impl Checker {
     ) -> CheckResult {
         let blank = origin.blank(site, scheduled_at, next_at);
         let started_at = now();
-        // A record holds the delay in 32 bits of microseconds, 35 minutes; beyond that nothing is being checked.
+        // A record holds the delay in 32 bits of microseconds, which is 35 minutes. If it is longer, nothing is
+        // checked.
         let delay = started_at.as_microsecond() - scheduled_at.as_microsecond();
         if i32::try_from(delay).is_err() {
             let mut result = blank;
@@ -145,7 +147,7 @@ impl Checker {
             Ok(result) => result,
             Err(payload) => {
                 log::error!(site = site.key.as_str(); "a check panicked: {}", panic_message(payload.as_ref()));
-                // What it left behind is not to be trusted.
+                // The state that the panic left behind cannot be trusted.
                 *self = self.clone();
                 let mut result = CheckResult { attempts: 1, ..blank };
                 result.set_error(
@@ -158,8 +160,8 @@ impl Checker {
         }
     }
 
-    /// Checks `site` now, outside its schedule: `scheduled_at` is the present second, `next_at` the schedule's
-    /// next instant after it. Otherwise as [`Checker::check`], and not to be stopped.
+    /// Checks `site` now, outside its schedule: `scheduled_at` is the present second, `next_at` the schedule's next
+    /// instant after it. Otherwise it works as [`Checker::check`], but it cannot be stopped.
     pub fn check_now(&mut self, site: &Site, origin: &Origin) -> CheckResult {
         let now = now();
         let second = Timestamp::from_second(now.as_second()).unwrap_or(now);
@@ -201,7 +203,7 @@ impl Checker {
         self.note_hop(result);
         let text = received.content.as_ref().map(|content| body::text(&content.kept, &received.headers));
         match done {
-            // It came, and too late: no wait ended it, as the work on it took too long.
+            // The answer came too late. No wait on the socket ended it, because the work on it took too long.
             Ok(_) if total > site.timeout => {
                 let fault = Fault::timeout(Phase::Body);
                 result.set_error(fault.error_type, Some(fault.detail), Some(&fault.message));
@@ -226,8 +228,8 @@ impl Checker {
         }
     }
 
-    /// Requests the site's URL and follows redirects until there is an answer, and reads its body. Returns the
-    /// answer's status.
+    /// Requests the site's URL, follows redirects until there is an answer, and reads its body. Returns the answer's
+    /// status.
     fn fetch(
         &self,
         site: &Site,
@@ -263,7 +265,7 @@ impl Checker {
             *received = Received { url: Some(url.clone()), headers: head.headers, content: None };
             let location = match status {
                 301 | 302 | 303 | 307 | 308 if site.max_redirects > 0 => {
-                    // An empty one leads nowhere: browsers take it for none.
+                    // An empty location leads nowhere. Browsers ignore it.
                     received.headers.get_all(header::LOCATION).iter().find(|location| !location.is_empty())
                 }
                 _ => None,
@@ -316,16 +318,16 @@ impl Checker {
         Ok(())
     }
 
-    /// The request for `url`, with the site's headers where they may go.
+    /// The request for `url`, with the site's headers if they may be sent there.
     fn request(&self, site: &Site, method: Method, url: &Url) -> Result<Request<()>, Fault> {
         let mut target = url.clone();
-        // Both fail only for URLs that cannot have credentials.
+        // Both calls fail only for URLs that cannot have credentials.
         let _ = target.set_username("");
         let _ = target.set_password(None);
         target.set_fragment(None);
         let mut request = Request::builder().method(method.as_str()).uri(target.as_str());
         if let Some(headers) = request.headers_mut() {
-            // The server is to close first: then the port stays in TIME_WAIT on its side and not on ours.
+            // The server should close first, so that the port stays in TIME_WAIT on its side and not on ours.
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             if same_party(&site.url, url) {
                 if let Some(value) = basic_credentials(&site.url) {
@@ -345,7 +347,7 @@ impl Checker {
         request.body(()).map_err(|_| Fault::invalid_request("the URL cannot be requested"))
     }
 
-    /// Puts what resolver, connector and transport noted into the result.
+    /// Copies what resolver, connector and transport noted into the result.
     fn note_hop(&self, result: &mut CheckResult) {
         let hop = self.hop.lock();
         result.dns_us = hop.dns.map(micros);
@@ -371,7 +373,7 @@ fn judge(site: &Site, judged: &Judged<'_>, result: &mut CheckResult) {
     }
 }
 
-/// Whether a failure is one of waiting in vain. What a site has answered stands, whatever the checker did meanwhile.
+/// Whether the failure is that the site did not answer. An answer counts, whatever the checker did meanwhile.
 fn is_silence(result: &CheckResult) -> bool {
     match result.error_type {
         Some(ErrorType::ExpectationFailed) => result.failed_expectations == [Expectation::MaxTime],
@@ -386,7 +388,7 @@ fn has_time_again(site: &Site, next_at: Option<Timestamp>) -> bool {
     next_at.is_some_and(|next_at| next_at.duration_since(now()) >= needed)
 }
 
-/// The failure as a missed instant that says what was seen.
+/// Turns the failure into a missed instant that says what was seen.
 fn suspended(mut result: CheckResult, lost: Duration) -> CheckResult {
     let error_type = result.error_type.map_or("", ErrorType::as_str);
     let detail = result.error_detail.take().unwrap_or_default();
@@ -401,7 +403,7 @@ fn suspended(mut result: CheckResult, lost: Duration) -> CheckResult {
     result
 }
 
-/// The present, to the microsecond: what a record holds.
+/// The present to the microsecond, as a record holds it.
 pub(super) fn now() -> Timestamp {
     let now = Timestamp::now();
     Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)

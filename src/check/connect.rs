@@ -1,4 +1,4 @@
-//! Connects for ureq: TCP to one of the resolved addresses, then TLS, timing each and noting what was met.
+//! Connects for ureq: TCP to one of the resolved addresses, then TLS. It times each and notes what it finds.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
@@ -16,7 +16,7 @@ use super::tls;
 use super::wire::{Link, Socket, Wire, fault_of};
 use crate::record::{ErrorType, Outcome};
 
-/// Connects straight to the site; there are no proxies.
+/// Connects directly to the site. There are no proxies.
 #[derive(Debug)]
 pub(super) struct DirectConnector {
     pub(super) tls: Arc<ClientConfig>,
@@ -58,7 +58,7 @@ impl DirectConnector {
             .map_err(|error| Fault::tls(&error, false))?;
         let done = session.complete_io(&mut socket);
         let mut hop = self.hop.lock();
-        // Known also when the certificate was refused.
+        // This is known even if the certificate was refused.
         hop.tls_version = session.protocol_version().and_then(tls::version);
         if let Err(error) = done {
             let certificate = hop.certificate;
@@ -76,15 +76,16 @@ impl DirectConnector {
     }
 }
 
-/// Tries `addresses` in order, and notes in `hop` which. Each but the last may take half of the time left, so that one
-/// which never answers leaves time for the next; the error is that of the last one tried that says something of the
-/// site.
+/// Tries `addresses` in order, and notes in `hop` which one. Each except the last may take half of the time left, so
+/// that an address that never answers leaves time for the next. The error is that of the last address tried whose error
+/// says something about the site.
 fn connect_any(
     addresses: &[SocketAddr],
     deadline: Instant,
     hop: &SharedHop,
 ) -> Result<(TcpStream, SocketAddr), Fault> {
-    // Of several, those of a family that this host lacks would take their share of the time, and say nothing.
+    // If there are several, addresses of a family that this host lacks would take their share of the time and say
+    // nothing.
     let reachable: Vec<SocketAddr> = match addresses {
         [_] => addresses.to_vec(),
         _ => addresses.iter().copied().filter(has_route).collect(),
@@ -109,7 +110,7 @@ fn connect_any(
                 if is_exhausted(&error) {
                     return Err(fault);
                 }
-                // Trouble of this host says nothing of the site, unless nothing else does.
+                // Trouble of this host says nothing about the site, so it is reported only if there is no other error.
                 if fault.error_type.outcome() != Outcome::Missed || last.is_none() {
                     last = Some(fault);
                 }
@@ -134,13 +135,13 @@ fn has_route(address: &SocketAddr) -> bool {
     }
 }
 
-/// Whether this may be what connect(2) and socket(2) say where the host has no address of the family, or no route. A
-/// router on the way, and a host without free ports, may say so too.
+/// Whether this may be the error of connect(2) or socket(2) if the host has no address of the family, or no route. A
+/// router on the way, or a host without free ports, may cause the same error.
 fn is_lack_of_route(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENETUNREACH | libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT))
 }
 
-/// The checker's own lack: no verdict on the site.
+/// The checker's own trouble, which is no verdict on the site.
 fn no_route(address: &SocketAddr) -> Fault {
     let detail = if address.is_ipv4() { "no_route_ipv4" } else { "no_route_ipv6" };
     Fault::new(ErrorType::NetworkDown, detail, format!("this host has no route to {}", address.ip()))

@@ -1,5 +1,5 @@
-//! Asks a site what time it is, where its certificate has expired or is not valid yet: it may be the checker's own clock
-//! that is wrong.
+//! Asks a site what time it is, if its certificate has expired or is not valid yet: the checker's own clock may be
+//! wrong.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -18,15 +18,15 @@ use super::fault::Fault;
 use super::hop::{SeenCertificate, remaining};
 use super::wire::Socket;
 
-/// The longest that asking takes.
+/// How long asking may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The most bytes read of the answer.
 const MAX_ANSWER: u64 = 16 * 1024;
-/// Clocks that differ by no more agree.
+/// Clocks that differ by at most this much agree.
 const AGREE: Duration = Duration::from_secs(60);
 
-/// Says so in `fault`, if it is about the time of `certificate` and the site's clock is one by which that is valid. Which
-/// of the two clocks is wrong nobody can tell here.
+/// Adds it to `fault` if that is about the validity of `certificate` in time, and the certificate is valid by the
+/// site's clock. Nobody can tell here which of the two clocks is wrong.
 pub(super) fn ask_whose_clock_is_wrong(
     fault: &mut Fault,
     certificate: SeenCertificate,
@@ -49,8 +49,8 @@ pub(super) fn ask_whose_clock_is_wrong(
     }
 }
 
-/// The `Date` of an answer of the site, on a connection that trusts whoever answers: nothing of the check is sent there,
-/// and nothing but a time is taken from it.
+/// Returns the `Date` of an answer of the site, over a connection that trusts any certificate. Nothing of the check is
+/// sent there, and only a time is taken from it.
 fn ask(address: SocketAddr, name: ServerName<'static>, deadline: Instant) -> Option<Timestamp> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -66,7 +66,7 @@ fn ask(address: SocketAddr, name: ServerName<'static>, deadline: Instant) -> Opt
     let mut stream = StreamOwned::new(session, Socket { stream, deadline });
     stream.write_all(request.as_bytes()).ok()?;
     let mut answer = Vec::new();
-    // What has come before it broke off is enough.
+    // What came before the connection broke is enough.
     let _ = stream.take(MAX_ANSWER).read_to_end(&mut answer);
     date_in(&String::from_utf8_lossy(&answer))
 }
@@ -78,7 +78,7 @@ fn date_in(answer: &str) -> Option<Timestamp> {
     rfc2822::DateTimeParser::new().parse_timestamp(date.1.trim()).ok()
 }
 
-/// Takes every certificate, and only from who has its key.
+/// Accepts every certificate, but only from a server that has its key.
 #[derive(Debug)]
 struct Anyone(Arc<CryptoProvider>);
 

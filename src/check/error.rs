@@ -7,10 +7,10 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SetupError {
-    /// The `User-Agent` has characters that a header must not have.
+    /// The user agent has characters that a header must not have.
     #[error("user agent {0:?} is not a header value: expected printable ASCII")]
     UserAgent(String),
-    /// One of [`Settings::extra_roots`](super::Settings::extra_roots) is not a certificate to trust.
+    /// One of [`Settings::extra_roots`](super::Settings::extra_roots) cannot be used as a root certificate.
     #[error("extra root certificate {index} cannot be used")]
     Root {
         /// Its place in the list, from 0.
@@ -29,7 +29,7 @@ pub enum SetupError {
     /// TLS cannot be set up.
     #[error("cannot set up TLS: {0}")]
     Tls(String),
-    /// The system's name servers are unknown.
+    /// The system's resolver configuration cannot be read.
     #[error("cannot read the system's resolver configuration: {0}")]
     Resolver(String),
     /// No thread can be started.

@@ -1,4 +1,4 @@
-//! Judges a response by a site's expectations: all of them, also after one has failed.
+//! Judges a response by all of a site's expectations, even after one has failed.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::site::Expect;
 pub(super) struct Judged<'a> {
     pub(super) status: u16,
     pub(super) headers: &'a HeaderMap,
-    /// The body as text, `None` where the response can have none (HEAD).
+    /// The body as text, `None` if the response can have none (HEAD).
     pub(super) text: Option<&'a str>,
     /// Whether `text` is only the start of the body.
     pub(super) truncated: bool,
@@ -29,7 +29,7 @@ pub(super) struct Verdict {
     pub(super) failed: Vec<Expectation>,
     /// Each failure for people, joined by `; `.
     pub(super) message: String,
-    /// Whether the body was as its patterns want; `None` without patterns, or without a body.
+    /// Whether the body met its patterns; `None` without patterns, or without a body.
     pub(super) body_matched: Option<bool>,
 }
 
@@ -43,8 +43,8 @@ impl Verdict {
     }
 }
 
-/// Evaluates every expectation at the instant `now`. Messages quote patterns of the configuration, not what the
-/// site sent.
+/// Evaluates every expectation at the instant `now`. Messages quote patterns of the configuration, never what the site
+/// sent.
 pub(super) fn judge(expect: &Expect, judged: &Judged<'_>, now: Timestamp) -> Verdict {
     let mut verdict = Verdict::default();
     if !expect.status.iter().any(|range| range.contains(judged.status)) {

@@ -1,4 +1,4 @@
-//! Why an attempt ended without a whole response, classified where the error is still typed.
+//! Why an attempt ended without a whole response. It is classified here, where the error is still typed.
 
 use std::fmt;
 use std::io;
@@ -13,7 +13,7 @@ use crate::record::ErrorType;
 pub(super) struct Fault {
     pub(super) error_type: ErrorType,
     pub(super) detail: &'static str,
-    /// For people. Names no URL and quotes nothing that a site sent, so it holds no secret.
+    /// The message for people. It names no URL and quotes nothing that a site sent, so it holds no secret.
     pub(super) message: String,
 }
 
@@ -36,9 +36,9 @@ impl Fault {
         Fault { error_type, detail, message: message.into() }
     }
 
-    /// The attempt's time was over in `phase`.
+    /// The attempt timed out in `phase`.
     pub(super) fn timeout(phase: Phase) -> Fault {
-        Fault::new(ErrorType::Timeout, phase.as_str(), format!("the time was over {}", phase.doing()))
+        Fault::new(ErrorType::Timeout, phase.as_str(), format!("timed out {}", phase.doing()))
     }
 
     /// The response's head is beyond its bounds.
@@ -46,7 +46,7 @@ impl Fault {
         Fault::new(ErrorType::Protocol, "header_too_large", "the response's head is too large")
     }
 
-    /// The checker could not make the request at all; no verdict on the site.
+    /// The checker could not make the request at all. That is no verdict on the site.
     pub(super) fn invalid_request(message: impl Into<String>) -> Fault {
         Fault::new(ErrorType::Cancelled, "invalid_request", message)
     }
@@ -72,8 +72,8 @@ impl Fault {
         Fault::new(class_of(phase), detail, message)
     }
 
-    /// An error of the TLS session. `self_signed` tells a certificate that is its own issuer from one whose
-    /// issuer is unknown: rustls names both alike.
+    /// An error of the TLS session. `self_signed` distinguishes a certificate that is its own issuer from one whose
+    /// issuer is unknown, because rustls reports both alike.
     pub(super) fn tls(error: &rustls::Error, self_signed: bool) -> Fault {
         let detail = match error {
             rustls::Error::InvalidCertificate(certificate) => certificate_detail(certificate, self_signed),
@@ -124,7 +124,7 @@ impl Fault {
             ureq::Error::Protocol(
                 error @ (Proto::ChunkLenNotAscii | Proto::ChunkLenNotANumber | Proto::ChunkExpectedCrLf),
             ) => Fault::new(ErrorType::Body, "bad_chunk", error.to_string()),
-            // Before anything was received they speak of our own request.
+            // Before anything was received these errors are about our own request.
             ureq::Error::Protocol(_) | ureq::Error::Http(_) | ureq::Error::BadUri(_)
                 if spoke_http.is_none() =>
             {
@@ -134,7 +134,7 @@ impl Fault {
                 Fault::new(class, "bad_header", "a header of the response is malformed")
             }
             ureq::Error::BodyStalled => {
-                Fault::new(ErrorType::Body, "closed_early", "the body ended before its end")
+                Fault::new(ErrorType::Body, "closed_early", "the body ended too early")
             }
             error => Fault::new(class, "other", format!("{}: {}", phase.doing(), kind_of(&error))),
         }
@@ -152,7 +152,7 @@ fn class_of(phase: Phase) -> ErrorType {
     }
 }
 
-/// Whether the host has no more descriptors or memory: whatever else is tried fares no better.
+/// Whether the host has no more descriptors or memory. Then other addresses would fail as well.
 pub(super) fn is_exhausted(error: &io::Error) -> bool {
     matches!(own_trouble(error), Some("too_many_open_files" | "no_memory"))
 }
@@ -162,9 +162,9 @@ pub(super) fn own_trouble(error: &io::Error) -> Option<&'static str> {
     match error.raw_os_error()? {
         libc::EMFILE | libc::ENFILE => Some("too_many_open_files"),
         libc::ENOBUFS | libc::ENOMEM => Some("no_memory"),
-        // connect(2): no free local port, or no local address of the family.
+        // From connect(2): no free local port, or no local address of the family.
         libc::EADDRNOTAVAIL => Some("no_local_port"),
-        // connect(2) is refused these only by a rule of this host.
+        // connect(2) fails with these only because of a rule of this host.
         libc::EACCES | libc::EPERM => Some("not_permitted"),
         _ => None,
     }
@@ -187,7 +187,7 @@ fn certificate_detail(error: &CertificateError, self_signed: bool) -> &'static s
     }
 }
 
-/// The name of a variant of ureq's error, without its contents: they may quote the URL.
+/// The name of a variant of ureq's error, without its contents, which may quote the URL.
 fn kind_of(error: &ureq::Error) -> &'static str {
     match error {
         ureq::Error::ConnectionFailed => "connection failed",

@@ -1,7 +1,7 @@
-//! The head of a response, read before ureq sees it. Informational responses before it are skipped, all of it is bounded,
-//! and ureq is shown only what it needs to find the end of the body.
+//! The head of a response, read before ureq sees it. Informational responses before it are skipped. All of it is
+//! bounded. ureq is shown only what it needs to find the end of the body.
 //!
-//! ureq itself refuses 129 headers and those of a `100 Continue`, and takes informational responses without end.
+//! ureq itself refuses 129 headers and those of a `100 Continue`, and accepts informational responses without end.
 
 use httparse::{EMPTY_HEADER, Error, Response, Status};
 use ureq::http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
@@ -13,21 +13,21 @@ use super::fault::Fault;
 pub(super) const MAX_HEAD: usize = 64 * 1024;
 /// The most headers of a response.
 const MAX_HEADERS: usize = 1_024;
-/// As many headers as most responses have.
+/// Most responses have no more headers than this.
 const USUAL_HEADERS: usize = 64;
-/// What decides how the body ends.
+/// The headers that decide how the body ends.
 const FRAMING: [HeaderName; 3] = [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING];
 
 /// What the input begins with.
 #[derive(Debug, PartialEq)]
 pub(super) enum Next {
-    /// A head without its end.
+    /// The start of a head.
     Incomplete,
     /// An informational response of so many bytes.
     Informational(usize),
     /// The head of the response.
     Head(Head),
-    /// Nothing that is known here: ureq says what is wrong with it.
+    /// Something else. ureq says what is wrong with it.
     Unknown,
 }
 
@@ -36,14 +36,14 @@ pub(super) struct Head {
     /// Its length in bytes.
     pub(super) length: usize,
     pub(super) headers: HeaderMap,
-    /// A head for ureq in its place.
+    /// The head that ureq sees instead.
     pub(super) shown: Vec<u8>,
 }
 
 /// Looks at the start of `input`.
 ///
 /// # Errors
-/// When there are more than [`MAX_HEADERS`] headers.
+/// If there are more than [`MAX_HEADERS`] headers.
 pub(super) fn next(input: &[u8]) -> Result<Next, Fault> {
     let mut headers = vec![EMPTY_HEADER; USUAL_HEADERS];
     let mut response = Response::new(&mut headers);
@@ -57,7 +57,7 @@ pub(super) fn next(input: &[u8]) -> Result<Next, Fault> {
     match parsed {
         Ok(Status::Partial) => Ok(Next::Incomplete),
         Ok(Status::Complete(length)) => Ok(match response.code {
-            // 101 ends HTTP/1.1 on the connection: nothing follows that could be skipped to.
+            // 101 ends HTTP/1.1 on the connection, so no response follows it.
             Some(100 | 102..=199) => Next::Informational(length),
             _ => taken(&response, length).map_or(Next::Unknown, Next::Head),
         }),
@@ -66,7 +66,7 @@ pub(super) fn next(input: &[u8]) -> Result<Next, Fault> {
     }
 }
 
-/// `None` where a header is none by the rules of the `http` crate.
+/// `None` if a header is not valid by the rules of the `http` crate.
 fn taken(response: &Response<'_, '_>, length: usize) -> Option<Head> {
     let (version, code) = (response.version?, response.code?);
     let mut headers = HeaderMap::with_capacity(response.headers.len());

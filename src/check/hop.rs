@@ -1,5 +1,5 @@
-//! What the current hop of a check has come to: filled in by resolver, connector and transport while ureq
-//! drives them, read by the checker afterwards.
+//! The state of the current hop of a check. Resolver, connector and transport fill it in while ureq drives them; the
+//! checker reads it afterwards.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ use ureq::http::{HeaderMap, Uri};
 use crate::mutex::lock;
 use crate::record::TlsVersion;
 
-/// Where in a hop the time is being spent: the `error_detail` of a timeout.
+/// The part of a hop that takes the time: the `error_detail` of a timeout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Dns,
@@ -51,10 +51,10 @@ impl fmt::Display for Phase {
     }
 }
 
-/// The server's own certificate, seen before it was verified.
+/// The server's certificate, as seen before it was verified.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SeenCertificate {
-    /// When it begins to be valid, and when it expires; `None` when it could not be read.
+    /// When it begins to be valid, and when it expires; `None` if it could not be read.
     pub(super) valid: Option<(Timestamp, Timestamp)>,
     /// Whether it names itself as its issuer.
     pub(super) self_signed: bool,
@@ -69,9 +69,9 @@ impl SeenCertificate {
 /// One request of a check, and the connection made for it.
 #[derive(Debug)]
 pub(super) struct Hop {
-    /// When the attempt that the hop belongs to is over.
+    /// When the time of the attempt that the hop belongs to is over.
     pub(super) deadline: Instant,
-    /// The longest line of the request's head, in bytes; the output buffer must hold it.
+    /// The longest line of the request's head, in bytes. The output buffer must hold it.
     pub(super) longest_line: usize,
     pub(super) phase: Phase,
     pub(super) dns: Option<Duration>,
@@ -85,7 +85,7 @@ pub(super) struct Hop {
     pub(super) sent_at: Option<Instant>,
     /// Whether the response began with `HTTP/`; `None` before its first bytes.
     pub(super) spoke_http: Option<bool>,
-    /// The headers of the response, of which ureq is shown only some.
+    /// The headers of the response. ureq is shown only some of them.
     pub(super) headers: Option<HeaderMap>,
 }
 
@@ -107,13 +107,13 @@ impl Hop {
         }
     }
 
-    /// The time left of the attempt, or `None` when it is over.
+    /// The time left of the attempt, or `None` if it is over.
     pub(super) fn remaining(&self) -> Option<Duration> {
         remaining(self.deadline)
     }
 }
 
-/// The time left until `deadline`, or `None` when there is none.
+/// The time left until `deadline`, or `None` if there is none.
 pub(super) fn remaining(deadline: Instant) -> Option<Duration> {
     deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
 }

@@ -1,8 +1,8 @@
 //! Many checks at a time: threads with small stacks behind one bounded queue.
 //!
-//! Every instant that is submitted yields exactly one result. All that is known of an instant, whether it is
-//! queued, running or given up, is held under one lock, and whoever takes it out of there, the thread that
-//! checked it or the one that gave it up, is the one that hands its result to the sink.
+//! Every instant that is submitted yields exactly one result. One lock covers all that is known of an instant: whether
+//! it is queued, running or given up. The thread that removes it from there, because it checked it or gave it up,
+//! passes its result to the sink.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -24,29 +24,29 @@ use crate::shutdown::Shutdown;
 use crate::site::{Origin, Site};
 
 /// The stack of a check's thread, in bytes. The deepest check (a chain of seven certificates) needs 64 to 96 KiB
-/// optimized and 128 to 160 KiB otherwise; an overflow would end the whole process. Only pages touched are taken.
+/// optimized and 128 to 160 KiB otherwise. An overflow would end the whole process. Only pages that are touched take
+/// memory.
 const STACK: usize = 256 * 1024;
-/// How often at most a full pool is logged.
+/// A full pool is logged at most this often.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 
-/// Takes every result. Called from the pool's threads and from those that submit; a call that blocks holds up
+/// Receives every result. It is called from the pool's threads and from those that submit. A call that blocks holds up
 /// one of them. [`Pool::stop`] waits for calls that have begun.
 pub type Sink = Arc<dyn Fn(CheckResult) + Send + Sync>;
 
 /// How many checks at a time, and how late they may be.
 #[derive(Clone, Debug)]
 pub struct PoolOptions {
-    /// The most checks at a time, at least 1; 512 unless told. Threads are started as they are needed; one takes some
-    /// 50 KiB while it waits for a slow site. Too few of them make instants `saturated`.
+    /// The most checks at a time, at least 1; default 512. Threads are started as they are needed. One takes some 50
+    /// KiB while it waits for a slow site. With too few of them, instants are missed as `saturated`.
     pub threads: usize,
-    /// After how long threads end that were not needed all that time; 1 min unless told. Starting one takes some 50 µs.
+    /// Threads end if they were not needed for this long; default 1 min. Starting one takes some 50 µs.
     pub keep_threads: Duration,
-    /// How many instants may wait for a thread; 2,048 unless told. A long queue makes checks late instead of
-    /// `saturated`.
+    /// How many instants may wait for a thread; default 2,048. A long queue makes checks late instead of `saturated`.
     pub queue: usize,
-    /// How long after its instant a check may still start; 5 s unless told.
+    /// How long after its instant a check may still start; default 5 s.
     pub max_lateness: Duration,
-    /// Who checks.
+    /// The location and the checker that results name.
     pub origin: Origin,
 }
 
@@ -58,7 +58,7 @@ impl PoolOptions {
     }
 }
 
-/// Threads that check. Dropping it stops it without grace.
+/// Threads that check. Dropping the pool stops it without grace.
 ///
 /// ```
 /// use std::sync::{Arc, mpsc};
@@ -113,10 +113,10 @@ struct State {
     threads: usize,
     /// Threads that wait for work, or are starting and about to look for it.
     idle: usize,
-    /// The fewest of them since `counted_at`: so many were not needed since then.
+    /// The fewest idle threads since `counted_at`: so many were not needed since then.
     least_idle: usize,
     counted_at: Option<Instant>,
-    /// Threads that are to end, as they were not needed.
+    /// Threads that are to end because they were not needed.
     surplus: usize,
     /// The first panic, of a sink or a thread.
     fault: Option<Panicked>,
@@ -160,7 +160,7 @@ impl Instance {
         )
     }
 
-    /// Counted from when it should have started: the site's spread comes on top of the instant.
+    /// Counted from when it should have started: the site's spread is added to the instant.
     fn lateness(&self) -> SignedDuration {
         let spread = SignedDuration::try_from(self.site.start_offset()).unwrap_or(SignedDuration::ZERO);
         now().duration_since(self.scheduled_at) - spread
@@ -168,10 +168,10 @@ impl Instance {
 }
 
 impl Pool {
-    /// Sets up what all checks have in common; threads start with the first instants.
+    /// Sets up what all checks share. Threads start with the first instants.
     ///
     /// # Errors
-    /// [`SetupError`] when the settings cannot be used.
+    /// [`SetupError`] if the settings cannot be used.
     pub fn start(settings: &Settings, options: PoolOptions, sink: Sink) -> Result<Pool, SetupError> {
         Ok(Pool {
             shared: Arc::new(Shared {
@@ -186,10 +186,10 @@ impl Pool {
         })
     }
 
-    /// Has `site` checked for the instant `scheduled_at`; `next_at` is the site's next one. Never waits for a
-    /// check. The sink gets one result, by and by or before this returns: `missed` when the instant is too long
-    /// ago (`late`), the site's previous check has not ended (`overlap`), all threads are busy and the queue is
-    /// full (`saturated`), or the pool was stopped (`cancelled`).
+    /// Submits `site` to be checked for the instant `scheduled_at`; `next_at` is the site's next instant. Never waits
+    /// for a check. The sink gets one result, later or before this returns. The result is `missed` if the instant is
+    /// too long ago (`late`), the site's previous check has not ended (`overlap`), all threads are busy and the queue
+    /// is full (`saturated`), or the pool was stopped (`cancelled`).
     pub fn submit(&self, site: Arc<Site>, scheduled_at: Timestamp, next_at: Option<Timestamp>) {
         let shared = &self.shared;
         let instance = Instance { site, scheduled_at, next_at, started_at: None };
@@ -217,19 +217,19 @@ impl Pool {
         }
     }
 
-    /// How many threads there are by now.
+    /// How many threads there are now.
     pub fn threads(&self) -> usize {
         self.shared.lock().threads
     }
 
-    /// The first panic of the sink, or of a thread outside of its checks. What it had in hand is lost.
+    /// The first panic of the sink, or of a thread outside of its checks. The result that it was working on is lost.
     pub fn fault(&self) -> Option<Panicked> {
         self.shared.lock().fault.clone()
     }
 
-    /// Stops: submitted instants that wait become `missed`, `cancelled`; those being checked have until `grace`
-    /// to end and become the same if they don't. What their threads come to afterwards is discarded. Returns
-    /// when every result has been handed to the sink, so it must not be called from there.
+    /// Stops. Submitted instants that wait become `missed`, `cancelled`. Those being checked have until `grace` to end,
+    /// and become the same if they do not; what their threads find afterwards is discarded. Returns when every result
+    /// has been passed to the sink, so it must not be called from the sink.
     ///
     /// A check that waits to retry a failure ends at once: the failure was never confirmed.
     pub fn stop(&self, grace: Duration) {
@@ -282,7 +282,7 @@ impl Shared {
         lock(&self.state)
     }
 
-    /// The result of an instance that cannot be taken, if it can't.
+    /// The result of an instance that cannot be accepted, if it cannot.
     fn refusal(&self, state: &mut State, instance: &Instance) -> Option<CheckResult> {
         let origin = &self.options.origin;
         if state.stopped {
@@ -318,7 +318,8 @@ impl Shared {
         Some(instance.missed(&self.options.origin, ErrorType::Late, None, &message))
     }
 
-    /// Hands a result to the sink. Its `emitting` was counted when the right to do so was won.
+    /// Passes a result to the sink. `emitting` already counts the call: it was raised when the caller won the right to
+    /// it.
     fn emit(&self, result: CheckResult) {
         let thread = thread::current();
         // A sink that panics must not make `stop` wait for ever.
@@ -333,8 +334,8 @@ impl Shared {
         }
     }
 
-    /// Starts one more thread for a queued instance. Where that fails, the threads there are will come to it;
-    /// where there are none, it is missed.
+    /// Starts one more thread for a queued instance. If that fails, the existing threads take the instance later; if
+    /// there are none, it is missed.
     fn start_thread(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
         let spawned = self.spawn(state.threads);
         let Err(error) = spawned else {
@@ -372,9 +373,9 @@ impl Shared {
         thread.spawn(work).map(drop)
     }
 
-    /// A thread: takes instances and checks them until the pool is stopped or it is one too many.
+    /// The work of a thread: takes instances and checks them until the pool is stopped or the thread is surplus.
     fn run(&self, mut checker: Checker) {
-        // The one who started this thread has counted it as idle.
+        // The thread that started this one has counted it as idle.
         let mut counted_idle = true;
         while let Some(task) = self.next(counted_idle) {
             counted_idle = false;
@@ -383,7 +384,7 @@ impl Shared {
                 checker.check(site, &self.options.origin, *scheduled_at, *next_at, &self.shutdown)
             });
             let mut state = self.lock();
-            // What `stop` has given up is gone, and no other instant of the site can have come since.
+            // If `stop` has given the instant up, it is gone, and no other instant of the site can have come since.
             let open = state.open.remove(&site.key).is_some();
             state.emitting += usize::from(open);
             drop(state);
@@ -393,14 +394,14 @@ impl Shared {
         }
     }
 
-    /// The next instance for this thread, or `None` when it is to end.
+    /// The next instance for this thread, or `None` if it is to end.
     fn next(&self, counted_idle: bool) -> Option<Task> {
         let mut state = self.lock();
         state.idle += usize::from(!counted_idle);
         loop {
             state.count_surplus(self.options.keep_threads);
             if let Some(key) = state.queued.pop_front() {
-                // What is queued is open: both change under this lock only.
+                // A queued instance is also open, because both change only under this lock.
                 let Some(instance) = state.open.get_mut(&key) else { continue };
                 let late = self.too_late(instance);
                 if late.is_none() {
@@ -422,12 +423,12 @@ impl Shared {
 }
 
 impl State {
-    /// Finds out, once in `period`, how many threads were idle all the time.
+    /// Finds out, once per `period`, how many threads were idle all that time.
     fn count_surplus(&mut self, period: Duration) {
         if self.counted_at.is_some_and(|at| at.elapsed() < period) {
             return;
         }
-        // At the first time nothing is known.
+        // Nothing is known the first time.
         self.surplus = if self.counted_at.is_some() { self.least_idle } else { 0 };
         (self.least_idle, self.counted_at) = (self.idle, Some(Instant::now()));
     }
@@ -447,6 +448,6 @@ impl State {
 /// An instance that a thread has taken up.
 struct Task {
     instance: Instance,
-    /// Its result, where it was too late to check it.
+    /// Its result, if it was too late to check it.
     late: Option<CheckResult>,
 }

@@ -1,4 +1,4 @@
-//! Where a request goes, and with whose secrets.
+//! Where a request goes, and which secrets go with it.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -10,14 +10,14 @@ use super::fault::Fault;
 use crate::record::ErrorType;
 use crate::text::truncated;
 
-/// The longest line of the request's head and some room for what ureq adds.
+/// The longest line of the request's head, with some room for what ureq adds.
 pub(super) fn longest_line(request: &Request<()>) -> usize {
     let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     let headers = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len());
     headers.chain([target]).max().unwrap_or_default() + 64
 }
 
-/// Where `location` leads from `url`, without credentials of its own.
+/// Where `location` leads from `url`, without the credentials in it.
 pub(super) fn redirected(url: &Url, location: &HeaderValue) -> Result<Url, Fault> {
     let invalid = || Fault::new(ErrorType::Redirect, "invalid_location", "the location is not a URL");
     let location = std::str::from_utf8(location.as_bytes()).map_err(|_| invalid())?;

@@ -1,4 +1,4 @@
-//! Names to addresses: the trait, the resolver of the system's configuration, and the rules on addresses.
+//! Names to addresses: the trait, and the resolver of the system's configuration.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -22,9 +22,9 @@ use super::sockets::Sockets;
 use crate::mutex::lock;
 use crate::record::ErrorType;
 
-/// How long the other family's addresses are waited for once one family's have come (RFC 8305, section 3).
+/// How long to wait for the other family's addresses once those of one family have come (RFC 8305, section 3).
 const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
-/// How often the system's files are looked at.
+/// How often to look at the system's files.
 const LOOK_APART: Duration = Duration::from_secs(1);
 /// The largest configuration file that is read, in bytes.
 const MAX_FILE: u64 = 1 << 20;
@@ -51,8 +51,8 @@ const MAX_FILE: u64 = 1 << 20;
 pub trait Resolve: Send + Sync {
     /// The addresses of `host`, in the order in which to try them. Only the first 8 are used.
     ///
-    /// `host` is a name as it stands in the URL (lower case, in punycode), never an address. `timeout` is what
-    /// is left of the attempt: a call that takes longer makes the check late by as much.
+    /// `host` is a name as in the URL (lower case, in punycode), never an address. `timeout` is the time left of the
+    /// attempt. A call that takes longer makes the check exceed its time by as much.
     ///
     /// # Errors
     /// [`ResolveError`] says why there are none. An empty list counts as [`ResolveError::NoAddress`].
@@ -66,7 +66,7 @@ pub enum ResolveError {
     /// The name does not exist (NXDOMAIN).
     #[error("the name does not exist")]
     NxDomain,
-    /// The name exists and has no address.
+    /// The name exists but has no address.
     #[error("the name has no address")]
     NoAddress,
     /// The name server failed (SERVFAIL).
@@ -78,7 +78,7 @@ pub enum ResolveError {
     /// No name server answered in time.
     #[error("no name server answered in time")]
     Timeout,
-    /// What stands in the URL is not a name that DNS could know.
+    /// The host in the URL is not a name that DNS can have.
     #[error("not a valid name")]
     BadName,
     /// The name servers could not be reached.
@@ -113,25 +113,25 @@ impl ResolveError {
     }
 }
 
-/// Asks the name servers of the system's configuration (`/etc/resolv.conf`), after `/etc/hosts`.
+/// Looks in `/etc/hosts`, then asks the name servers of the system's configuration (`/etc/resolv.conf`).
 ///
-/// Look-ups run on one thread for all checks. Answers are not cached, so that a name that ceases to resolve is
-/// seen at once: where that is too many queries, let a caching name server run on the host. IPv4 addresses
-/// come before IPv6 ones. `localhost` and names below it are the loopback addresses and `.invalid` names do
-/// not exist, both without asking (RFC 6761, sections 6.3 and 6.4).
+/// Look-ups run on one thread for all checks. Answers are not cached, so that a name that no longer resolves is noticed
+/// at once. If that causes too many queries, run a caching name server on the host. IPv4 addresses come before IPv6
+/// ones. `localhost` and names below it are the loopback addresses, and `.invalid` names do not exist; neither is asked
+/// for (RFC 6761, sections 6.3 and 6.4).
 ///
-/// A name with a dot is looked up as it stands: no search list is put behind it, or a name that is dead could be found as
-/// another one. The addresses of both families are asked for at once, and what has come is used 50 ms later.
+/// A name with a dot is looked up as it is. No search list is applied to it, because a dead name could then be found as
+/// another one. Both families are asked for at once; 50 ms after the first answer, what has come is used.
 ///
-/// Both files are looked at once a second, and read again when they have changed. One that cannot be read then leaves
-/// everything as it is.
+/// Both files are looked at once a second, and read again if they have changed. If one cannot be read then, everything
+/// stays as it is.
 pub struct SystemResolver {
     current: Mutex<Current>,
-    /// `/etc/resolv.conf` and `/etc/hosts`; none where the configuration is given.
+    /// `/etc/resolv.conf` and `/etc/hosts`; none if the configuration is given.
     files: Option<[PathBuf; 2]>,
     sockets: Sockets,
     lookups: Handle,
-    /// What drives the look-ups; taken when it is dropped.
+    /// What drives the look-ups. It is taken when the resolver is dropped.
     runtime: Option<Runtime>,
 }
 
@@ -142,7 +142,7 @@ struct Current {
     looked_at: Instant,
 }
 
-/// What tells that a file has changed: its time and size; none when it is not there.
+/// Shows whether a file has changed: its time and size, or none if it does not exist.
 type Stamp = Option<(SystemTime, u64)>;
 
 fn stamp(path: &Path) -> Stamp {
@@ -154,8 +154,8 @@ impl SystemResolver {
     /// Reads the system's configuration and starts the look-up thread.
     ///
     /// # Errors
-    /// [`SetupError::Resolver`] when the configuration cannot be read, [`SetupError::Thread`] when no thread
-    /// can be started.
+    /// [`SetupError::Resolver`] if the configuration cannot be read, [`SetupError::Thread`] if no thread can be
+    /// started.
     pub fn new() -> Result<SystemResolver, SetupError> {
         SystemResolver::of_files(["/etc/resolv.conf", "/etc/hosts"].map(PathBuf::from))
     }
@@ -204,7 +204,7 @@ impl SystemResolver {
                         current.resolver = resolver;
                     }
                     Err(error) => {
-                        log::warn!(error = error.to_string(); "going on with the former resolver configuration");
+                        log::warn!(error = error.to_string(); "cannot read the resolver configuration: keeping the previous one");
                     }
                 }
             }
@@ -228,7 +228,7 @@ fn build(mut builder: ResolverBuilder<Sockets>) -> Result<Hickory<Sockets>, Setu
 
 impl Drop for SystemResolver {
     fn drop(&mut self) {
-        // Dropping a runtime waits for it, and in async code that is a panic. Nobody waits for a look-up by now.
+        // Dropping a runtime waits for it, and panics in async code. Nobody waits for a look-up any more.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
@@ -248,7 +248,8 @@ impl Resolve for SystemResolver {
         if top.eq_ignore_ascii_case("invalid") {
             return Err(ResolveError::NxDomain);
         }
-        // The look-up runs on the runtime's thread: its futures are too large for the small stack of a check's.
+        // The look-up runs on the runtime's thread, because its futures are too large for the small stack of a check's
+        // thread.
         let (sender, receiver) = mpsc::sync_channel(1);
         let refused = self.sockets.refused();
         let resolver = self.resolver();
@@ -258,7 +259,7 @@ impl Resolve for SystemResolver {
         }
         self.lookups.spawn(async move {
             let found = tokio::time::timeout(timeout, look_up(&resolver, &host)).await;
-            // Nobody listens any more when the check's time was over first.
+            // Nobody receives it if the check timed out first.
             let _ = sender.send(found.unwrap_or(Err(ResolveError::Timeout)));
         });
         let found = match receiver.recv_timeout(timeout) {
@@ -267,7 +268,7 @@ impl Resolve for SystemResolver {
             Err(mpsc::RecvTimeoutError::Disconnected) => Err(ResolveError::Panicked),
         };
         found.map_err(|error| match error {
-            // While sockets were refused, maybe this one's, nobody can be blamed for not answering.
+            // If sockets were refused meanwhile, perhaps for this look-up, a missing answer is nobody else's fault.
             ResolveError::Io(_) | ResolveError::Timeout => {
                 self.sockets.refused_since(refused).map_or(error, ResolveError::Io)
             }
@@ -297,7 +298,7 @@ async fn look_up(resolver: &Hickory<Sockets>, host: &str) -> Result<Vec<IpAddr>,
             Ok(found)
         }
         (Some(Ok(found)), _) | (_, Some(Ok(found))) => Ok(found),
-        // A name that exists has no address of one family or the other: what is wrong with the other one says more.
+        // An existing name may lack addresses of one family. Then the error of the other family says more.
         (Some(Err(ResolveError::NoAddress)), Some(Err(error))) | (Some(Err(error)), _) => Err(error),
         (None, _) => Err(ResolveError::Timeout),
     }

@@ -1,4 +1,4 @@
-//! What a failing response looked like.
+//! A sample of a failing response.
 
 use ureq::http::header::{self, HeaderMap, HeaderName};
 use url::Url;
@@ -8,7 +8,7 @@ use crate::record::Sample;
 use crate::site::Site;
 use crate::text::truncated;
 
-/// Headers that go into no sample: they carry sessions and credentials.
+/// Headers that go into no sample, because they carry sessions and credentials.
 const SECRET_HEADERS: [HeaderName; 5] = [
     header::SET_COOKIE,
     header::COOKIE,
@@ -33,7 +33,7 @@ pub(super) fn sample(site: &Site, url: &Url, headers: &HeaderMap, text: &str) ->
             (truncated(name.as_str(), MAX_MESSAGE), truncated(&value, MAX_MESSAGE))
         })
         .collect();
-    // Cut twice: what replaces a NUL is longer than it.
+    // It is cut twice, because the replacement of a NUL is longer than the NUL.
     let start = truncated(text, MAX_SAMPLE_BODY);
     Sample { headers, body: truncated(&start, MAX_SAMPLE_BODY) }
 }

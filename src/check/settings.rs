@@ -1,4 +1,4 @@
-//! What all checks of a checker have in common, as given and as built.
+//! What all checks of a checker share, as given and as built.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::resolve::{Resolve, SystemResolver};
 use super::stalls::Stalls;
 use super::tls;
 
-/// What all checks have in common.
+/// What all checks share.
 ///
 /// ```
 /// use webmon::check::Settings;
@@ -27,11 +27,11 @@ use super::tls;
 /// ```
 #[derive(Clone)]
 pub struct Settings {
-    /// The `User-Agent` of requests; a site's own header of that name comes first.
+    /// The `User-Agent` of requests, unless the site has its own header of that name.
     pub user_agent: String,
-    /// Certificate authorities trusted beside those of Mozilla (the `webpki-roots` crate), in DER.
+    /// Certificate authorities to trust in addition to those of Mozilla (the `webpki-roots` crate), in DER.
     pub extra_roots: Vec<CertificateDer<'static>>,
-    /// Addresses never connected to, on any hop. A name is tried at its other addresses, if it has any.
+    /// Addresses never to connect to, on any hop. If a name has other addresses, those are tried.
     pub deny_addresses: Vec<IpNet>,
     /// Turns names into addresses.
     pub resolver: Arc<dyn Resolve>,
@@ -46,7 +46,7 @@ impl Settings {
         Ok(Settings::with_resolver(Arc::new(SystemResolver::new()?)))
     }
 
-    /// The defaults with a resolver of one's own.
+    /// The defaults with another resolver.
     pub fn with_resolver(resolver: Arc<dyn Resolve>) -> Settings {
         Settings {
             user_agent: concat!("webmon/", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -57,10 +57,10 @@ impl Settings {
     }
 }
 
-/// The certificates in the PEM file at `path`, for [`Settings::extra_roots`].
+/// Reads the certificates in the PEM file at `path`, for [`Settings::extra_roots`].
 ///
 /// # Errors
-/// [`SetupError::RootFile`] when the file cannot be read, or holds no certificate.
+/// [`SetupError::RootFile`] if the file cannot be read, or holds no certificate.
 pub fn read_roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, SetupError> {
     let fault = |problem: String| SetupError::RootFile { path: path.to_owned(), problem };
     let roots: Vec<_> = CertificateDer::pem_file_iter(path)
@@ -83,7 +83,7 @@ pub(super) struct Parts {
 
 impl Parts {
     pub(super) fn new(settings: &Settings) -> Result<Parts, SetupError> {
-        // ureq takes it on trust and would panic.
+        // ureq does not check this and would panic.
         if !settings.user_agent.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
             return Err(SetupError::UserAgent(settings.user_agent.clone()));
         }

@@ -1,4 +1,5 @@
-//! The sockets of look-ups. What this host refuses them is noted here: hickory only says that there was no connection.
+//! The sockets of look-ups. They note why this host refused a socket, because hickory only says that there was no
+//! connection.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,14 +15,14 @@ use super::fault::is_exhausted;
 type Tokio = TokioRuntimeProvider;
 type Opening<T> = Pin<Box<dyn Send + Future<Output = io::Result<T>>>>;
 
-/// Tokio's sockets; clones note into the same place.
+/// Tokio's sockets. Clones note into the same place.
 #[derive(Clone, Default)]
 pub(super) struct Sockets {
     tokio: Tokio,
     refused: Arc<Refused>,
 }
 
-/// Sockets that were refused for want of descriptors or memory.
+/// Sockets that were refused because descriptors or memory ran out.
 #[derive(Default)]
 struct Refused {
     count: AtomicU64,
@@ -35,7 +36,7 @@ impl Sockets {
         self.refused.count.load(Ordering::Acquire)
     }
 
-    /// Why the last one was, if any was since there were `before`.
+    /// Why the last one was refused, if any was since there were `before`.
     pub(super) fn refused_since(&self, before: u64) -> Option<io::Error> {
         let errno = || io::Error::from_raw_os_error(self.refused.errno.load(Ordering::Relaxed));
         (self.refused() > before).then(errno)

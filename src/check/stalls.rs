@@ -1,24 +1,23 @@
 //! How long this process did not run: stopped by a signal, suspended with its machine, or starved of CPU.
 //!
-//! A thread looks at the clock ten times a second. When it comes late the process did nothing meanwhile, and no site can
-//! be blamed for having said nothing.
+//! A thread looks at the clock ten times a second. If it comes late, the process did nothing meanwhile, and no site can
+//! be blamed for a missing answer.
 
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use crate::mutex::lock;
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::mutex::lock;
-
-/// How long apart the thread looks.
+/// How often the thread looks.
 const TICK: Duration = Duration::from_millis(100);
-/// How long after the last one a look may come: any busy machine is as late.
+/// How long after the last look the next one may come. Any busy machine may be that late.
 const USUAL: Duration = Duration::from_millis(200);
-/// A stall that spoils any attempt, however long its timeout is.
+/// A stall of this length spoils any attempt, however long its timeout is.
 const LONG: Duration = Duration::from_secs(5);
-/// A stall that is logged.
+/// A stall of this length is logged.
 const LOGGED: Duration = Duration::from_secs(1);
 
 /// The time lost in stalls since the process began to look.
@@ -35,7 +34,7 @@ struct Looked {
 }
 
 impl Stalls {
-    /// Those of this process. The first call starts the thread, which lasts as long as the process.
+    /// The stalls of this process. The first call starts the thread, which lasts as long as the process.
     pub(crate) fn of_this_process() -> io::Result<Arc<Stalls>> {
         static STALLS: Mutex<Option<Arc<Stalls>>> = Mutex::new(None);
         let mut started = lock(&STALLS);
@@ -53,7 +52,7 @@ impl Stalls {
         Ok(Arc::clone(started.insert(stalls)))
     }
 
-    /// By a clock of one's own, which goes on during a stall; somebody must [`Stalls::look`].
+    /// Stalls by another clock, which must go on during a stall. The caller must call [`Stalls::look`].
     pub(crate) fn by(clock: impl Fn() -> Duration + Send + Sync + 'static) -> Stalls {
         let looked = Mutex::new(Looked { at: clock(), lost: Duration::ZERO });
         Stalls { clock: Box::new(clock), looked }
@@ -67,19 +66,20 @@ impl Stalls {
         looked.lost += late;
         drop(looked);
         if late >= LOGGED {
-            log::warn!(ms = late.as_millis() as u64; "this process stood still: checks under way are made again, or missed");
+            log::warn!(ms = late.as_millis() as u64; "this process stood still: checks under way are repeated, or missed");
         }
     }
 
-    /// The time lost so far, a stall that nobody has looked at yet included: who comes out of it first is as likely a
-    /// check as the thread that looks.
+    /// The time lost so far, including a stall that the thread has not noticed yet: a check may come out of it before
+    /// the thread does.
     pub(crate) fn lost(&self) -> Duration {
         let looked = lock(&self.looked);
         looked.lost + late_by(looked.at, (self.clock)())
     }
 }
 
-/// Whether an attempt with this `timeout` says nothing about its site if so much of it was `lost`: a quarter of it, or 5 s.
+/// Whether an attempt with this `timeout` says nothing about its site because so much time was `lost`: a quarter of it,
+/// or 5 s.
 pub(crate) fn spoils(lost: Duration, timeout: Duration) -> bool {
     !lost.is_zero() && lost >= (timeout / 4).min(LONG)
 }
@@ -88,7 +88,7 @@ fn late_by(last: Duration, now: Duration) -> Duration {
     now.saturating_sub(last).saturating_sub(USUAL)
 }
 
-/// CLOCK_BOOTTIME: CLOCK_MONOTONIC and the time that the machine was suspended (clock_gettime(2)).
+/// Reads CLOCK_BOOTTIME: CLOCK_MONOTONIC plus the time that the machine was suspended (clock_gettime(2)).
 fn since_boot() -> Duration {
     Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default()
 }

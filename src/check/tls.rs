@@ -33,7 +33,7 @@ pub(super) fn client_config(
         .map_err(|error| SetupError::Tls(error.to_string()))?
         .with_webpki_verifier(Arc::clone(&verifier))
         .with_no_client_auth();
-    // A resumed session shows no certificate and skips half of what is to be measured.
+    // A resumed session shows no certificate and skips half of what we measure.
     config.resumption = Resumption::disabled();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok((config, verifier))
@@ -62,7 +62,8 @@ pub(super) fn version(version: ProtocolVersion) -> Option<TlsVersion> {
     }
 }
 
-/// Notes the server's certificate, then leaves the verdict to webpki: rustls itself keeps only those that passed.
+/// Notes the server's certificate, then leaves the verdict to webpki. rustls itself keeps only certificates that
+/// passed.
 #[derive(Debug)]
 struct NotingVerifier {
     hop: SharedHop,
@@ -85,7 +86,8 @@ impl ServerCertVerifier for NotingVerifier {
             self.verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         let at = i64::try_from(now.as_secs()).ok().and_then(|second| Timestamp::from_second(second).ok());
         match verdict {
-            // webpki takes no CA for a server's certificate, as which many of one's own are made. This very one is trusted.
+            // webpki refuses a CA as a server's certificate, but many self-made certificates are CAs. This very one is
+            // trusted.
             Err(rustls::Error::InvalidCertificate(CertificateError::Other(_)))
                 if self.own_roots.contains(end_entity)
                     && at.is_some_and(|at| certificate.is_valid_at(at)) =>

@@ -1,6 +1,6 @@
-//! The transport that ureq reads and writes: a socket that keeps to the attempt's deadline, plain or in TLS.
+//! The transport that ureq reads and writes: a socket that keeps to the attempt's deadline, plain or with TLS.
 //!
-//! ureq's own timeouts are not used: the deadline is one instant, known here, and every wait ends at it.
+//! ureq's own timeouts are not used. The deadline is one instant, known here, and every wait ends at it.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -13,9 +13,9 @@ use super::fault::Fault;
 use super::head::{self, MAX_HEAD, Next};
 use super::hop::{Phase, SharedHop, remaining};
 
-/// The input buffer at first, in bytes; it grows only for a response's head that does not fit.
+/// The initial size of the input buffer, in bytes. It grows only for a response's head that does not fit.
 const INPUT_BUFFER: usize = 16 * 1024;
-/// The output buffer at least, in bytes.
+/// The least size of the output buffer, in bytes.
 const OUTPUT_BUFFER: usize = 4 * 1024;
 
 /// A socket whose every wait ends at the deadline, with [`io::ErrorKind::TimedOut`].
@@ -89,16 +89,16 @@ pub(super) struct Wire {
     link: Link,
     buffers: WireBuffers,
     hop: SharedHop,
-    /// While the response's head is not whole.
+    /// Set while the response's head is not complete.
     reading: Option<ReadingHead>,
 }
 
-/// How far a head has come.
+/// How much of a head has come.
 #[derive(Debug, Default)]
 struct ReadingHead {
     /// Bytes of informational responses that were skipped.
     skipped: usize,
-    /// Bytes of the input that are known to hold no whole head.
+    /// Bytes of the input that are known to hold no complete head.
     looked_at: usize,
 }
 
@@ -108,11 +108,11 @@ impl Wire {
         Wire { link, buffers, hop, reading: Some(ReadingHead::default()) }
     }
 
-    /// Appends to the input; how many bytes, 0 at the end.
+    /// Appends to the input. Returns how many bytes, 0 at the end.
     fn read(&mut self) -> Result<usize, ureq::Error> {
         let amount = match self.link.read(self.buffers.input_append_buf()) {
             Ok(amount) => amount,
-            // TLS ended without close_notify. Whether something is missing is for HTTP to tell.
+            // TLS ended without close_notify. HTTP shows whether something is missing.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
             Err(error) => return Err(self.fault(&error)),
         };
@@ -120,8 +120,8 @@ impl Wire {
         Ok(amount)
     }
 
-    /// Takes what has come of the head. Returns whether ureq is to go on: there is a head for it, or something that is
-    /// none.
+    /// Processes what has come of the head. Returns whether ureq is to go on, because there is a head for it or
+    /// something that is no head.
     fn take_head(&mut self) -> Result<bool, Fault> {
         let Some(mut reading) = self.reading.take() else { return Ok(true) };
         loop {
@@ -129,7 +129,7 @@ impl Wire {
             if !self.begins_as_http(input) {
                 return Ok(true);
             }
-            // Only the end of a line can make it whole.
+            // Only the end of a line can complete it.
             let next = match input[reading.looked_at..].contains(&b'\n') {
                 true => head::next(input)?,
                 false => Next::Incomplete,
@@ -163,7 +163,7 @@ impl Wire {
         }
     }
 
-    /// Whether `input`, the start of a response, begins as HTTP does, as far as it goes.
+    /// Whether `input`, the start of a response, begins as HTTP does, as far as it has come.
     fn begins_as_http(&self, input: &[u8]) -> bool {
         let start = &input[input.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count()..];
         let known = start.len().min(5);
@@ -180,7 +180,7 @@ impl Wire {
     }
 }
 
-/// The fault that an error of a socket, or of the TLS session above it, amounts to.
+/// Turns an error of a socket, or of the TLS session above it, into a fault.
 pub(super) fn fault_of(error: &io::Error, phase: Phase, self_signed: bool) -> Fault {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(error) => Fault::tls(error, self_signed),
@@ -209,7 +209,7 @@ impl Transport for Wire {
     }
 
     fn is_open(&mut self) -> bool {
-        // Never used again: every check connects anew.
+        // Never used again, because every check opens its own connections.
         false
     }
 
@@ -218,7 +218,7 @@ impl Transport for Wire {
     }
 }
 
-/// Buffers that grow for a large head only, so that the usual check keeps 16 + 4 KiB.
+/// Buffers that grow only for a large head, so that the usual check keeps 16 + 4 KiB.
 #[derive(Debug)]
 struct WireBuffers {
     input: Vec<u8>,
@@ -235,7 +235,7 @@ impl WireBuffers {
         WireBuffers { input: Vec::new(), start: 0, end: 0, output: vec![0; output], progress: false }
     }
 
-    /// Puts `bytes` in the place of the first `length` bytes of the input.
+    /// Replaces the first `length` bytes of the input with `bytes`.
     fn replace(&mut self, length: usize, bytes: &[u8]) {
         self.input.splice(self.start..self.start + length, bytes.iter().copied());
         self.end = self.end - length + bytes.len();
@@ -272,7 +272,7 @@ impl Buffers for WireBuffers {
     }
 
     fn tmp_and_output(&mut self) -> (&mut [u8], &mut [u8]) {
-        // The first is scratch space for request bodies; there are none.
+        // The first is scratch space for request bodies, of which there are none.
         (&mut [], &mut self.output)
     }
 

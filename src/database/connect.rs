@@ -1,4 +1,5 @@
-//! Connections to PostgreSQL: libpq's `sslmode`, all five that make sense, over native-tls; and an end to every wait.
+//! Connections to PostgreSQL: the five values of libpq's `sslmode` that make sense, over native-tls. Every wait has a
+//! limit.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -13,17 +14,17 @@ use super::stream::{CONNECT, Line, MakeStream, SslMode, WeakLine};
 use crate::config::Postgres;
 use crate::mutex::lock;
 
-/// How long a server may be silent while somebody waits for it, unless told.
+/// How long a server may be silent while a caller waits for it, by default.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The same where whoever waits has somebody else waiting: for another writer, for the renewal of a lease.
+/// The same if something else depends on the caller: another writer, or the renewal of a lease.
 pub(crate) const STEADY_PATIENCE: Duration = Duration::from_secs(30);
 
-/// How to connect: parsed once, used for every connection and reconnection.
+/// How to connect. It is parsed once and used for every connection.
 ///
-/// No wait for the server is without an end: a call on a connection fails when for [`Connector::patience`] no byte has
-/// moved in either direction, and the connection with it. A connection that nobody waits on may rest for ever. Over a
-/// Unix socket there is no such end: the server is on the same machine.
+/// Every wait for the server has a limit: if no byte moves in either direction for [`Connector::patience`], the call
+/// fails, and the connection is of no more use. A connection that nobody waits on may rest for ever. Over a Unix socket
+/// there is no such limit, because the server is on the same machine.
 #[derive(Clone)]
 pub struct Connector {
     config: postgres::Config,
@@ -37,7 +38,7 @@ impl Connector {
     /// Reads `[postgres]`; `application` is shown in `pg_stat_activity`.
     ///
     /// # Errors
-    /// [`DatabaseError::Config`] for a URL or a CA file that cannot be used.
+    /// [`DatabaseError::Config`] for a URL, a CA file or a client certificate that cannot be used.
     pub fn new(postgres: &Postgres, application: &str) -> Result<Connector, DatabaseError> {
         let (url, mode) = split_ssl_mode(postgres.url.reveal())?;
         // The driver's own message could quote the URL, and with it a password.
@@ -48,18 +49,18 @@ impl Connector {
             return Err(invalid("url", "has sslnegotiation=direct: expected it to be left out"));
         }
         if config.get_hosts().iter().any(|host| matches!(host, Host::Unix(_))) {
-            // There the driver asks for no stream of ours.
+            // Over a Unix socket the driver does not ask us for a stream.
             config.ssl_mode(match mode {
                 SslMode::Disable => DriverMode::Disable,
                 SslMode::Prefer => DriverMode::Prefer,
                 _ => DriverMode::Require,
             });
         } else {
-            // It leaves all of it to us, whatever the mode.
+            // The driver leaves TLS to us, whatever the mode.
             config.ssl_mode(DriverMode::Require).ssl_negotiation(SslNegotiation::Direct);
         }
         if config.get_hosts().is_empty() {
-            // Without a name it would not.
+            // Without a name it would not do so.
             for address in config.get_hostaddrs().to_vec() {
                 config.host(&address.to_string());
             }
@@ -92,30 +93,30 @@ impl Connector {
         }
         if let (Some(certificate), Some(key)) = (&postgres.certificate, &postgres.key) {
             let identity = Identity::from_pkcs8(&read("certificate", certificate)?, &read("key", key)?)
-                .map_err(|error| invalid("key", &format!("does not fit the certificate: {error}")))?;
+                .map_err(|error| invalid("key", &format!("does not match the certificate: {error}")))?;
             tls.identity(identity);
         }
         let tls = tls.build().map_err(|error| invalid("ca", &format!("cannot be used: {error}")))?;
         Ok(Connector { config, mode, tls, patience: PATIENCE, lines: Arc::default() }.named(application))
     }
 
-    /// The same with another patience: [`PATIENCE`] unless told, and longer for statements that take long without a
-    /// word, such as those of a migration. Too short, and what is slow is taken for dead and begun anew; too long, and
-    /// what is dead is noticed late.
+    /// Sets the patience, by default [`PATIENCE`]. Make it longer for statements that take long without an answer, such
+    /// as those of a migration. If it is too short, a slow server is taken for dead and the work is done again. If it
+    /// is too long, a dead server is noticed late.
     pub fn patience(mut self, patience: Duration) -> Connector {
         self.patience = patience;
         self
     }
 
-    /// The same under another name.
+    /// The same with another application name.
     pub(crate) fn named(&self, application: &str) -> Connector {
         let mut connector = self.clone();
-        // NAMEDATALEN: the server would cut it off, with a notice.
+        // The server would cut a longer name to NAMEDATALEN, with a notice.
         connector.config.application_name(&crate::text::truncated(application, 63));
         connector
     }
 
-    /// The same, with connections that [`Connector::cut`] does not know of those that were there before.
+    /// The same for a new group of connections: [`Connector::cut`] on one group does not end those of the other.
     pub(crate) fn apart(&self) -> Connector {
         Connector { lines: Arc::default(), ..self.clone() }
     }
@@ -128,7 +129,7 @@ impl Connector {
         self.connect_on(&self.line())
     }
 
-    /// A line to be connected, known to [`Connector::cut`].
+    /// A line to connect on, which [`Connector::cut`] can end.
     pub(crate) fn line(&self) -> Line {
         let line = Line::new();
         let mut lines = lock(&self.lines);
@@ -137,7 +138,7 @@ impl Connector {
         line
     }
 
-    /// As [`Connector::connect`], on a line that its user can set and ask.
+    /// As [`Connector::connect`], on a line whose limit the caller can set and whose end it can ask for.
     pub(crate) fn connect_on(&self, line: &Line) -> Result<Client, DatabaseError> {
         let client = self
             .config
@@ -147,14 +148,15 @@ impl Connector {
         Ok(client)
     }
 
-    /// Cancels what a connection is at, within 10 s for each address.
+    /// Cancels the statement that a connection runs, within 10 s for each address.
     pub(crate) fn cancel(&self, token: &CancelToken) -> Result<(), DatabaseError> {
         token
             .cancel_query(self.stream(&self.line()))
             .map_err(DatabaseError::statement("cannot cancel a statement"))
     }
 
-    /// Ends all connections of this connector and its clones, whatever they wait for. Those made later are not hit.
+    /// Ends all connections of this connector and its clones, whatever they wait for. Connections made later are not
+    /// affected.
     pub(crate) fn cut(&self) {
         let lines = lock(&self.lines);
         lines.iter().filter_map(WeakLine::upgrade).for_each(|line| line.cut());
@@ -165,7 +167,7 @@ impl Connector {
     }
 }
 
-/// Takes `sslmode` out of the URL: the driver knows only the first three.
+/// Removes `sslmode` from the URL, because the driver knows only the first three modes.
 fn split_ssl_mode(url: &str) -> Result<(String, SslMode), DatabaseError> {
     if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
         return Err(invalid("url", "is not a PostgreSQL URL: expected it to start with \"postgres://\""));

@@ -1,5 +1,5 @@
-//! The threads of one run: the first one that fails, or panics, ends all of them with an error; and when the end was asked
-//! for, it comes, whatever they wait for.
+//! The threads of one run. The first one that fails or panics ends all of them with an error. When a stop is requested
+//! they end, whatever they wait for.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, Scope};
@@ -11,7 +11,7 @@ use crate::mutex::lock;
 use crate::panicked::guarded;
 use crate::shutdown::Shutdown;
 
-/// How long apart connections are cut again: a thread may have made a new one.
+/// How often connections are cut again, because a thread may have made a new one.
 const CUT: Duration = Duration::from_secs(1);
 
 pub(crate) struct Crew<'a, E> {
@@ -26,7 +26,7 @@ struct Roll<E> {
 }
 
 impl<E: From<DatabaseError> + Send> Crew<'_, E> {
-    /// A crew without threads, which works until `shutdown` is requested, and requests it when one of them fails.
+    /// A crew without threads yet. It works until `shutdown` is requested, and requests that if a thread fails.
     pub fn new(shutdown: &Shutdown) -> Crew<'_, E> {
         Crew { shutdown, state: Mutex::new(Roll { threads: 0, fault: None }), changed: Condvar::new() }
     }
@@ -52,14 +52,14 @@ impl<E: From<DatabaseError> + Send> Crew<'_, E> {
         }
     }
 
-    /// Waits for the end of all threads. Once it is asked for they have `grace`; then all connections of `connector` are
-    /// cut off. Returns the first fault.
+    /// Waits until all threads have ended. After a stop is requested they have `grace`. Then all connections of
+    /// `connector` are cut off. Returns the first fault.
     pub fn see_out(&self, connector: &Connector, grace: Duration) -> Result<(), E> {
         while !self.shutdown.wait(Duration::from_secs(3_600)) {}
         let mut patience = grace;
         while !self.wait_until_idle(patience) {
             if patience == grace {
-                log::warn!(grace_ms = grace.as_millis() as u64; "cutting off the connections to the database: they do not come to an end");
+                log::warn!(grace_ms = grace.as_millis() as u64; "cutting off the connections to the database: their work does not end");
             }
             connector.cut();
             patience = CUT;

@@ -1,4 +1,4 @@
-//! What goes wrong with the database, by what is to be done about it.
+//! Errors of the database, and what to do about each.
 
 use postgres::error::{DbError, SqlState};
 
@@ -28,10 +28,10 @@ pub enum DatabaseError {
     /// The schema is not the one this program was built for.
     #[error("{0}")]
     Schema(String),
-    /// A thread of this program came upon a fault of the program's own.
+    /// A thread of this program panicked.
     #[error(transparent)]
     Panicked(#[from] Panicked),
-    /// The system has no thread for it.
+    /// The system could not start a thread.
     #[error("cannot start a thread: {0}")]
     NoThread(std::io::Error),
 }
@@ -42,7 +42,7 @@ impl DatabaseError {
         move |cause| DatabaseError::Statement { doing, cause }
     }
 
-    /// What the server said, where it was the server that refused.
+    /// The server's error, if it was the server that refused.
     pub(crate) fn of_server(&self) -> Option<&DbError> {
         match self {
             DatabaseError::Statement { cause, .. } => cause.as_db_error(),
@@ -50,12 +50,12 @@ impl DatabaseError {
         }
     }
 
-    /// The server's code, where it was the server that refused.
+    /// The server's error code, if it was the server that refused.
     pub fn code(&self) -> Option<&SqlState> {
         self.of_server().map(DbError::code)
     }
 
-    /// What is to be done.
+    /// What to do about it.
     pub(crate) fn remedy(&self) -> Remedy {
         match self {
             DatabaseError::Statement { cause, .. } => remedy(cause),
@@ -64,17 +64,17 @@ impl DatabaseError {
     }
 }
 
-/// What is to be done about an error.
+/// What to do about an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Remedy {
-    /// The transaction was rolled back through no fault of its own: do it again.
+    /// The transaction was rolled back through no fault of its own: run it again.
     Retry,
-    /// The connection is gone, the server is, or is in a state that may pass: drop every claim and connect anew. Whether a
-    /// COMMIT that was under way took effect shows when the offset is read again.
+    /// The connection or the server is gone, or the server is in a state that may pass: drop every claim and connect
+    /// again. Whether a COMMIT that was under way took effect shows when the offset is read again.
     Reconnect,
-    /// One of the rows cannot be stored: find it.
+    /// One of the rows cannot be stored: find it by halving.
     Bisect,
-    /// Only somebody who changes something mends it: stop, and say so.
+    /// It does not pass before somebody changes something: stop with the error.
     Stop,
 }
 
@@ -89,26 +89,27 @@ fn remedy(error: &postgres::Error) -> Remedy {
         &SqlState::T_R_SERIALIZATION_FAILURE
         | &SqlState::T_R_DEADLOCK_DETECTED
         | &SqlState::LOCK_NOT_AVAILABLE => Remedy::Retry,
-        // Another writer has made the day's partition meanwhile: the server's cache still said that it was missing.
+        // Another writer has created the day's partition meanwhile. The server's cache still said that it was missing.
         &SqlState::DUPLICATE_TABLE => Remedy::Retry,
-        // A day's partition is missing: it is made when the batch is tried again. A violated constraint has a name.
+        // A day's partition is missing. It is created when the batch is tried again. A violated constraint has a name.
         &SqlState::CHECK_VIOLATION if db.constraint().is_none() => Remedy::Retry,
         &SqlState::CHECK_VIOLATION | &SqlState::NOT_NULL_VIOLATION => Remedy::Bisect,
-        // Who may do what, where: an administrator's to mend.
+        // Rights, or the database, are missing. An administrator must mend that.
         &SqlState::INSUFFICIENT_PRIVILEGE | &SqlState::UNDEFINED_DATABASE => Remedy::Stop,
-        // A migration's to mend.
+        // The schema is missing or old. A migration mends that.
         &SqlState::INVALID_SCHEMA_NAME
         | &SqlState::UNDEFINED_TABLE
         | &SqlState::UNDEFINED_COLUMN
         | &SqlState::UNDEFINED_FUNCTION => Remedy::Stop,
         _ if class == "28" => Remedy::Stop,
         _ if class == "22" => Remedy::Bisect,
-        // A server that stops, that takes no writes after a failover, whose disk is full: that may pass.
+        // The server stops, takes no writes after a failover, or its disk is full. That may pass.
         _ => Remedy::Reconnect,
     }
 }
 
-/// Whether TLS failed for what the two sides are, such as a wrong CA or host name, or a server without TLS, and not because the connection broke.
+/// Whether TLS failed because of the two sides, and not because the connection broke. Examples are a wrong CA, a wrong
+/// host name, and a server without TLS.
 fn is_distrust(error: &postgres::Error) -> bool {
     let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
     let causes: Vec<_> = causes.collect();
@@ -119,7 +120,7 @@ fn is_distrust(error: &postgres::Error) -> bool {
         && !causes.iter().any(|cause| cause.is::<std::io::Error>())
 }
 
-/// The server's message, detail and code; the client's own chain where there is no answer.
+/// The server's message, detail and code. If there is no answer, the client's chain of errors.
 fn describe(error: &postgres::Error) -> String {
     match error.as_db_error() {
         Some(db) => {

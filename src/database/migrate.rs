@@ -1,7 +1,7 @@
 //! Brings the database's schema to this program's version: numbered files, each applied once, in order.
 //!
-//! Storing goes on meanwhile. No migration waits for a lock for longer than [`LOCK_TIMEOUT`], as everybody who comes later
-//! waits behind it; and a program goes on with a newer schema as long as that says that it can.
+//! Storing goes on meanwhile. A migration waits for a lock for [`LOCK_TIMEOUT`] at most, because others that need the
+//! lock wait behind it. A program goes on with a newer schema if that schema says that it can.
 
 use std::time::{Duration, Instant};
 
@@ -13,10 +13,11 @@ use super::error::DatabaseError;
 /// One step of the schema.
 struct Migration {
     name: &'static str,
-    /// What is done in one transaction, with the record that it was done.
+    /// What runs in one transaction, which also records that it was done.
     sql: &'static str,
-    /// Statements that cannot be in a transaction, such as `CREATE INDEX CONCURRENTLY`, done after it one by one. When one
-    /// of them is cut off all are done anew, so each must bear that: drop the index if it exists, then create it.
+    /// Statements that cannot run in a transaction, such as `CREATE INDEX CONCURRENTLY`. They run afterwards, one by
+    /// one. If one of them is cut off, all run again, so each must allow that: drop the index if it exists, then create
+    /// it.
     outside: &'static [&'static str],
     /// The oldest version of the schema whose programs can go on with this one.
     readable_from: i32,
@@ -31,32 +32,32 @@ const FIRST: Migration = Migration {
     readable_from: 1,
 };
 
-/// What keeps two migrations apart (any number will do, as long as nobody else takes it).
+/// The advisory lock that keeps two migrations apart. Any number will do, as long as nobody else uses it.
 const LOCK: i64 = 0x7765_626d_6f6e;
-/// How long a migration waits for a lock, and holds up who comes after it.
+/// How long a migration waits for a lock, and makes others wait behind it.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long apart it tries again, and for how long.
+/// The pause between two tries, and for how long it tries.
 const PAUSE: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Applies what is missing, each migration in a transaction, and returns the names of what it applied. Any number of
-/// programs may call it at once: one works, the others wait and find nothing left to do. One that was stopped in the
-/// middle is gone on with. Where the schema is newer, and says that this program can go on with it, nothing is done.
+/// Applies the missing migrations, each in a transaction, and returns the names of those that it applied. Any number of
+/// programs may call it at once: one works, the others wait and find nothing left to do. It finishes a migration that
+/// was stopped in the middle. If the schema is newer, and says that this program can go on with it, nothing is done.
 ///
-/// The connection should have a long [`Connector::patience`](super::Connector::patience): a statement may take hours
-/// where there is much to change. A pooler that gives connections out by the transaction must be gone around.
+/// The connection should have a long [`Connector::patience`](super::Connector::patience), because a statement may take
+/// hours if there is much to change. Connect directly, not through a pooler that assigns connections per transaction.
 ///
 /// # Errors
-/// [`DatabaseError::Schema`] when the database is too new for this program; [`DatabaseError::Statement`], also when for a minute
-/// somebody else had locked what was to be changed, or was migrating.
+/// [`DatabaseError::Schema`] if the database is too new for this program; [`DatabaseError::Statement`], also if for a
+/// minute another program was migrating, or had locked what was to be changed.
 pub fn migrate(client: &mut Client) -> Result<Vec<&'static str>, DatabaseError> {
     apply(client, MIGRATIONS, PATIENCE)
 }
 
-/// What one transaction of [`apply`] came to.
+/// The outcome of one transaction of [`apply`].
 enum Advance {
     Applied(&'static str),
-    /// The statements of this version that are outside of transactions are left to be done.
+    /// The statements of this version that cannot run in a transaction must still be run.
     Outside(i32),
     UpToDate,
 }
@@ -70,14 +71,14 @@ fn apply(
     let mut blocked_since = None;
     loop {
         let step = match next_step(client, migrations) {
-            // It waited for a lock, or for another migration.
+            // It waited in vain for a lock, or for another migration.
             Err(DatabaseError::Statement { doing, cause }) if may_pass(&cause) => {
                 let since = *blocked_since.get_or_insert_with(Instant::now);
                 let error = DatabaseError::Statement { doing, cause };
                 if since.elapsed() >= patience {
                     return Err(error);
                 }
-                log::warn!(error = error.to_string(); "somebody is in the way of the migration: trying again");
+                log::warn!(error = error.to_string(); "another session is in the way of the migration: trying again");
                 std::thread::sleep(PAUSE);
                 continue;
             }
@@ -91,7 +92,7 @@ fn apply(
                     let since = *blocked_since.get_or_insert_with(Instant::now);
                     if since.elapsed() >= patience {
                         let problem =
-                            format!("another program is at migration {version} still: migrate again later");
+                            format!("another program is still at migration {version}: migrate again later");
                         return Err(DatabaseError::Schema(problem));
                     }
                     std::thread::sleep(PAUSE);
@@ -114,13 +115,13 @@ fn next_step(client: &mut Client, migrations: &'static [Migration]) -> Result<Ad
     let mut transaction = client.transaction().map_err(failed("cannot migrate"))?;
     let lock_timeout = format!("SET LOCAL lock_timeout = {}", LOCK_TIMEOUT.as_millis());
     transaction.batch_execute(&lock_timeout).map_err(failed("cannot set up a transaction"))?;
-    // Held until the transaction ends.
+    // This lock is held until the transaction ends.
     transaction
         .execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK])
         .map_err(failed("cannot wait for another migration"))?;
     transaction
         .batch_execute(
-            // IF NOT EXISTS would ask for the right to create one where there is one.
+            // CREATE SCHEMA IF NOT EXISTS needs the right to create one even if it exists.
             "DO $$ BEGIN IF to_regnamespace('webmon') IS NULL THEN CREATE SCHEMA webmon; END IF; END $$;
              CREATE TABLE IF NOT EXISTS webmon.migrations (
                  version integer NOT NULL,
@@ -153,7 +154,7 @@ fn next_step(client: &mut Client, migrations: &'static [Migration]) -> Result<Ad
     }
     let step = match migrations.get(current.max(0) as usize) {
         None => {
-            // Again every time: an administrator may have made the roles since.
+            // This is done every time, because an administrator may have created the roles since.
             transaction
                 .batch_execute(include_str!("../../sql/grants.sql"))
                 .map_err(failed("cannot grant rights to the roles"))?;
@@ -176,10 +177,10 @@ fn next_step(client: &mut Client, migrations: &'static [Migration]) -> Result<Ad
     Ok(step)
 }
 
-/// Does what is outside of transactions in a migration; false where another program is at it.
+/// Runs the statements of a migration that cannot run in a transaction. Returns false if another program runs them.
 fn finish(client: &mut Client, migrations: &[Migration], version: i32) -> Result<bool, DatabaseError> {
     let failed = || DatabaseError::statement("cannot finish a migration");
-    // The session's: there is no transaction to hold it.
+    // The lock is the session's, because there is no transaction to hold it.
     let is_ours: bool =
         client.query_one("SELECT pg_try_advisory_lock($1)", &[&LOCK]).map_err(failed())?.get(0);
     if !is_ours {
@@ -208,8 +209,8 @@ fn finish_locked(client: &mut Client, migrations: &[Migration], version: i32) ->
         .map_err(failed())
 }
 
-/// Makes sure that this program can work with the schema: it is the one that it was built for, or a newer one that says
-/// so.
+/// Makes sure that this program can work with the schema: it is the one that the program was built for, or a newer one
+/// that says that the program can use it.
 ///
 /// # Errors
 /// [`DatabaseError::Schema`] says what to do; [`DatabaseError::Statement`].

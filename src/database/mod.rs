@@ -1,5 +1,5 @@
-//! A connection to PostgreSQL, with an end to every wait, and what its errors ask for; the schema; the threads that work
-//! with it. Nothing here knows what is stored.
+//! Connections to PostgreSQL on which every wait has a limit, the errors and what to do about them, the schema, and the
+//! threads that work with it. Nothing here knows what is stored.
 
 mod connect;
 mod crew;

@@ -1,5 +1,5 @@
-//! What is done, and said, while the database cannot be used: connections are tried again ever more slowly, and the log
-//! neither fills up nor falls silent.
+//! Outages of the database: connections are tried again ever more slowly, and the log neither fills up nor falls
+//! silent.
 
 use std::fmt::Display;
 use std::time::{Duration, Instant};
@@ -12,15 +12,15 @@ use crate::text::show_duration;
 
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
-/// An outage is over when a connection has held for so long.
+/// An outage is over when a connection has lasted this long.
 const STEADY: Duration = Duration::from_secs(20);
-/// The first failures of an outage, each of which is worth a line.
+/// How many failures at the start of an outage are each logged as a warning.
 const WARNINGS: u32 = 3;
-/// From when on an outage is an error, and how long apart that is said.
+/// After how long an outage is logged as an error, and how often again.
 const LASTING: Duration = Duration::from_secs(60);
 const AGAIN: Duration = Duration::from_secs(300);
 
-/// Connections that fail one after another.
+/// Consecutive connections that failed.
 pub(crate) struct Outage {
     backoff: Backoff,
     failures: u32,
@@ -35,8 +35,9 @@ impl Default for Outage {
 }
 
 impl Outage {
-    /// Notes that the connection begun at `begun` failed with `error`, of its own accord or by this `end`. `doing` says
-    /// what is done about it. Returns how long to wait before the next one: 100 ms, doubled with each, up to 5 s.
+    /// Notes that the connection begun at `begun` failed with `error`, by itself or by this `end`. `doing` says what is
+    /// done about it. Returns how long to wait before the next connection: 100 ms, doubled with each failure, up to 5
+    /// s.
     pub fn note(&mut self, begun: Instant, error: &impl Display, end: Option<End>, doing: &str) -> Duration {
         let silent = match end {
             Some(End::Silence(limit)) => limit,
@@ -62,7 +63,7 @@ impl Outage {
     }
 
     fn level(&mut self, now: Instant, begun: Instant, silent: Duration) -> Level {
-        // It was of use for as long as it lasted, but for the silence at its end.
+        // The connection worked for as long as it lasted, except for the silence at its end.
         if now.duration_since(begun).saturating_sub(silent) > STEADY {
             *self = Outage::default();
         }

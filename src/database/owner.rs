@@ -1,11 +1,12 @@
-//! What a process is called in the database.
+//! The name of a process in the database.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::text::truncated;
 
-/// A name for this process: short enough to stand whole in application_name, by which the connections of a frozen one
-/// can be found. It is told apart from an earlier process with the same id, and two runs of one process are.
+/// A name for this process. It is short enough to fit into application_name, so that the connections of a frozen
+/// process can be found by it. It differs from that of an earlier process with the same id, and for each run within one
+/// process.
 pub(crate) fn process_name(host: &str) -> String {
     static RUNS: AtomicU32 = AtomicU32::new(0);
     let host = truncated(host, 24);

@@ -1,9 +1,9 @@
-//! The stream beneath a connection to PostgreSQL. No wait on it is without an end, and another thread can cut it off.
+//! The stream beneath a connection to PostgreSQL. Every wait on it has a limit, and another thread can cut it off.
 //!
-//! The driver waits for the server for ever, and so does whoever called it. But it leaves TLS to us (`TlsConnect`), and
-//! with `sslnegotiation=direct` it hands over the socket before it has said anything. So the SSLRequest is sent here, as
-//! libpq does it (PostgreSQL manual, "SSL Session Encryption"), and what the driver gets back is a stream of ours, with
-//! TLS on it or without.
+//! The driver itself waits for the server for ever, and so does its caller. But it leaves TLS to us (`TlsConnect`), and
+//! with `sslnegotiation=direct` it hands over the socket before it has sent anything. So we send the SSLRequest here,
+//! as libpq does (PostgreSQL manual, "SSL Session Encryption"), and give the driver our own stream, with TLS or
+//! without.
 
 use std::error::Error;
 use std::future::Future;
@@ -23,10 +23,10 @@ use crate::text::show_duration;
 
 /// The message that asks for TLS: its length, and a number that is no version of the protocol.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
-/// How long it may take to connect to an address, with TLS and authentication; and to reach it before that.
+/// How long it may take to reach an address, and then to connect to it with TLS and authentication.
 pub(super) const CONNECT: Duration = Duration::from_secs(10);
 /// In how many ticks a wait is counted. A connection that nobody waits on has no ticks, and neither has a process that
-/// is suspended: what was not waited for is not counted, but for one tick.
+/// is suspended. So time that nobody waited is not counted, except for one tick.
 const TICKS: u32 = 10;
 
 /// What `sslmode` asks for (PostgreSQL manual, "libpq: SSL Support").
@@ -39,35 +39,35 @@ pub(super) enum SslMode {
     VerifyFull,
 }
 
-/// A connection as those see it who do not use it: how long it may be waited for, and its end.
+/// A connection as seen from outside: how long it may be waited for, and why it ended.
 #[derive(Clone, Debug)]
 pub(crate) struct Line(Arc<Mutex<LineState>>);
 
 #[derive(Debug)]
 struct LineState {
-    /// How long no byte may move while somebody waits.
+    /// For how long no byte may move while somebody waits.
     limit: Duration,
-    /// When everything must be done that goes on now.
+    /// When what goes on now must be done.
     deadline: Option<Instant>,
-    /// Why nothing goes over it any more.
+    /// Why it ended, if it has.
     end: Option<End>,
     waker: Option<Waker>,
 }
 
-/// Why a connection came to its end.
+/// Why a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum End {
-    /// For so long no byte came, or could be sent.
+    /// No byte came, or could be sent, for this long.
     #[error("gave up on the database after {} without an answer", show_duration(*.0))]
     Silence(Duration),
     /// The program stops.
-    #[error("the connection was cut off, as the program stops")]
+    #[error("the connection was cut off because the program stops")]
     CutOff,
 }
 
 /// The server has no TLS.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the server does not offer TLS, and sslmode asks for it")]
+#[error("the server does not offer TLS, but sslmode requires it")]
 pub(super) struct NoTlsOffered;
 
 impl Line {
@@ -76,25 +76,26 @@ impl Line {
         Line(Arc::new(Mutex::new(LineState { limit: CONNECT, deadline: None, end: None, waker: None })))
     }
 
-    /// From now on, how long the server may be silent while somebody waits for it.
+    /// Sets how long the server may be silent from now on while somebody waits for it.
     pub fn set_limit(&self, limit: Duration) {
         self.lock().limit = limit;
     }
 
-    /// Begins to connect to an address: all of it must be done within `time`, also after another address was silent.
+    /// Begins to connect to an address. All of that must be done within `time`, even if another address was silent
+    /// before.
     fn begin(&self, time: Duration) {
         let mut state = self.lock();
         (state.limit, state.deadline) = (time, Some(Instant::now() + time));
         state.end = state.end.filter(|end| *end == End::CutOff);
     }
 
-    /// It is connected.
+    /// Notes that it is connected.
     pub fn begun(&self, limit: Duration) {
         let mut state = self.lock();
         (state.limit, state.deadline) = (limit, None);
     }
 
-    /// Ends it from another thread: whoever waits for the server gets an error, now and from now on.
+    /// Ends it from another thread. Whoever waits for the server gets an error, now and later.
     pub fn cut(&self) {
         let waker = {
             let mut state = self.lock();
@@ -106,7 +107,7 @@ impl Line {
         }
     }
 
-    /// Why it came to its end, if it was not the server's doing.
+    /// Why it ended, if the server did not end it.
     pub fn end(&self) -> Option<End> {
         self.lock().end
     }
@@ -133,7 +134,7 @@ impl From<End> for io::Error {
     fn from(end: End) -> io::Error {
         let kind = match end {
             End::Silence(_) => io::ErrorKind::TimedOut,
-            // Not `Interrupted`: that is tried again by whoever reads.
+            // Not `Interrupted`, because readers try that again.
             End::CutOff => io::ErrorKind::ConnectionAborted,
         };
         io::Error::new(kind, end)
@@ -178,7 +179,7 @@ impl TlsConnect<Socket> for Negotiation {
                 return Ok(Stream::Plain(socket));
             }
             socket.write_all(&SSL_REQUEST).await?;
-            // One byte and no more: what came behind it was not protected.
+            // Reads only one byte, because what came after it was not protected.
             match (socket.read_u8().await?, self.mode) {
                 (b'S', _) => Ok(Stream::Tls(self.tls.connect(socket).await?)),
                 (_, SslMode::Prefer) => Ok(Stream::Plain(socket)),
@@ -263,12 +264,12 @@ impl<S> Bounded<S> {
         self.line.end().map_or(Ok(()), |end| Err(end.into()))
     }
 
-    /// The outcome of a poll, where that is not to wait for too long.
+    /// Returns the outcome of a poll, or an error if the wait has lasted too long.
     fn bound<T>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if outcome.is_ready() {
             return outcome;
         }
-        // Under one lock with the question, so that no cut comes in between.
+        // The end is checked and the waker is set under one lock, so that no cut comes in between.
         let mut state = self.line.lock();
         if let Some(end) = state.end {
             return Poll::Ready(Err(end.into()));
@@ -281,7 +282,7 @@ impl<S> Bounded<S> {
         while self.tick.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
             self.ticks += 1;
-            // The first tick was cut short: it began before the wait.
+            // The first tick was shorter, because it began before the wait.
             if self.ticks > TICKS || state.deadline.is_some_and(|deadline| deadline <= now) {
                 let end = End::Silence(self.limit);
                 state.end = Some(end);

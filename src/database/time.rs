@@ -1,16 +1,16 @@
-//! Times as the database can have them: also `infinity`, and years that Rust's have not.
+//! Times as the database can have them, including `infinity` and years that Rust's types cannot hold.
 
 use std::error::Error;
 
 use jiff::Timestamp;
 use postgres::types::{FromSql, Type};
 
-/// A `timestamptz` that may be anything: what is too early or too late for a [`Timestamp`] is the first or the last one.
+/// Any `timestamptz`. A time too early or too late for a [`Timestamp`] becomes the first or the last one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AnyTime(pub Timestamp);
 
 impl AnyTime {
-    /// Whether it lies before all that can happen, or after it.
+    /// Whether it is before or after every time that can occur.
     pub fn is_infinite(self) -> bool {
         self.0 == Timestamp::MIN || self.0 == Timestamp::MAX
     }

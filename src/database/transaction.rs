@@ -1,13 +1,13 @@
-//! Work in one transaction, tried again where that helps.
+//! Work in one transaction, tried again if that helps.
 
 use postgres::{Client, IsolationLevel, Transaction};
 
 use super::error::{DatabaseError, Remedy};
 
-/// Tries of what the server rolls back through no fault of its own.
+/// Tries of a transaction that the server rolls back through no fault of its own.
 const MAX_TRIES: u32 = 5;
 
-/// Does `work` in a READ COMMITTED transaction, again where the server rolled it back for a deadlock or the like.
+/// Does `work` in a READ COMMITTED transaction. Does it again if the server rolled it back for a deadlock or the like.
 pub(crate) fn in_transaction<T>(
     client: &mut Client,
     doing: &'static str,

@@ -16,9 +16,9 @@ pub const MAX_KEY: usize = 200;
 pub const MAX_ARGS: usize = 64 << 10;
 /// The most jobs of one call of [`enqueue_all`].
 pub const MAX_BATCH: usize = 10_000;
-/// Attempts of a job unless told: with the pauses between them about 9 hours.
+/// Attempts of a job by default. With the pauses between them they take about 9 hours.
 pub const DEFAULT_ATTEMPTS: i16 = 20;
-/// The priority of a job unless told.
+/// The priority of a job by default.
 pub const DEFAULT_PRIORITY: i16 = 2;
 
 /// A job to be enqueued.
@@ -42,7 +42,7 @@ pub struct NewJob {
 }
 
 impl NewJob {
-    /// A job of `kind` (1 to [`MAX_KIND`] characters), without args, for now.
+    /// A job of `kind` (1 to [`MAX_KIND`] characters), without args, to run now.
     pub fn new(kind: impl Into<String>) -> NewJob {
         NewJob {
             kind: kind.into(),
@@ -55,36 +55,37 @@ impl NewJob {
         }
     }
 
-    /// Of the jobs of its kind with this key (up to [`MAX_KEY`] characters) at most one waits, and stands for all that
-    /// were enqueued; and at most one runs. So what it does should follow from kind and key, not from the args.
+    /// Sets the key (up to [`MAX_KEY`] characters). Of the jobs with the same kind and key at most one waits, and it
+    /// stands for all that were enqueued; and at most one runs. So what the job does should follow from kind and key,
+    /// not from the args.
     pub fn key(mut self, key: impl Into<String>) -> NewJob {
         self.key = Some(key.into());
         self
     }
 
-    /// What the kind is to work with: anything that becomes JSON, up to [`MAX_ARGS`] bytes of it.
+    /// Sets what the job works with: anything that serializes to JSON of up to [`MAX_ARGS`] bytes.
     ///
     /// # Errors
-    /// [`QueueError::Invalid`] where it does not become JSON.
+    /// [`QueueError::Invalid`] if it cannot be serialized to JSON.
     pub fn args(mut self, args: &impl Serialize) -> Result<NewJob, QueueError> {
         self.args = serde_json::to_value(args)
-            .map_err(|error| QueueError::Invalid(format!("the job's args are not JSON: {error}")))?;
+            .map_err(|error| QueueError::Invalid(format!("cannot write the job's args as JSON: {error}")))?;
         Ok(self)
     }
 
-    /// 1 (first) to 4 (last), [`DEFAULT_PRIORITY`] unless told.
+    /// Sets the priority: 1 (first) to 4 (last), by default [`DEFAULT_PRIORITY`].
     pub fn priority(mut self, priority: i16) -> NewJob {
         self.priority = priority;
         self
     }
 
-    /// How often it is begun at most: from 1 on, [`DEFAULT_ATTEMPTS`] unless told.
+    /// Sets how often the job is started at most: 1 or more, by default [`DEFAULT_ATTEMPTS`].
     pub fn max_attempts(mut self, max_attempts: i16) -> NewJob {
         self.max_attempts = max_attempts;
         self
     }
 
-    /// When it may run at the earliest; now unless told.
+    /// Sets the earliest time at which the job may run, by default now.
     pub fn scheduled_at(mut self, at: Timestamp) -> NewJob {
         self.scheduled_at = Some(at);
         self
@@ -117,7 +118,7 @@ impl NewJob {
     }
 }
 
-/// Refuses what cannot name a kind.
+/// Refuses a text that cannot name a kind.
 pub(super) fn check_kind(kind: &str) -> Result<(), QueueError> {
     let length = kind.chars().count();
     if length == 0 || length > MAX_KIND || kind.contains('\0') {
@@ -132,31 +133,28 @@ pub(super) fn check_kind(kind: &str) -> Result<(), QueueError> {
 pub struct Enqueued {
     /// The job that will run.
     pub id: i64,
-    /// Whether it is new; else it waited already, with the same kind and key.
+    /// Whether it is new. If not, a job with the same kind and key was waiting already.
     pub is_new: bool,
 }
 
-/// Enqueues a job. In a transaction it is there when that commits, or not at all.
+/// Enqueues a job. In a transaction, the job is there once that commits, or not at all.
 ///
-/// Where a job of its kind and key waits already, that one is locked until the transaction ends, so that it begins
-/// only after it, and sees what the transaction wrote. Enqueue last in a transaction: others who enqueue the same wait
-/// for its end.
+/// If a job of its kind and key is waiting already, that job is locked until the transaction ends. So it begins only
+/// afterwards, and sees what the transaction wrote. Enqueue at the end of a transaction, because others who enqueue the
+/// same kind and key wait for its end.
 ///
 /// # Errors
-/// [`QueueError::Invalid`] for a value out of its range; [`QueueError::Store`].
+/// [`QueueError::Invalid`] for a value out of its range; [`QueueError::Database`].
 pub fn enqueue<C: GenericClient>(client: &mut C, job: &NewJob) -> Result<Enqueued, QueueError> {
     job.validate()?;
     let [row] = &insert(client, &[job])?[..] else {
-        return Err(QueueError::Invalid(format!(
-            "job {:?}: the database did not answer with its id",
-            job.kind
-        )));
+        return Err(QueueError::Invalid(format!("job {:?}: the database did not return its id", job.kind)));
     };
     Ok(*row)
 }
 
-/// Enqueues up to [`MAX_BATCH`] jobs in one statement, all or none. Returns how many are new; the others were folded
-/// into one of the same kind and key, of these or of those that wait.
+/// Enqueues up to [`MAX_BATCH`] jobs in one statement, all or none. Returns how many are new. The others were merged
+/// into a job of the same kind and key, of these or of those that wait.
 ///
 /// # Errors
 /// As [`enqueue`].
@@ -166,7 +164,7 @@ pub fn enqueue_all<C: GenericClient>(client: &mut C, jobs: &[NewJob]) -> Result<
         return Err(QueueError::Invalid(problem));
     }
     jobs.iter().try_for_each(NewJob::validate)?;
-    // One statement cannot fold a job into another of its own: the most urgent of each kind and key goes.
+    // One statement cannot merge two of its own jobs, so only the most urgent job of each kind and key is inserted.
     let mut sorted: Vec<&NewJob> = jobs.iter().collect();
     sorted.sort_by_key(|job| (&job.kind, &job.key, job.priority, job.scheduled_at));
     sorted.dedup_by(|b, a| a.key.is_some() && (&a.kind, &a.key) == (&b.kind, &b.key));

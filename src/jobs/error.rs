@@ -1,4 +1,4 @@
-//! What goes wrong with the queue, and what goes wrong within a job.
+//! Errors of the queue, and errors within a job.
 
 use std::error::Error;
 use std::fmt;
@@ -6,29 +6,29 @@ use std::fmt;
 use crate::database::DatabaseError;
 use crate::text::truncated;
 
-/// The longest error kept of a job, in bytes.
+/// The longest error that is kept of a job, in bytes.
 pub const MAX_ERROR: usize = 2_000;
 
-/// Why the queue cannot do what it should.
+/// Why the queue failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum QueueError {
-    /// What is asked for is out of its range.
+    /// A value is out of its range.
     #[error("{0}")]
     Invalid(String),
-    /// A job that ended cannot wait again: another one of its kind and key does.
-    #[error("job {id} cannot be tried again: another one of its kind and key waits already")]
+    /// A job that ended cannot wait again, because another job of its kind and key is waiting.
+    #[error("cannot retry job {id}: another job of its kind and key is waiting already")]
     KeyWaits {
         /// The job.
         id: i64,
     },
-    /// The database refuses.
+    /// The database failed or refused.
     #[error(transparent)]
     Database(#[from] DatabaseError),
 }
 
-/// Why a job failed: any error, by `?`. It is tried again after a pause until its attempts are used up, unless
-/// [`JobError::discard`] says that this is of no use.
+/// Why a job failed. `?` makes it of any error. The job is tried again after a pause until its attempts are used up,
+/// unless [`JobError::discard`] says that trying again is of no use.
 ///
 /// ```
 /// use webmon::jobs::JobError;
@@ -49,12 +49,12 @@ pub struct JobError {
 }
 
 impl JobError {
-    /// A failure to be tried again.
+    /// A failure after which the job is tried again.
     pub fn new(error: impl Into<Box<dyn Error + Send + Sync>>) -> JobError {
         JobError { error: error.into(), discard: false }
     }
 
-    /// A failure for good.
+    /// A failure after which the job is discarded.
     pub fn discard(error: impl Into<Box<dyn Error + Send + Sync>>) -> JobError {
         JobError { error: error.into(), discard: true }
     }

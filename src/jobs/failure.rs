@@ -1,4 +1,4 @@
-//! A failure that is to be recorded.
+//! The failure of a job, to be recorded.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use super::pause::random_pause;
 use super::state::State;
 use crate::database::DatabaseError;
 
-/// How long the record of a failure may wait for a lock. A connection that was lost may still hold it; then the lease
-/// runs out instead.
+/// How long recording a failure may wait for a lock. A lost connection may still hold the lock; then the lease runs out
+/// instead.
 const LOCK_WAIT: &str = "SET LOCAL lock_timeout = '1s'";
 /// Tries to record a failure while jobs of its kind and key come and go.
 const MAX_TRIES: u32 = 5;
@@ -23,7 +23,7 @@ pub(super) struct Failure {
     pub attempt: i16,
     pub error: String,
     pub discard: bool,
-    /// False when the job was not to blame: the attempt is given back, and the next one comes at once.
+    /// False if the job was not to blame. Then the attempt is not counted, and the next one comes at once.
     pub counts: bool,
 }
 
@@ -34,13 +34,13 @@ impl Failure {
         Failure { id, epoch, kind: String::new(), attempt, error, discard: false, counts: true }
     }
 
-    /// Records it. Returns what became of the job; none when another worker has it.
+    /// Records the failure. Returns what became of the job, or none if another worker has it.
     pub fn record(&self, client: &mut Client) -> Result<Option<Recorded>, DatabaseError> {
         let pause = if self.counts { random_pause(self.attempt) } else { Duration::ZERO };
         let mut tries = 1;
         loop {
             match self.try_record(client, pause) {
-                // One of its kind and key was enqueued just now: it will be seen the next time.
+                // A job of its kind and key was enqueued just now. The next try will see it.
                 Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) && tries < MAX_TRIES => {
                     tries += 1;
                 }
@@ -76,11 +76,11 @@ impl Failure {
 /// What became of a job that failed.
 pub(super) struct Recorded {
     pub state: State,
-    /// The job of its kind and key that waited, and stands for both now.
+    /// The job of its kind and key that was waiting, and now stands for both.
     pub heir: Option<i64>,
 }
 
-/// Says what became of a job.
+/// Logs what became of a job.
 pub(super) fn log_failure(failure: &Failure, recorded: Option<Recorded>) {
     let Failure { id, kind, attempt, error, .. } = failure;
     let Some(Recorded { state, heir }) = recorded else {
@@ -90,7 +90,7 @@ pub(super) fn log_failure(failure: &Failure, recorded: Option<Recorded>) {
     match (state, heir) {
         (State::Discarded, _) => log::error!(job = id, kind, attempt, error; "discarded a job"),
         (State::Cancelled, Some(heir)) => {
-            log::warn!(job = id, kind, attempt, error, heir; "a job failed, and gave way to its like that waits");
+            log::warn!(job = id, kind, attempt, error, heir; "a job failed, and the waiting job of its kind and key takes over");
         }
         (State::Cancelled, None) => log::info!(job = id, kind, attempt, error; "cancelled a job"),
         _ => log::warn!(job = id, kind, attempt, error; "a job failed, and will be tried again"),

@@ -22,23 +22,23 @@ pub struct Job {
     pub attempt: i16,
     /// The last attempt there will be.
     pub max_attempts: i16,
-    /// When it was to run at the earliest; for a periodic kind the instant of its schedule.
+    /// The earliest time at which it could run; for a periodic kind the instant of its schedule.
     pub scheduled_at: Timestamp,
     pub(super) epoch: i64,
     pub(super) interrupt: Interrupt,
 }
 
 impl Job {
-    /// The args as a type.
+    /// Reads the args as a type.
     ///
     /// # Errors
-    /// [`JobError`], to be tried again: a newer program may have enqueued them.
+    /// A [`JobError`] after which the job is tried again, because a newer program may have enqueued the args.
     pub fn args<T: DeserializeOwned>(&self) -> Result<T, JobError> {
         T::deserialize(&self.args).map_err(|error| JobError::new(format!("cannot read the args: {error}")))
     }
 
     /// Whether the job was cancelled, is out of time, was taken over by another worker, or its worker stops. What it
-    /// does in the database is then ended anyway; whoever works elsewhere should look now and then.
+    /// does in the database is then ended anyway. A job that works elsewhere should call this now and then.
     pub fn is_interrupted(&self) -> bool {
         self.interrupt.is_set()
     }

@@ -1,4 +1,4 @@
-//! A kind of job: what is done, and how.
+//! A kind of job: what it does, and how.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::error::JobError;
 use super::job::Job;
 use crate::schedule::Schedule;
 
-/// How long a job may run unless told.
+/// How long a job may run by default.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
 
 pub(super) type Inside = dyn Fn(&Job, &mut Transaction<'_>) -> Result<(), JobError> + Send + Sync;
@@ -47,10 +47,10 @@ pub struct Kind {
 }
 
 impl Kind {
-    /// A kind that does its work in the transaction it is given. The job is completed in the same transaction: what it
-    /// wrote and its completion are there together or not at all, however often it was begun.
+    /// A kind that does its work in a transaction. The job is completed in the same transaction, so what it wrote and
+    /// its completion are stored together or not at all, however often it was started.
     ///
-    /// `run` must neither commit nor roll back that transaction as a whole; savepoints are its own.
+    /// `run` must neither commit nor roll back that transaction as a whole. It may use savepoints.
     pub fn new(
         name: impl Into<String>,
         run: impl Fn(&Job, &mut Transaction<'_>) -> Result<(), JobError> + Send + Sync + 'static,
@@ -58,9 +58,9 @@ impl Kind {
         Kind::with_body(name.into(), Body::Inside(Box::new(run)))
     }
 
-    /// A kind whose work cannot be in a transaction (`DETACH … CONCURRENTLY`, `VACUUM`), or is several. It gets a
-    /// connection of which nothing else makes use, then or later. A worker that ends between the work and the job's
-    /// completion leaves it to be run again: the work must be idempotent.
+    /// A kind whose work cannot run in a transaction (`DETACH … CONCURRENTLY`, `VACUUM`), or needs several. It gets a
+    /// connection that nothing else uses, then or later. If a worker ends between the work and the job's completion,
+    /// the job runs again, so the work must be idempotent.
     pub fn outside(
         name: impl Into<String>,
         run: impl Fn(&Job, &mut Client) -> Result<(), JobError> + Send + Sync + 'static,
@@ -79,33 +79,34 @@ impl Kind {
         }
     }
 
-    /// How long a job may run: 1 s to 7 days, [`DEFAULT_TIMEOUT`] unless told. Then its statement is cancelled, and the
-    /// attempt has failed. One that does not end of it is let go: another worker may begin it anew.
+    /// Sets how long a job may run: 1 s to 7 days, by default [`DEFAULT_TIMEOUT`]. After that its statement is
+    /// cancelled, and the attempt has failed. If the job does not end even then, its lease runs out, and another worker
+    /// may start it again.
     pub fn timeout(mut self, timeout: Duration) -> Kind {
         self.timeout = timeout;
         self
     }
 
-    /// Enqueues a job at each instant of `schedule`, once however many workers there are, with [`Kind::due`]. Instants
-    /// that pass while no worker runs, or while one job of the kind waits, come to one job.
+    /// Enqueues a job, as [`Kind::due`] makes it, at each instant of `schedule`: one job, however many workers there
+    /// are. Instants that pass while no worker runs, or while a job of the kind waits, make one job together.
     pub fn schedule(mut self, schedule: Schedule) -> Kind {
         self.schedule = Some(schedule);
         self
     }
 
-    /// Takes the schedule away: the kind runs only when it is enqueued.
+    /// Removes the schedule: the kind runs only when it is enqueued.
     pub fn unscheduled(mut self) -> Kind {
         self.schedule = None;
         self
     }
 
-    /// The priority of the jobs that its schedule enqueues: 1 (first) to 4 (last).
+    /// Sets the priority of the jobs that its schedule enqueues: 1 (first) to 4 (last).
     pub fn priority(mut self, priority: i16) -> Kind {
         self.priority = priority;
         self
     }
 
-    /// The attempts of the jobs that its schedule enqueues.
+    /// Sets the attempts of the jobs that its schedule enqueues.
     pub fn max_attempts(mut self, max_attempts: i16) -> Kind {
         self.max_attempts = max_attempts;
         self
@@ -116,7 +117,7 @@ impl Kind {
         &self.name
     }
 
-    /// The job that the schedule enqueues: without args, and with the empty key, so that one waits at most.
+    /// The job that the schedule enqueues. It has no args, and the empty key, so that at most one waits.
     pub fn due(&self) -> NewJob {
         NewJob::new(&self.name).key("").priority(self.priority).max_attempts(self.max_attempts)
     }

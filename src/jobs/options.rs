@@ -1,4 +1,4 @@
-//! How a worker goes about it.
+//! The options of a worker.
 
 use std::time::Duration;
 
@@ -6,22 +6,23 @@ use super::error::QueueError;
 use crate::config::Jobs;
 use crate::text::show_duration;
 
-/// How a [`Worker`](super::Worker) goes about it.
+/// The options of a [`Worker`](super::Worker).
 #[derive(Clone, Debug)]
 pub struct WorkerOptions {
-    /// Jobs at once, each a thread with a connection of its own; one more connection supervises them. 1 to 64,
-    /// default 1.
+    /// How many jobs run at once. Each has a thread with its own connection; one more connection supervises them. 1 to
+    /// 64, default 1.
     pub threads: usize,
-    /// How long a job is held unless its lease is renewed, which happens three times meanwhile: how long the job of a
-    /// worker that was killed waits to be run again. Too short and a busy database makes workers lose their jobs.
-    /// 500 ms to 5 min, default 30 s.
+    /// How long a worker holds a job without renewing its lease; it renews it three times in that time. The job of a
+    /// worker that was killed runs again after this time. If it is too short, a busy database makes workers lose their
+    /// jobs. 500 ms to 5 min, default 30 s.
     pub lease: Duration,
-    /// How long apart a thread without work looks for some: how late a job begins. 10 ms to 1 min, default 1 s.
+    /// How often a thread without work looks for a job, and so how late a job may begin. 10 ms to 1 min, default 1 s.
     pub poll: Duration,
-    /// How long jobs may go on once a stop was asked for. Then they are interrupted, and others begin them anew; where a
-    /// job waits for a database that does not answer, its connection is cut off 5 s later. 0 s to 10 min, default 10 s.
+    /// How long jobs may go on after a stop was requested. Then they are interrupted, and other workers start them
+    /// again. If a job waits for a database that does not answer, its connection is cut off 5 s later. 0 s to 10 min,
+    /// default 10 s.
     pub grace: Duration,
-    /// The machine, for the worker's name; by default the host's.
+    /// The machine's name, for the worker's name. By default it is the host's name.
     pub host: String,
 }
 

@@ -5,19 +5,19 @@ use std::time::Duration;
 
 use crate::backoff::Backoff;
 
-/// The pause after the first attempt, at most; it doubles with each one.
+/// The longest pause after the first attempt. It doubles with each attempt.
 pub const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
 
-/// The pause after `attempt` (from 1 on): between a half and the whole of what doubling comes to, so that jobs that
+/// The pause after `attempt` (from 1 on): between half of what doubling comes to and all of it, so that jobs that
 /// failed together do not come back together. `random` is in [0, 1).
 fn pause(attempt: i16, random: f64) -> Duration {
     let pauses = u32::from(attempt.max(1).unsigned_abs()) - 1;
     Backoff::new(FIRST_PAUSE, LONGEST_PAUSE).after(pauses).mul_f64(0.5 + random / 2.0)
 }
 
-/// The pause after `attempt`, drawn anew with each call.
+/// The pause after `attempt`, drawn again with each call.
 pub(super) fn random_pause(attempt: i16) -> Duration {
     // Seeded by the system, and differently with each call.
     let bits = RandomState::new().build_hasher().finish();

@@ -1,4 +1,4 @@
-//! Periodic kinds: a job at each instant of a schedule, whichever of many workers enqueues it.
+//! Periodic kinds: one job at each instant of a schedule, whichever of many workers enqueues it.
 
 use std::collections::BTreeMap;
 
@@ -11,15 +11,15 @@ use super::kind::Kind;
 use crate::database::{AnyTime, DatabaseError};
 use crate::schedule::Schedule;
 
-/// By how much a clock may be set back without an instant coming twice. Beyond, schedules begin anew: they would rest
-/// for as long as the clock was ahead.
+/// By how much a clock may be set back without an instant coming twice. If it is set back further, schedules start
+/// over: otherwise they would rest for as long as the clock was ahead.
 const STEADY: SignedDuration = SignedDuration::from_mins(1);
 
 /// The kinds of a worker that have a schedule.
 pub(super) struct Periodic<'a>(BTreeMap<&'a str, (&'a Schedule, NewJob)>);
 
 impl<'a> Periodic<'a> {
-    /// States the schedules in the database. A new or changed one begins at its next instant.
+    /// Writes the schedules into the database. A new or changed schedule begins at its next instant.
     pub fn register(
         client: &mut Client,
         kinds: impl Iterator<Item = &'a Kind>,
@@ -41,7 +41,7 @@ impl<'a> Periodic<'a> {
         Ok(Periodic(periodic))
     }
 
-    /// Enqueues what is due, and moves each schedule on.
+    /// Enqueues the jobs that are due, and moves each schedule on.
     pub fn enqueue_due(&self, client: &mut Client) -> Result<(), DatabaseError> {
         if self.0.is_empty() {
             return Ok(());
@@ -66,7 +66,7 @@ impl<'a> Periodic<'a> {
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
     Wait,
-    /// It is due; instants that were missed meanwhile come to one.
+    /// It is due. Instants that were missed meanwhile make one job together.
     Enqueue,
     /// The clock was set back.
     BeginAnew,
@@ -89,13 +89,13 @@ fn advance(client: &mut Client, schedule: &Schedule, job: &NewJob) -> Result<(),
     let row = transaction
         .query_opt(sql, &[&job.kind, &schedule.expression(), &schedule.timezone()])
         .map_err(failed("cannot lock a schedule"))?;
-    // Another worker is at it, or has stated another schedule.
+    // Another worker has locked it, or has registered another schedule.
     let Some(row) = row else { return Ok(()) };
     let (AnyTime(next_at), now): (AnyTime, Timestamp) = (row.get(0), row.get(1));
-    // Somebody wants it at once, by -infinity.
+    // Somebody set it to -infinity, to run the job at once.
     let next_at = next_at.max(Timestamp::UNIX_EPOCH);
     match step(schedule, next_at, now) {
-        // Another one was faster.
+        // Another worker was faster.
         Step::Wait => return Ok(()),
         Step::Enqueue => {
             let enqueued = match enqueue(&mut transaction, &job.clone().scheduled_at(next_at)) {
@@ -110,7 +110,7 @@ fn advance(client: &mut Client, schedule: &Schedule, job: &NewJob) -> Result<(),
             log::debug!(kind = job.kind, job = enqueued.id, is_new = enqueued.is_new; "a periodic job is due");
         }
         Step::BeginAnew => {
-            log::warn!(kind = job.kind; "the database's clock was set back: a schedule begins anew")
+            log::warn!(kind = job.kind; "the database's clock was set back: a schedule starts over")
         }
     }
     transaction

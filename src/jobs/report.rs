@@ -1,4 +1,4 @@
-//! What people and programs ask of the queue, and what they may change.
+//! Lists, cancels, retries and prunes jobs.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub struct JobInfo {
     pub id: i64,
     /// Its kind.
     pub kind: String,
-    /// At most one of a kind and key waits.
+    /// Its key: at most one job of a kind and key waits.
     pub key: Option<String>,
     /// What it works with.
     pub args: Value,
@@ -30,23 +30,23 @@ pub struct JobInfo {
     pub state: State,
     /// 1 (first) to 4 (last).
     pub priority: i16,
-    /// How often it was begun.
+    /// How often it was started.
     pub attempt: i16,
-    /// How often it is begun at most.
+    /// How often it is started at most.
     pub max_attempts: i16,
-    /// The schedule that brought it about.
+    /// The schedule that enqueued it.
     pub schedule: Option<String>,
     /// When it was enqueued.
     pub created_at: Timestamp,
-    /// When it may run at the earliest.
+    /// The earliest time at which it may run.
     pub scheduled_at: Timestamp,
-    /// When it was last begun.
+    /// When it was last started.
     pub attempted_at: Option<Timestamp>,
-    /// The worker that last began it.
+    /// The worker that last started it.
     pub attempted_by: Option<String>,
-    /// How long that worker holds it, unless it renews the lease.
+    /// Until when that worker holds it, unless it renews the lease.
     pub lease_until: Option<Timestamp>,
-    /// When somebody asked for its end.
+    /// When its cancellation was requested.
     pub cancel_requested_at: Option<Timestamp>,
     /// When it ended.
     pub finalized_at: Option<Timestamp>,
@@ -54,10 +54,10 @@ pub struct JobInfo {
     pub last_error: Option<String>,
 }
 
-/// The newest jobs, of this state and kind where they are given: at most `limit`, and [`MAX_LIST`].
+/// Returns the newest jobs, at most `limit` and [`MAX_LIST`]; only those of this state and kind, if these are given.
 ///
 /// # Errors
-/// [`QueueError::Store`].
+/// [`QueueError::Database`].
 pub fn list(
     client: &mut impl GenericClient,
     state: Option<State>,
@@ -67,10 +67,10 @@ pub fn list(
     query(client, None, state, kind, limit.clamp(0, MAX_LIST))
 }
 
-/// One job; none when it is not there, or not any more.
+/// Returns one job, or none if there is no such job any more.
 ///
 /// # Errors
-/// [`QueueError::Store`].
+/// [`QueueError::Database`].
 pub fn get(client: &mut impl GenericClient, id: i64) -> Result<Option<JobInfo>, QueueError> {
     Ok(query(client, Some(id), None, None, 1)?.pop())
 }
@@ -114,7 +114,7 @@ fn query(
         .collect()
 }
 
-/// Failures of a job that waits from which on its kind counts as failing.
+/// If a waiting job has failed this often, its kind counts as failing.
 const FAILURES: i16 = 3;
 
 /// A kind of jobs that keeps failing.
@@ -130,10 +130,11 @@ pub struct FailingKind {
     pub failed_at: Timestamp,
 }
 
-/// The kinds that keep failing: the newest job that ended was discarded, or one waits after three failures. By name.
+/// Returns the kinds that keep failing, ordered by name. A kind does if the newest job that ended was discarded, or if
+/// a job waits after three failures.
 ///
 /// # Errors
-/// [`QueueError::Store`].
+/// [`QueueError::Database`].
 pub fn failing(client: &mut impl GenericClient) -> Result<Vec<FailingKind>, QueueError> {
     let rows = client
         .query(include_str!("../../sql/queries/jobs/failing_jobs.sql"), &[&FAILURES])
@@ -147,12 +148,12 @@ pub fn failing(client: &mut impl GenericClient) -> Result<Vec<FailingKind>, Queu
     Ok(rows.iter().map(kind).collect())
 }
 
-/// Cancels a job: one that waits at once; of one that runs the worker is asked to stop, within about a second, and
-/// what it did in its transaction is undone. Returns the state it is in now; none when there is no such job or it has
-/// ended.
+/// Cancels a job. A job that waits is cancelled at once. If the job runs, its worker is asked to stop, within about a
+/// second, and what the job did in its transaction is undone. Returns the state that the job is in now, or none if
+/// there is no such job or it has ended.
 ///
 /// # Errors
-/// [`QueueError::Store`].
+/// [`QueueError::Database`].
 pub fn cancel(client: &mut impl GenericClient, id: i64) -> Result<Option<State>, QueueError> {
     let row = client
         .query_opt(include_str!("../../sql/queries/jobs/cancel_job.sql"), &[&id])
@@ -160,11 +161,11 @@ pub fn cancel(client: &mut impl GenericClient, id: i64) -> Result<Option<State>,
     row.map(|row| row.get::<_, &str>(0).parse().map_err(QueueError::Invalid)).transpose()
 }
 
-/// Makes a job available at once, with all its attempts: one that waits, or one that has ended. Returns false when
-/// there is no such job, or it runs.
+/// Makes a job that waits, or one that has ended, available at once, with all its attempts. Returns false if there is
+/// no such job, or if it runs.
 ///
 /// # Errors
-/// [`QueueError::KeyWaits`] when another one of its kind and key waits; [`QueueError::Store`].
+/// [`QueueError::KeyWaits`] if another job of its kind and key waits; [`QueueError::Database`].
 pub fn retry(client: &mut impl GenericClient, id: i64) -> Result<bool, QueueError> {
     match client.execute(include_str!("../../sql/queries/jobs/retry_job.sql"), &[&id]) {
         Ok(rows) => Ok(rows == 1),
@@ -173,11 +174,11 @@ pub fn retry(client: &mut impl GenericClient, id: i64) -> Result<bool, QueueErro
     }
 }
 
-/// Forgets up to `limit` jobs that ended longer ago than `keep` or, where they were discarded, `keep_discarded`.
-/// Returns how many.
+/// Deletes up to `limit` jobs that ended longer ago than `keep`, or `keep_discarded` if they were discarded. Returns
+/// how many it deleted.
 ///
 /// # Errors
-/// [`QueueError::Store`].
+/// [`QueueError::Database`].
 pub fn prune(
     client: &mut impl GenericClient,
     keep: Duration,

@@ -21,7 +21,8 @@ use crate::text::show_duration;
 enum Ending {
     /// Done, and recorded as completed.
     Completed,
-    /// It may not be completed: another worker has it, or it was cancelled. What it did inside is undone.
+    /// It may not be completed, because another worker has it or it was cancelled. What it did in its transaction is
+    /// undone.
     Fenced,
     Failed(JobError),
 }
@@ -53,7 +54,7 @@ impl<'a> Runner<'a> {
         Ok(Runner { setup, running, owner, client, line, claim, complete })
     }
 
-    /// Runs jobs until a stop is asked for, or until the connection should not be used any more.
+    /// Runs jobs until a stop is requested, or until the connection should not be used any more.
     pub fn run(
         &mut self,
         shutdown: &Shutdown,
@@ -76,15 +77,15 @@ impl<'a> Runner<'a> {
             let Some(kind) = self.setup.kinds.get(&job.kind) else { continue };
             let token = self.client.cancel_token();
             let entry = self.running.begin(&job, kind.timeout, token);
-            // A statement of the job's may be as long as the job; then the server should have cancelled it.
+            // A statement of the job may take as long as the job. After that the server should have cancelled it.
             self.line.set_limit(kind.timeout + STEADY_PATIENCE);
             let outcome = self.work(kind, &job);
             self.line.set_limit(STEADY_PATIENCE);
             let reason = self.running.end(&entry);
             *unrecorded = settle(&job, kind, outcome, reason);
             if reason.is_some() || matches!(kind.body, Body::Outside(_)) {
-                // A cancellation may still be on its way, and what was lent whole may be left in any state: the caller
-                // goes on with a new connection.
+                // A cancellation may still be on its way, and a job outside of a transaction may leave its connection
+                // in any state. So the caller goes on with a new connection.
                 return Ok(());
             }
         }
@@ -120,7 +121,7 @@ impl<'a> Runner<'a> {
 
     fn work_inside(&mut self, run: &Inside, timeout: Duration, job: &Job) -> Result<Ending, JobError> {
         let mut transaction = self.client.transaction()?;
-        // The limits are the supervisor's to keep; these hold when it cannot, as it is frozen too.
+        // The supervisor enforces the limits. These take effect if it cannot, because it is frozen too.
         let ms = timeout.as_millis();
         transaction.batch_execute(&format!(
             "SET LOCAL statement_timeout = {ms}; SET LOCAL idle_in_transaction_session_timeout = {ms}"
@@ -145,12 +146,12 @@ impl<'a> Runner<'a> {
 
 /// Makes a panic a failure of that job alone.
 fn guarded(run: impl FnOnce() -> Result<(), JobError>) -> Result<(), JobError> {
-    // What a panic leaves half done is in the transaction, or in a connection that is not used again.
+    // What a panic leaves half done is in a transaction that is rolled back, or in a connection that is not used again.
     catch_unwind(AssertUnwindSafe(run))
         .unwrap_or_else(|panic| Err(JobError::new(format!("it panicked: {}", panic_message(&*panic)))))
 }
 
-/// What is to be recorded of a run that is over.
+/// Decides which failure to record of a run that is over, if any.
 fn settle(job: &Job, kind: &Kind, outcome: Ending, reason: Option<Reason>) -> Option<Failure> {
     let failure = |error: String, discard: bool| {
         let counts = reason != Some(Reason::Stopped);
@@ -162,7 +163,8 @@ fn settle(job: &Job, kind: &Kind, outcome: Ending, reason: Option<Reason>) -> Op
             log::debug!(job = job.id, kind = job.kind; "completed a job");
             None
         }
-        // Nothing is recorded of one that another worker has: the epoch tells. A cancelled one becomes so.
+        // The epoch prevents that anything is recorded of a job that another worker has. A cancelled job becomes
+        // `cancelled`.
         (Ending::Fenced, _) | (Ending::Failed(_), Some(Reason::Cancelled | Reason::Lost)) => {
             failure("it was cancelled".to_owned(), false)
         }

@@ -1,4 +1,4 @@
-//! The jobs that run in this process: what the threads at work and the supervisor know together.
+//! The jobs that run in this process, as its threads and the supervisor share them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -14,7 +14,7 @@ use crate::mutex::lock;
 /// Why a job was interrupted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reason {
-    /// Somebody asked for it.
+    /// Its cancellation was requested.
     Cancelled,
     /// It ran longer than its kind may.
     TimedOut,
@@ -41,8 +41,8 @@ struct Fate {
 }
 
 impl RunningJob {
-    /// Asks the job to end, and cancels its statement; again with each call, as there may be a next statement. Does
-    /// nothing when it has ended: the connection may be at something else.
+    /// Asks the job to end, and cancels its statement. It does so with each call, as there may be a next statement.
+    /// Does nothing if the job has ended, because the connection may be used for something else.
     pub fn interrupt(&self, reason: Reason, connector: &Connector) {
         let mut fate = lock(&self.fate);
         if fate.ended {
@@ -53,7 +53,7 @@ impl RunningJob {
             fate.reason = Some(reason);
         }
         self.interrupt.set();
-        // Under the lock: what the connection does after the job must not be cancelled.
+        // This is done under the lock, because what the connection does after the job must not be cancelled.
         if let Err(error) = connector.cancel(&self.token) {
             log::warn!(job = self.id, error = error.to_string(); "cannot cancel a job's statement");
         }
@@ -68,7 +68,7 @@ impl RunningJob {
         lock(&self.fate).reason
     }
 
-    /// Whether the lease is to be renewed: of one that was given up it runs out, so that another worker may begin.
+    /// Whether to renew the lease. The lease of a job that was given up runs out, so that another worker may start it.
     pub fn is_kept(&self) -> bool {
         !self.is_overdue() && !matches!(self.reason(), Some(Reason::Lost | Reason::Stopped))
     }
@@ -97,8 +97,8 @@ impl Running {
         entry
     }
 
-    /// Takes a job out once it has ended: nothing will interrupt its connection any more. Returns whether something
-    /// did, and why.
+    /// Removes a job that has ended, so that nothing interrupts its connection any more. Returns why it was
+    /// interrupted, if it was.
     pub fn end(&self, entry: &RunningJob) -> Option<Reason> {
         let reason = {
             let mut fate = lock(&entry.fate);

@@ -1,4 +1,4 @@
-//! What the threads of a worker have in common.
+//! What the threads of a worker share.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -26,7 +26,8 @@ impl Setup {
         }
     }
 
-    /// A name for a connection, not used before: what is said of an earlier one is never said of this.
+    /// Returns a name for a connection that was not used before, so that nothing meant for an earlier connection
+    /// affects this one.
     pub fn next_owner(&self) -> String {
         format!("{}:{}", self.process, self.connections.fetch_add(1, Ordering::Relaxed))
     }

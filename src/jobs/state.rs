@@ -1,4 +1,4 @@
-//! The states of a job, in the field's words.
+//! The states of a job.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +11,7 @@ use serde::Serialize;
 pub enum State {
     /// It waits for its time and for a worker.
     Available,
-    /// A worker is at it.
+    /// A worker runs it.
     Running,
     /// It failed, and waits to be tried again.
     Retryable,
@@ -19,12 +19,12 @@ pub enum State {
     Completed,
     /// It failed for good: its error is kept.
     Discarded,
-    /// Somebody did not want it any more, or another one of its kind and key stands for it.
+    /// It was cancelled, or another job of its kind and key stands for it.
     Cancelled,
 }
 
 impl State {
-    /// All of them.
+    /// All states.
     pub const ALL: [State; 6] = [
         State::Available,
         State::Running,

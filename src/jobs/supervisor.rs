@@ -1,5 +1,5 @@
-//! What watches over the jobs of a process, on a connection of its own: renews leases, interrupts what is cancelled or
-//! out of time, takes in the jobs of workers that are gone, and enqueues periodic kinds.
+//! The supervisor of a process's jobs, on a connection of its own. It renews leases, interrupts jobs that are cancelled
+//! or out of time, takes in the jobs of workers that are gone, and enqueues periodic kinds.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use super::setup::Setup;
 use crate::database::{Connector, DatabaseError, Line, Outage, Remedy, check_schema};
 use crate::shutdown::Shutdown;
 
-/// How long apart the supervisor looks around at most.
+/// The longest time between two rounds of the supervisor.
 const TICK: Duration = Duration::from_secs(1);
 
 pub(super) struct Supervisor<'a> {
@@ -23,7 +23,7 @@ pub(super) struct Supervisor<'a> {
 }
 
 impl Supervisor<'_> {
-    /// Watches until a stop is asked for and no thread is left.
+    /// Watches until a stop is requested and no thread is left.
     pub fn run(&self) -> Result<(), DatabaseError> {
         let mut outage = Outage::default();
         while !self.is_over() {
@@ -33,7 +33,7 @@ impl Supervisor<'_> {
             if error.remedy() == Remedy::Stop {
                 return Err(error);
             }
-            self.wait(outage.note(begun, &error, line.end(), "connecting anew to supervise jobs"));
+            self.wait(outage.note(begun, &error, line.end(), "connecting again to supervise jobs"));
         }
         Ok(())
     }
@@ -101,7 +101,7 @@ impl Supervisor<'_> {
             } else {
                 continue;
             };
-            // One that has ended meanwhile is not held either: then this does nothing.
+            // A job that has ended meanwhile is not held either. Then this does nothing.
             for entry in kept.iter().filter(|entry| entry.id == id) {
                 entry.interrupt(reason, self.connector);
             }
@@ -124,7 +124,7 @@ impl Supervisor<'_> {
                 }
                 // Another supervisor was faster.
                 Ok(None) => {}
-                // Its connection holds the lock still: the next time it will be gone.
+                // The worker's connection still holds the lock. It will be gone the next time.
                 Err(error) if error.remedy() == Remedy::Retry => {}
                 Err(error) => return Err(error),
             }

@@ -16,12 +16,12 @@ use crate::config::Postgres;
 use crate::database::{Connector, Crew, DatabaseError, Outage, Remedy, STEADY_PATIENCE};
 use crate::shutdown::Shutdown;
 
-/// How long interrupted jobs have to end, and their threads to say so, when the worker stops. Then their connections are
-/// cut off.
+/// How long interrupted jobs have to end, and their threads to record it, when the worker stops. Then their connections
+/// are cut off.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// Runs the jobs of its kinds. Any number of workers share a queue, in any number of processes; kinds that a worker
-/// does not know it leaves to others.
+/// Runs the jobs of its kinds. Any number of workers, in any number of processes, share a queue. A worker leaves kinds
+/// that it does not know to others.
 ///
 /// ```no_run
 /// use webmon::config::Postgres;
@@ -48,11 +48,11 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A worker for these kinds, not yet at work.
+    /// Prepares a worker for these kinds. It does nothing before [`run`](Worker::run).
     ///
     /// # Errors
-    /// [`QueueError::Invalid`] for an option or a kind's setting out of its range, no kinds, or two of one name;
-    /// [`QueueError::Store`] where `postgres` cannot be used.
+    /// [`QueueError::Invalid`] for an option or a kind's setting out of its range, for no kinds, or for two kinds of
+    /// one name; [`QueueError::Database`] if `postgres` cannot be used.
     pub fn new(postgres: &Postgres, kinds: Vec<Kind>, options: WorkerOptions) -> Result<Worker, QueueError> {
         options.validate()?;
         let mut by_name = BTreeMap::new();
@@ -67,25 +67,25 @@ impl Worker {
             )?;
             kind.due().validate()?;
             if let Some(kind) = by_name.insert(kind.name.clone(), kind) {
-                return Err(QueueError::Invalid(format!("kind {:?} is there twice", kind.name)));
+                return Err(QueueError::Invalid(format!("kind {:?} is given twice", kind.name)));
             }
         }
         if by_name.is_empty() {
-            return Err(QueueError::Invalid("worker: no kinds: expected at least one".to_owned()));
+            return Err(QueueError::Invalid("worker: there are no kinds: expected at least one".to_owned()));
         }
         let connector = Connector::new(postgres, "webmon-jobs")?.patience(STEADY_PATIENCE);
         Ok(Worker { connector, setup: Setup::new(by_name, options) })
     }
 
-    /// Runs jobs until `shutdown` is requested, and those begun to their end. Connections that fail are made again,
-    /// without end and ever more slowly. A job's failure is the job's alone.
+    /// Runs jobs until `shutdown` is requested, and then those that have started to their end. After a connection fails
+    /// it connects again, without end and ever more slowly. The failure of a job affects no other job.
     ///
     /// # Errors
-    /// [`QueueError::Store`] for the first fault that trying again cannot mend: the schema or rights are missing, a thread
-    /// panicked, and the like. It requests `shutdown`.
+    /// [`QueueError::Database`] for the first fault that trying again cannot mend: the schema or rights are missing, a
+    /// thread panicked, and the like. Such a fault requests `shutdown`.
     pub fn run(&self, shutdown: &Shutdown) -> Result<(), QueueError> {
         let running = Running::default();
-        // Cut off are the connections of this run alone.
+        // Only the connections of this run are cut off.
         let connector = self.connector.apart();
         let crew = Crew::new(shutdown);
         std::thread::scope(|scope| {
@@ -122,10 +122,10 @@ impl Worker {
                 return Err(error);
             }
             if shutdown.is_requested() {
-                // What was not recorded shows when the lease runs out.
+                // If the failure was not recorded, another worker notices it when the lease runs out.
                 return Ok(());
             }
-            shutdown.wait(outage.note(begun, &error, line.end(), "connecting anew for jobs"));
+            shutdown.wait(outage.note(begun, &error, line.end(), "connecting again for jobs"));
         }
         Ok(())
     }

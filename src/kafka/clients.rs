@@ -13,7 +13,7 @@ use crate::config::{Kafka, KafkaClient};
 /// The producer of the client that `config` names.
 ///
 /// # Errors
-/// [`KafkaError::Config`] when that client is not built in, or its settings cannot be used.
+/// [`KafkaError::Config`] if that client is not built in, or if its settings cannot be used.
 pub fn producer(config: &Kafka) -> Result<Box<dyn Producer>, KafkaError> {
     match config.client {
         #[cfg(feature = "librdkafka")]
@@ -40,7 +40,7 @@ pub fn consumer(config: &Kafka) -> Result<Box<dyn Consumer>, KafkaError> {
     }
 }
 
-/// Creates `config.topic`. Only librdkafka can, whichever client `config` names.
+/// Creates `config.topic`. It always uses librdkafka, whichever client `config` names.
 ///
 /// # Errors
 /// [`KafkaError::TopicExists`], [`KafkaError::Config`] without librdkafka, or why the brokers refused.

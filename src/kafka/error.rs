@@ -1,10 +1,10 @@
-//! Why Kafka did not do what was asked.
+//! Errors of Kafka and its clients.
 
-/// Why Kafka did not do what was asked.
+/// Why Kafka, or its client, did not do what was asked.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum KafkaError {
-    /// The topic does not exist; brokers create none by themselves.
+    /// The topic does not exist. Brokers are never asked to create one automatically.
     #[error("topic {topic:?} does not exist: create it with \"webmon-store topic create\"")]
     UnknownTopic {
         /// The topic asked for.
@@ -16,7 +16,7 @@ pub enum KafkaError {
         /// The topic.
         topic: String,
     },
-    /// A fetch position lies outside what the partition holds.
+    /// A fetch position is outside the offsets that the partition holds.
     #[error("an offset of topic {topic:?} is out of range")]
     OffsetOutOfRange {
         /// The topic.
@@ -30,7 +30,7 @@ pub enum KafkaError {
         /// The client's words.
         detail: String,
     },
-    /// A setting that shows to be wrong only when it is used, such as a certificate file.
+    /// A setting that turns out to be wrong only when it is used, such as a certificate file.
     #[error("{0}")]
     Config(String),
     /// The broker and this client do not trust each other: a wrong CA, name, certificate, user or password.
@@ -41,7 +41,7 @@ pub enum KafkaError {
         /// What TLS or SASL said.
         detail: String,
     },
-    /// A broker that no longer speaks kafka-rust's version of the protocol.
+    /// The broker no longer speaks kafka-rust's version of the protocol.
     #[error(
         "broker {broker} is too new for kafka.client \"kafka-rust\" (brokers up to 3.9): set it to \"librdkafka\""
     )]
@@ -49,7 +49,7 @@ pub enum KafkaError {
         /// The broker.
         broker: String,
     },
-    /// The client cannot go on and must be built anew.
+    /// The client cannot go on and must be created again.
     #[error("the kafka client failed for good: {0}")]
     Fatal(String),
     /// Anything else the client or the broker refuses.
@@ -63,9 +63,9 @@ pub enum KafkaError {
 }
 
 impl KafkaError {
-    /// Whether waiting may mend it: no broker answers, a partition has no leader, a topic is not there yet or is being made
-    /// anew, or the broker refuses for a reason of its own. What is left is a matter of the configuration, or of a client
-    /// that must be built anew.
+    /// Whether waiting may mend it: no broker answers, a partition has no leader, a topic does not exist yet or is
+    /// being recreated, or the broker refuses for a reason of its own. The other errors are due to the configuration,
+    /// or to a client that must be created again.
     pub fn is_passing(&self) -> bool {
         match self {
             KafkaError::Unreachable { .. }

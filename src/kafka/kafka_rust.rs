@@ -1,14 +1,15 @@
-//! kafka-rust, the pure Rust client, for brokers up to 3.9: it speaks version 0 of the protocol only, which
-//! brokers from 4.0 on refuse. No SASL.
+//! kafka-rust, the pure Rust client, for brokers up to 3.9: it speaks only version 0 of the protocol, which brokers
+//! from 4.0 on refuse. No SASL.
 //!
 //! What the crate leaves to its caller is done here:
-//! - It never drops a dead connection: after any I/O error the whole client is built anew.
-//! - `produce_messages` is `Ok` when the broker rejects: each partition's confirmation is read.
-//! - A request is written with one `write`, and over TLS one `write` takes at most 16 KiB: larger requests would
-//!   be cut off, so records are sent in requests that fit.
-//! - An answer's length is taken on trust, and a peer that is no broker makes it panic: caught, and an error.
-//! - Why no broker could be reached is not told: a connection of our own asks first (`probe.rs`), and finds out on
-//!   the way which versions the broker speaks.
+//! - It never drops a dead connection, so after any I/O error the whole client is created again.
+//! - `produce_messages` is `Ok` even if the broker rejects, so each partition's confirmation is read.
+//! - It writes a request with one `write`, and over TLS one `write` takes at most 16 KiB. Larger requests would be cut
+//!   off, so records are sent in requests that fit.
+//! - It trusts an answer's length, and a peer that is no broker makes it panic. The panic is caught and becomes an
+//!   error.
+//! - It does not say why no broker could be reached. So a connection of our own asks first (`probe.rs`), and also finds
+//!   out which versions the broker speaks.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -26,18 +27,18 @@ use super::probe::{self, CLIENT};
 use super::producer::{Delivery, Outgoing, Producer};
 use crate::config::Kafka;
 
-/// How long a broker may take to have a record in all replicas.
+/// How long a broker may take until a record is in all replicas.
 const ACK_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often the topic's partitions and their leaders are read again.
 const METADATA_AGE: Duration = Duration::from_secs(60);
 /// Bytes of keys and values in one request: well below a broker's `message.max.bytes`, a megabyte.
 const REQUEST_BYTES: usize = 512 * 1024;
-/// The same over TLS, where what one `write` does not take would be lost: a TLS record holds 16 KiB.
+/// The same over TLS, where a TLS record holds 16 KiB and what one `write` does not take would be lost.
 const TLS_REQUEST_BYTES: usize = 12 * 1024;
 /// What a message adds to its key and value in a request (protocol guide, "Message sets": offset, size, CRC,
 /// magic, attributes and two lengths), and a request to its messages.
 const MESSAGE_OVERHEAD: usize = 26;
-/// Bytes fetched of a partition at a time, and at most, where one record is larger.
+/// Bytes to fetch from a partition at a time; and at most, if one record is larger.
 const FETCH_BYTES: i32 = 1 << 20;
 const FETCH_BYTES_MAX: i32 = 64 << 20;
 
@@ -48,7 +49,7 @@ struct Connection {
     loaded_at: Instant,
 }
 
-/// Connects, and finds out why where that fails.
+/// Connects. If that fails, finds out why.
 fn connect(config: &Kafka) -> Result<Connection, KafkaError> {
     let answer = probe::ask_any(config)?;
     if answer.oldest_fetch > 0 || answer.oldest_offsets > 0 {
@@ -72,7 +73,7 @@ fn connect(config: &Kafka) -> Result<Connection, KafkaError> {
     }
 }
 
-/// Runs one call of the crate and turns what it makes of trouble into our errors.
+/// Runs one call of the crate and turns its errors and panics into our errors.
 fn guarded<T>(
     config: &Kafka,
     doing: &str,
@@ -118,8 +119,8 @@ fn coded(config: &Kafka, doing: &str, code: KafkaCode) -> KafkaError {
     }
 }
 
-/// Produces to one topic with `acks=all`. It is not idempotent: a request cut off may be in the log twice, which
-/// the store absorbs.
+/// Produces to one topic with `acks=all`. It is not idempotent: after a request was cut off, its records may be in the
+/// log twice. The store absorbs such duplicates.
 pub struct KafkaRustProducer {
     config: Kafka,
     connection: Option<Connection>,
@@ -139,7 +140,7 @@ impl KafkaRustProducer {
         Ok(self.connection.insert(connection))
     }
 
-    /// Sends `chosen` records, all to be in one request, and returns what became of each.
+    /// Sends `chosen` records in one request, and returns what became of each.
     fn send(&mut self, records: &[Outgoing], chosen: &[usize]) -> Result<Vec<Delivery>, KafkaError> {
         let config = self.config.clone();
         let connection = self.connection()?;
@@ -168,7 +169,7 @@ impl KafkaRustProducer {
         Ok(partitions.iter().map(outcome).collect())
     }
 
-    /// Sends `chosen` and, where a partition's records are refused together, finds out which one is at fault.
+    /// Sends `chosen`. If a partition's records are refused together, finds out which record is at fault.
     fn deliver(&mut self, records: &[Outgoing], chosen: &[usize], deliveries: &mut [Option<Delivery>]) {
         match self.send(records, chosen) {
             Err(error) => {
@@ -211,7 +212,7 @@ impl Producer for KafkaRustProducer {
                 self.deliver(records, &request, &mut deliveries);
                 request.clear();
                 bytes = 0;
-                // Without a broker the first request has told all: the others would only wait as long again.
+                // Without a broker the first request has shown that. The others would only wait as long again.
                 if let Some(Some(Delivery::Retry(error @ KafkaError::Unreachable { .. }))) =
                     deliveries.get(index - 1)
                 {
@@ -302,7 +303,7 @@ impl KafkaRustConsumer {
                 if message.offset < position.offset {
                     continue;
                 }
-                // What does not fit is fetched again: positions only move past what was handed over.
+                // What does not fit is fetched again: positions only move past records that were passed on.
                 if records >= limits.records || bytes >= limits.bytes {
                     return Ok(records);
                 }
@@ -312,13 +313,13 @@ impl KafkaRustConsumer {
                     partition: number,
                     offset: message.offset,
                     timestamp_ms: None,
-                    // This client does not tell what is absent from what is empty.
+                    // This client does not distinguish an absent key or value from an empty one.
                     key: (!message.key.is_empty()).then_some(message.key),
                     value: (!message.value.is_empty()).then_some(message.value),
                 });
                 position.offset = message.offset + 1;
             }
-            // A record that did not fit into the answer shows as none at all.
+            // If a record does not fit into the answer, the answer holds no record.
             let stuck = data.messages().is_empty() && data.highwatermark_offset() > position.offset;
             position.max_bytes =
                 if stuck { (position.max_bytes * 2).min(FETCH_BYTES_MAX) } else { FETCH_BYTES };
@@ -329,7 +330,7 @@ impl KafkaRustConsumer {
 
 impl Consumer for KafkaRustConsumer {
     fn partitions(&mut self) -> Result<i32, KafkaError> {
-        // Asked for now and then, to find new partitions and new leaders.
+        // Called now and then to find new partitions and new leaders, so it reads the metadata again.
         self.connection = None;
         Ok(self.connection()?.partitions)
     }
@@ -339,7 +340,7 @@ impl Consumer for KafkaRustConsumer {
         Ok(OffsetRange { earliest, end: self.read_offset(partition, FetchOffset::Latest)? })
     }
 
-    /// By this version of the protocol a broker tells only where a segment of its log begins: the last one that was
+    /// In this version of the protocol a broker reports only where a segment of its log begins: the last one that was
     /// closed before `at`.
     fn offset_at(&mut self, partition: i32, at: Timestamp) -> Result<i64, KafkaError> {
         let found = self.read_offset(partition, FetchOffset::ByTime(at.as_millisecond()))?;
@@ -391,8 +392,8 @@ impl Consumer for KafkaRustConsumer {
                     }
                 }
                 Err(KafkaError::Unreachable { detail, .. }) => {
-                    // As with the other client, a broker that is away is waited for.
-                    log::debug!(error = detail; "kafka is away, trying on");
+                    // As with the other client, a broker that is down is waited for.
+                    log::debug!(error = detail; "kafka is down, trying again");
                     self.connection = None;
                     if records > 0 || Instant::now() >= deadline {
                         return Ok(records);

@@ -1,6 +1,6 @@
-//! What webmon asks of Kafka, narrow enough for more than one client: produce with a report for each record,
-//! list partitions and offsets, fetch from explicit offsets. No consumer group is joined and no committed offset
-//! read: the offset lives in the database, beside the rows. What is committed is for other tools to read.
+//! What webmon needs from Kafka, narrow enough for more than one client: produce with a report for each record, list
+//! partitions and offsets, fetch from explicit offsets. It joins no consumer group and reads no committed offset: the
+//! offset is in the database, with the rows. Offsets are committed only for other tools to read.
 
 mod clients;
 mod consumer;

@@ -1,5 +1,5 @@
-//! Which partition a key belongs to. Every client uses this one function: librdkafka would take CRC32,
-//! kafka-rust XxHash32, and a site's records would lie in two partitions after a change of client.
+//! Which partition a key belongs to. Every client uses this function. By themselves librdkafka would use CRC32 and
+//! kafka-rust XxHash32, and a site's records would be in two partitions after a change of client.
 
 /// The partition of `key` among `partitions`, as Kafka's own Java producer chooses it.
 ///

@@ -1,4 +1,4 @@
-//! A connection of our own to a broker, to find out what the clients do not tell: whether both sides trust each
+//! A connection of our own to a broker, to find out what the clients do not report: whether both sides trust each
 //! other, and which versions of the protocol the broker speaks.
 
 use std::io::{Error, ErrorKind, Read, Write};
@@ -24,7 +24,7 @@ pub(super) struct Answer {
     pub oldest_offsets: i16,
 }
 
-/// How to speak TLS to the brokers, where `[kafka.tls]` says so.
+/// How to speak TLS to the brokers, if there is a `[kafka.tls]`.
 pub(super) fn tls_connector(config: &Kafka) -> Result<Option<SslConnector>, KafkaError> {
     let Some(tls) = &config.tls else { return Ok(None) };
     let build = || -> Result<SslConnector, openssl::error::ErrorStack> {
@@ -42,11 +42,11 @@ pub(super) fn tls_connector(config: &Kafka) -> Result<Option<SslConnector>, Kafk
     build().map(Some).map_err(|error| KafkaError::Config(format!("kafka.tls cannot be used: {error}")))
 }
 
-/// Asks the brokers in turn, until one answers or refuses to trust.
+/// Asks the brokers in turn, until one answers or the two sides do not trust each other.
 ///
 /// # Errors
-/// [`KafkaError::Security`] from the first broker that is there and without trust; [`KafkaError::Unreachable`]
-/// when none is there.
+/// [`KafkaError::Security`] from the first broker that can be reached but is not trusted or does not trust us;
+/// [`KafkaError::Unreachable`] if none can be reached.
 pub(super) fn ask_any(config: &Kafka) -> Result<Answer, KafkaError> {
     let connector = tls_connector(config)?;
     let mut detail = String::new();
@@ -105,7 +105,7 @@ fn ask_versions(broker: &str, mut stream: impl Read + Write) -> Result<Answer, E
     const FETCH: i16 = 1;
     const LIST_OFFSETS: i16 = 2;
     const API_VERSIONS: i16 = 18;
-    /// An answer has some 80 entries of 6 bytes; a peer that announces much more is no broker.
+    /// An answer has some 80 entries of 6 bytes. A peer that announces much more is no broker.
     const LONGEST: usize = 64 * 1024;
 
     let mut request = Vec::new();

@@ -1,4 +1,4 @@
-//! Producing: a report for each record.
+//! Producing, with a report for each record.
 
 use super::error::KafkaError;
 
@@ -16,7 +16,7 @@ pub struct Outgoing {
 pub enum Delivery {
     /// In the log, acknowledged by all in-sync replicas.
     Delivered,
-    /// Not known to be in the log; it may be. Producing it again is right: the store absorbs duplicates.
+    /// Perhaps in the log, perhaps not. Produce it again: the store absorbs duplicates.
     Retry(KafkaError),
     /// The broker will never take this record.
     Refused(String),
@@ -30,9 +30,9 @@ pub trait Producer: Send {
     /// [`KafkaError::UnknownTopic`], or whatever keeps the brokers from answering.
     fn partitions(&mut self) -> Result<i32, KafkaError>;
 
-    /// Produces `records`, in order for each key unless one fails, and waits for every report; bounded by the
-    /// delivery timeout. Returns one [`Delivery`] for each record, in the same order. A record is refused for
-    /// its own sake only, not for that of others that went with it.
+    /// Produces `records`, in order for each key unless one fails, and waits for every report, at most for the delivery
+    /// timeout. Returns one [`Delivery`] for each record, in the same order. A record is refused only because of
+    /// itself, not because of others that were sent with it.
     fn produce(&mut self, records: &[Outgoing]) -> Vec<Delivery>;
 }
 

@@ -1,4 +1,4 @@
-//! Records that are not results: to look at, and to try again once they can be decoded or stored.
+//! Dead letters: records that could not be decoded or stored. They can be listed, exported, retried and discarded.
 
 use std::time::Duration;
 
@@ -17,24 +17,24 @@ use crate::kafka::Fetched;
 
 /// Letters read at a time.
 const PAGE: i64 = 50;
-/// How long a letter is waited for that somebody else has locked.
+/// How long to wait for a letter that another transaction has locked.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A record that could not be stored as what it should be, as it came.
+/// A record that could not be decoded or stored, kept as it came.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DeadLetter {
     /// Its partition.
     pub partition: i32,
     /// Its offset.
     pub offset: i64,
-    /// Tells it from another letter of that offset, after a topic was recreated.
+    /// Distinguishes it from another letter at the same offset, which there can be after a topic was recreated.
     pub digest: String,
-    /// Its timestamp, where it had one.
+    /// Its timestamp, if it had one.
     pub record_at: Option<Timestamp>,
-    /// Its key; as JSON a text, with what is not UTF-8 replaced.
+    /// Its key. In JSON it is a text, in which bytes that are not UTF-8 are replaced.
     #[serde(serialize_with = "lossy")]
     pub key: Option<Vec<u8>>,
-    /// Its value; as JSON as the key.
+    /// Its value. In JSON it is a text like the key.
     #[serde(serialize_with = "lossy")]
     pub value: Option<Vec<u8>>,
     /// The class of what is wrong: `empty`, `too_large`, `malformed`, `unknown_version`, `invalid`, `ahead_of_time`, or
@@ -42,7 +42,7 @@ pub struct DeadLetter {
     pub reason: String,
     /// What is wrong, for people.
     pub detail: String,
-    /// When it was put here.
+    /// When it was stored as a dead letter.
     pub stored_at: Timestamp,
 }
 
@@ -50,7 +50,7 @@ fn lossy<S: Serializer>(bytes: &Option<Vec<u8>>, serializer: S) -> Result<S::Ok,
     bytes.as_deref().map(String::from_utf8_lossy).serialize(serializer)
 }
 
-/// Which dead letters are meant: those that all the fields given fit.
+/// Selects dead letters: those that match every field that is set.
 #[derive(Clone, Debug, Default)]
 pub struct DeadLetterFilter {
     /// Of this partition.
@@ -64,25 +64,25 @@ pub struct DeadLetterFilter {
 /// The longest reason of a discard, in bytes.
 pub const MAX_REASON: usize = 1_000;
 
-/// What became of the letters that were tried again.
+/// What became of the letters that were retried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Retried {
-    /// Stored as a result, or known to be one already, and no longer dead letters.
+    /// Stored, or found stored already. They are no longer dead letters.
     pub stored: u64,
-    /// Still what they were.
+    /// Still dead letters.
     pub still_dead: u64,
 }
 
 /// What became of the letters that were to be discarded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Discarded {
-    /// Deleted, and counted as discarded by the ledger.
+    /// Deleted. The ledger counts them as discarded.
     pub discarded: u64,
-    /// Left, as their row of the ledger was being merged, or somebody else was at them.
+    /// Not deleted: their row of the ledger was being merged, or another process dealt with them.
     pub left: u64,
 }
 
-/// The dead letters of `topic` that fit `filter`, by partition and offset, at most `limit`.
+/// Returns the dead letters of `topic` that match `filter`, ordered by partition and offset, at most `limit`.
 ///
 /// # Errors
 /// [`StoreError::Database`].
@@ -95,7 +95,7 @@ pub fn dead_letters(
     page(client, topic, filter, None, limit.into())
 }
 
-/// How many dead letters of `topic` fit `filter`.
+/// Returns how many dead letters of `topic` match `filter`.
 ///
 /// # Errors
 /// [`StoreError::Database`].
@@ -113,12 +113,12 @@ pub fn count_dead_letters(
         .map_err(StoreError::statement("cannot count dead letters"))
 }
 
-/// Tries to store the dead letters of `topic` that fit `filter` as what they should be, as after an upgrade, or when a
-/// constraint is gone: each in a transaction of its own, in which the ledger moves with it. `progress` is told how many
-/// were tried. Stops between two letters when it returns `false`.
+/// Retries the dead letters of `topic` that match `filter`, for example after an upgrade or when a constraint is gone.
+/// Each is stored in its own transaction, which also corrects the ledger. `progress` is told how many were tried; when
+/// it returns `false`, the call stops after that letter.
 ///
 /// # Errors
-/// [`StoreError::Database`]; what was tried before stays done.
+/// [`StoreError::Database`]. Letters that were stored before the error stay stored.
 pub fn retry_dead_letters(
     client: &mut Client,
     topic: &str,
@@ -149,13 +149,13 @@ pub fn retry_dead_letters(
     }
 }
 
-/// Deletes the dead letters of `topic` that fit `filter`. The ledger counts their records as discarded, and
-/// `webmon.dead_letter_discards` keeps who did it, when, and `reason`. `progress` is told how many were looked at. Stops
-/// between two pages when it returns `false`.
+/// Deletes the dead letters of `topic` that match `filter`. The ledger counts their records as discarded, and
+/// `webmon.dead_letter_discards` keeps who did it, when, and `reason`. `progress` is told how many were looked at; when
+/// it returns `false`, the call stops after that page.
 ///
 /// # Errors
-/// [`StoreError::Invalid`] for a reason that is empty or longer than [`MAX_REASON`]; [`StoreError::Database`]; what was
-/// discarded before stays so.
+/// [`StoreError::Invalid`] for a reason that is empty, longer than [`MAX_REASON`], or contains NUL.
+/// [`StoreError::Database`]; letters that were discarded before the error stay discarded.
 pub fn discard_dead_letters(
     client: &mut Client,
     topic: &str,
@@ -209,7 +209,8 @@ pub fn discard_dead_letters(
     }
 }
 
-/// Hands the dead letters of `topic` that fit `filter` to `each`, a page at a time, by partition and offset.
+/// Passes the dead letters of `topic` that match `filter` to `each`, ordered by partition and offset. Reads a page at a
+/// time. Returns how many there were.
 ///
 /// # Errors
 /// [`StoreError::Database`], and what `each` returns.
@@ -270,7 +271,7 @@ fn page(
     Ok(rows.iter().map(letter).collect())
 }
 
-/// What clocks there are now.
+/// Reads the clocks.
 fn clocks(client: &mut Client) -> Result<Clocks, StoreError> {
     let server: AnyTime = client
         .query_one("SELECT clock_timestamp()", &[])
@@ -279,7 +280,7 @@ fn clocks(client: &mut Client) -> Result<Clocks, StoreError> {
     Ok(Clocks { server: server.0, own: Timestamp::now(), newest_stored: newest_stored(client)? })
 }
 
-/// Stores one letter, if that is possible by now.
+/// Stores one letter, if that is possible now. Returns whether it is no longer a dead letter.
 fn retry(
     client: &mut Client,
     ingest: &mut Ingest,
@@ -311,7 +312,7 @@ fn retry(
         )
         .map_err(failed("cannot take a dead letter"))?
     else {
-        // Somebody else has stored it, or is compacting the ledger: then it stays for the next time.
+        // Another process has stored it, or is compacting the ledger. In the second case it stays for the next time.
         drop(transaction);
         let filter =
             DeadLetterFilter { partition: Some(letter.partition), offset: Some(letter.offset), reason: None };

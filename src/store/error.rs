@@ -1,56 +1,54 @@
-//! What goes wrong on the storing side, by what is to be done about it.
+//! Errors of the storing side, and what to do about each.
 
 use postgres::error::SqlState;
 
 use crate::database::{DatabaseError, Remedy};
 use crate::kafka::KafkaError;
 
-/// Why the storing side cannot do what it should.
+/// Why the storing side failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
     /// The database cannot be used.
     #[error(transparent)]
     Database(#[from] DatabaseError),
-    /// What is asked for cannot be.
+    /// The request is not valid.
     #[error("{0}")]
     Invalid(String),
-    /// Kafka refuses.
+    /// Kafka failed or refused.
     #[error(transparent)]
     Kafka(#[from] KafkaError),
-    /// There is no such partition among those that are stored.
-    #[error("no writer has come upon partition {partition} of topic {topic:?} yet")]
+    /// No writer has seen this partition yet.
+    #[error("no writer has seen partition {partition} of topic {topic:?} yet")]
     UnknownPartition {
         /// The topic.
         topic: String,
         /// The partition asked for.
         partition: i32,
     },
-    /// A replay that would leave out what is not stored yet.
-    #[error(
-        "offset {offset} is ahead of the next one to store, {next_offset}: a replay goes back, it leaves nothing out"
-    )]
+    /// The replay would skip records that are not stored yet.
+    #[error("offset {offset} is ahead of the next offset to store, {next_offset}: a replay can only go back")]
     ReplayAhead {
         /// The offset asked for.
         offset: i64,
         /// The next one to store.
         next_offset: i64,
     },
-    /// Retention would let go of what it should not, or the floor cannot be where it is to be.
+    /// Retention would delete too much, or the floor cannot be set there.
     #[error("{0}")]
     RetentionRefused(String),
-    /// More than half of a partition's records are of a newer version: the checkers were upgraded first.
+    /// More than half of a partition's recent records have a newer version: the checkers were upgraded first.
     #[error("partition {partition} holds records of an unknown version: upgrade webmon-store")]
     UnknownVersions {
         /// The partition, now paused.
         partition: i32,
     },
-    /// The floor of retention is a time that nothing can be after.
+    /// The floor of retention is infinite.
     #[error(
-        "webmon.retention.floor_at is infinite, and nothing could be stored: set it to a time that has been"
+        "webmon.retention.floor_at is infinite, so nothing could be stored: set it to a time in the past"
     )]
     InfiniteFloor,
-    /// The database holds what this program cannot read.
+    /// The database holds a value that this program cannot read.
     #[error("{doing}: {problem}")]
     Unreadable {
         /// What was attempted.
@@ -58,7 +56,7 @@ pub enum StoreError {
         /// What is wrong with it.
         problem: String,
     },
-    /// Rows cannot be put into the format of COPY.
+    /// Rows cannot be encoded for COPY.
     #[error("cannot encode results: {0}")]
     Encode(#[source] Box<dyn std::error::Error + Sync + Send>),
 }
@@ -69,17 +67,17 @@ impl StoreError {
         move |cause| DatabaseError::Statement { doing, cause }.into()
     }
 
-    /// Whether the server ended a statement that took longer than it may, or somebody did.
+    /// Whether a statement was cancelled: by the server, because it took too long, or by somebody.
     pub(crate) fn is_cancelled(&self) -> bool {
         matches!(self, StoreError::Database(error) if error.code() == Some(&SqlState::QUERY_CANCELED))
     }
 
-    /// What is to be done.
+    /// What to do about it.
     pub(crate) fn remedy(&self) -> Remedy {
         match self {
             StoreError::Database(error) => error.remedy(),
             StoreError::InfiniteFloor => Remedy::Reconnect,
-            // A topic that is missing at the first contact; once there was one, it is waited for.
+            // The topic is missing at the first contact. Once it has been seen, writers wait for it instead.
             StoreError::Kafka(KafkaError::UnknownTopic { .. }) => Remedy::Stop,
             StoreError::Kafka(KafkaError::Fatal(_)) => Remedy::Reconnect,
             StoreError::Kafka(error) if error.is_passing() => Remedy::Reconnect,

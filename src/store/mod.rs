@@ -1,8 +1,8 @@
 //! The storing side: Kafka to PostgreSQL, every result exactly once.
 //!
-//! A writer claims topic-partitions with a lease and a fence, fetches outside any transaction, and stores each
-//! batch in one transaction that first moves the partition's offset. A writer that lost its claim, for whatever
-//! reason and however late it notices, cannot move the offset and so can commit nothing.
+//! A writer claims topic-partitions with a lease and a fence. It fetches outside any transaction, and stores each batch
+//! in one transaction that first moves the partition's offset. A writer that has lost its claim cannot move the offset
+//! and so can commit nothing, whatever the reason and however late it notices.
 
 mod dead_letters;
 mod error;

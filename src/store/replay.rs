@@ -1,18 +1,19 @@
-//! Storing again what was stored before: a partition's offset is set back, and whoever held it is fenced off.
+//! Replay: stores again what was stored before. It sets a partition's offset back and fences off the writer that held
+//! it.
 
 use postgres::Client;
 
 use super::error::StoreError;
 
-/// Makes the writers store `partition` of `topic` again, from `offset` on; what is stored already counts as duplicate.
-/// A pause is over, and what the partition is compared with is forgotten: after a topic was recreated this is the way to
-/// store the new one. Returns the next offset that there was, if any.
+/// Makes the writers store `partition` of `topic` again from `offset` on. What is stored already counts as duplicate.
+/// The call also ends a pause, and forgets the record with which the partition is compared; so this is the way to store
+/// a topic that was recreated. Returns the previous next offset, if there was one.
 ///
-/// Whether Kafka still holds the offset is for the caller to ask: what it does not hold is recorded as lost.
+/// The caller must ask whether Kafka still holds the offset: offsets that it does not hold are recorded as lost.
 ///
 /// # Errors
-/// [`StoreError::ReplayAhead`]; [`StoreError::UnknownPartition`] where no writer has come upon it yet; [`StoreError::Database`], also when a writer
-/// keeps it locked for 10 s.
+/// [`StoreError::ReplayAhead`]; [`StoreError::UnknownPartition`] if no writer has seen it yet;
+/// [`StoreError::Database`], also if a writer keeps it locked for 10 s.
 pub fn replay(
     client: &mut Client,
     topic: &str,

@@ -1,4 +1,4 @@
-//! What people and programs ask of the database about the storing side.
+//! Reports for people and programs: the latest results, and how far each partition is stored.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -12,7 +12,7 @@ use super::error::StoreError;
 use super::stored_outcome::StoredOutcome;
 use crate::record::Outcome;
 
-/// Hours that are counted from their results, as these are not rolled up yet.
+/// Hours, at most, that are counted from their results because they are not rolled up yet.
 const COUNTED_HOURS: i64 = 48;
 
 /// The newest result of a site and location, and counts over the time asked for.
@@ -30,15 +30,15 @@ pub struct LatestResult {
     pub scheduled_at: Timestamp,
     /// How that instant ended.
     pub outcome: Outcome,
-    /// The status code, where there was one.
+    /// The status code, if there was one.
     pub http_status: Option<i16>,
-    /// Microseconds of the whole check, where it ran to its end.
+    /// Microseconds of the whole check, if it ran to its end.
     pub total_us: Option<i32>,
     /// The class of what went wrong.
     pub error_type: Option<String>,
     /// The reason within the class.
     pub error_detail: Option<String>,
-    /// For people.
+    /// What went wrong, for people.
     pub error_message: Option<String>,
     /// Instants stored.
     pub results: i64,
@@ -63,16 +63,17 @@ pub struct PartitionStatus {
     pub owner: Option<String>,
     /// Whether the holder's lease is still running.
     pub held: bool,
-    /// Why nobody may claim it.
+    /// Why it is paused, if it is: then no writer may claim it.
     pub paused: Option<String>,
-    /// The last trouble with it.
+    /// The last error with it.
     pub last_error: Option<String>,
     /// When it last moved.
     pub updated_at: Timestamp,
 }
 
-/// The newest result of each site and location that has results within `age`, by site and location. Counts whole hours, as
-/// they are rolled up; of hours that have changed since, the newest 48, the results themselves.
+/// Returns the newest result of each site and location that has results within `age`, ordered by site and location. It
+/// counts whole hours as they are rolled up. Of the hours that have changed since, it counts the results themselves,
+/// for the newest 48.
 ///
 /// # Errors
 /// [`StoreError::Database`].
@@ -152,7 +153,7 @@ fn latest_result(row: &postgres::Row) -> Result<LatestResult, postgres::Error> {
     })
 }
 
-/// How far each partition of `topic` is stored, in order.
+/// Returns how far each partition of `topic` is stored, in order.
 ///
 /// # Errors
 /// [`StoreError::Database`].
@@ -175,7 +176,8 @@ pub fn partition_status(client: &mut Client, topic: &str) -> Result<Vec<Partitio
         .collect())
 }
 
-/// Lets writers claim paused partitions of `topic` again: all, or one. Returns how many were paused.
+/// Ends the pause of all partitions of `topic`, or of one, so that writers claim them again. Returns how many were
+/// paused.
 ///
 /// # Errors
 /// [`StoreError::Database`].

@@ -1,5 +1,5 @@
-//! Proves that the history is complete: every offset is accounted for, the counts are those of the rows, and each
-//! result's `next_at` leads to the next one.
+//! Proves that the history is complete: every offset is accounted for, the counts match the rows, and each result's
+//! `next_at` leads to the next result.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -13,11 +13,11 @@ use serde::Serialize;
 use super::error::StoreError;
 use crate::database::Connector;
 
-/// Broken links that a [`Verification`] names; all are counted.
+/// Broken links that a [`Verification`] lists; it counts all.
 pub const MAX_NAMED: usize = 1_000;
 const DAY: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
 
-/// What [`verify`] found, all of one moment.
+/// What [`verify`] found, all as of one moment.
 #[derive(Clone, Debug, Serialize)]
 pub struct Verification {
     /// Whether nothing is wrong.
@@ -26,21 +26,21 @@ pub struct Verification {
     pub partitions: Vec<PartitionLedger>,
     /// Rows of results.
     pub results: i64,
-    /// Rows of results that the ledger demands, without those that retention has dropped since.
+    /// Rows of results that there must be according to the ledger, without those that retention has dropped since.
     pub results_expected: i64,
     /// Rows of dead letters.
     pub dead_letters: i64,
-    /// Rows of dead letters that the ledger demands.
+    /// Rows of dead letters that there must be according to the ledger.
     pub dead_letters_expected: i64,
     /// Links of the chain: results and gaps that announce another instant.
     pub links: i64,
-    /// Links that lead nowhere though there is something later: lost instants.
+    /// Links to an instant that is not stored although a later one is: lost instants.
     pub broken: i64,
     /// The newest [`MAX_NAMED`] of these.
     pub broken_links: Vec<Link>,
-    /// Links that lead nowhere, with nothing later: the ends of the chains.
+    /// Links to an instant that is not stored, with nothing later: the ends of the chains.
     pub open: i64,
-    /// Of these, how many were due over five minutes ago: on their way, or a checker that is down.
+    /// Of these, how many were due over five minutes ago: they are on their way, or the checker is down.
     pub overdue: i64,
 }
 
@@ -59,7 +59,7 @@ pub struct PartitionLedger {
     pub to_offset: Option<i64>,
     /// Offsets that Kafka no longer held when they were to be stored.
     pub lost: i64,
-    /// Records stored; more than there are offsets after a replay.
+    /// Records stored. After a replay there are more of them than offsets.
     pub records: i64,
     /// Of these, new results.
     pub inserted: i64,
@@ -73,18 +73,18 @@ pub struct PartitionLedger {
     pub expired: i64,
     /// Dead letters.
     pub dead: i64,
-    /// Dead letters that somebody discarded since.
+    /// Dead letters that were discarded since.
     pub discarded: i64,
-    /// Offsets among those stored that held no record. A log that is compacted, or written in transactions, has such ones,
-    /// and so they disprove nothing: a result that is lost for another reason is a broken link.
+    /// Offsets among those stored that held no record. A log that is compacted, or written in transactions, has such
+    /// offsets, so they disprove nothing. A result that was lost for another reason shows as a broken link.
     pub without_record: i64,
-    /// Records stored beyond one an offset: some were counted twice.
+    /// Records stored beyond one per offset: some were counted twice.
     pub overcounted: i64,
     /// Ranges of offsets `[from, to)` that nothing accounts for.
     pub holes: Vec<(i64, i64)>,
 }
 
-/// An instant that was announced and is not there.
+/// An instant that was announced but is not stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Link {
     /// The site's key.
@@ -97,11 +97,13 @@ pub struct Link {
     pub due_at: Timestamp,
 }
 
-/// Verifies everything stored of `topic`, or of all topics; results and chains always of all, as they belong to no
-/// topic. It reads every row once, about a million a second, day by day from the newest to the oldest, and changes nothing
-/// and keeps nobody waiting. Two connections are used: one holds the moment that is verified, and meanwhile vacuum cannot
-/// remove what is deleted; the other reads each day in a transaction of its own, so that few tables are locked at once.
-/// `progress` is told the days read and how many there are.
+/// Verifies everything stored of `topic`, or of all topics. Results and chains belong to no topic, so all of them are
+/// always verified. It reads every row once, about a million a second, day by day from the newest to the oldest. It
+/// changes nothing and keeps nobody waiting.
+///
+/// It uses two connections. One holds the moment that is verified; meanwhile vacuum cannot remove what is deleted. The
+/// other reads each day in a transaction of its own, so that few tables are locked at once. `progress` is told how many
+/// days were read and how many there are.
 ///
 /// # Errors
 /// [`StoreError::Database`].
@@ -163,7 +165,7 @@ pub fn verify(
             .batch_execute(&format!(
                 "SET TRANSACTION SNAPSHOT '{snapshot}'; SET LOCAL plan_cache_mode = force_custom_plan"
             ))
-            .map_err(failed("cannot go back to the moment that is verified"))?;
+            .map_err(failed("cannot read as of the moment that is verified"))?;
         if stored {
             read_days.push(day);
             read_results.push(chains.follow_day(&mut transaction, day, &days)?);
@@ -183,8 +185,8 @@ pub fn verify(
     Ok(found)
 }
 
-/// Merges the ledger's rows of more than `age` ago, a row a minute, into a row a day and epoch. What [`verify`] proves
-/// by them stays proven. Returns how many rows are left of those merged.
+/// Merges the ledger's rows that are older than `age`, one a minute, into one row for each day and epoch. What
+/// [`verify`] proves from them stays proven. Returns how many rows are left of those merged.
 ///
 /// # Errors
 /// [`StoreError::Database`].
@@ -237,12 +239,12 @@ fn begin(client: &mut Client) -> Result<Transaction<'_>, StoreError> {
         .map_err(StoreError::statement("cannot begin a transaction"))
 }
 
-/// The begin of the UTC day that many days later.
+/// The start of the UTC day that many days later.
 fn after(day: Timestamp, days: i32) -> Timestamp {
     day.checked_add(DAY * days).unwrap_or(Timestamp::MAX)
 }
 
-/// The begin of the newest gap of each site and location.
+/// The start of the newest gap of each site and location.
 fn newest_gaps(moment: &mut Transaction<'_>) -> Result<HashMap<Place, Timestamp>, StoreError> {
     let sql = "SELECT site_id, location_id, max(from_at) FROM webmon.gaps GROUP BY site_id, location_id";
     let rows = moment.query(sql, &[]).map_err(StoreError::statement("cannot read the gaps"))?;
@@ -270,18 +272,18 @@ fn dropped_unread(
 /// A site and a location, by their ids.
 type Place = (i32, i32);
 
-/// The chains, as they are followed from the newest day to the oldest.
+/// The chains, followed from the newest day to the oldest.
 struct Chains {
     now: Timestamp,
-    /// What is due before it may be gone, or was never stored.
+    /// What was due before this may be deleted, or was never stored.
     floor: Option<Timestamp>,
-    /// The newest instant that was met of each: a result, or the begin of a gap.
+    /// The newest instant seen so far of each site and location: a result, or the start of a gap.
     newest: HashMap<Place, Timestamp>,
     found: Verification,
 }
 
 impl Chains {
-    /// Follows the links of a day's results, and returns how many these are.
+    /// Follows the links of a day's results, and returns how many results there are.
     fn follow_day(
         &mut self,
         transaction: &mut Transaction<'_>,
@@ -317,8 +319,8 @@ impl Chains {
         Ok(results)
     }
 
-    /// Runs one of the two queries that follow links. Returns how many rows it read, and the links that lead to `near` or
-    /// further.
+    /// Runs one of the two queries that follow links. Returns how many rows it read, and the links that lead to `near`
+    /// or later.
     fn follow(
         &mut self,
         transaction: &mut Transaction<'_>,
@@ -327,7 +329,7 @@ impl Chains {
         near: Timestamp,
     ) -> Result<(i64, Vec<(Place, Link)>), StoreError> {
         let failed = || StoreError::statement("cannot follow the chains");
-        // Row by row: how many links are broken has no bound.
+        // Reads row by row, because the number of broken links has no bound.
         let mut rows = transaction.query_raw(sql, parameters.iter().copied()).map_err(failed())?;
         let (mut read, mut far) = (0, Vec::new());
         while let Some(row) = rows.next().map_err(failed())? {
@@ -355,7 +357,7 @@ impl Chains {
         Ok((read, far))
     }
 
-    /// Counts an instant that is not there: lost where anything later is, else the end of its chain.
+    /// Counts an instant that is not stored: as lost if anything later is stored, else as the end of its chain.
     fn missing(&mut self, place: Place, link: Link) {
         if self.floor.is_some_and(|floor| link.due_at < floor) {
             return;

@@ -1,4 +1,4 @@
-//! What every client is made with.
+//! The settings of every client.
 
 use std::time::Duration;
 
@@ -6,9 +6,9 @@ use rdkafka::config::ClientConfig;
 
 use crate::config::Kafka;
 
-/// How long the brokers may take over metadata or offsets: half of the default lease of a claim.
+/// How long the brokers may take to report metadata or offsets: half of the default lease of a claim.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a record may take to be acknowledged before it is handed back for another try.
+/// How long a record may take to be acknowledged before it is returned for another try.
 pub(super) const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) fn client(config: &Kafka) -> ClientConfig {

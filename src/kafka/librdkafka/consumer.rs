@@ -31,10 +31,10 @@ impl LibrdkafkaConsumer {
     /// A consumer of `config.topic`, assigned nothing.
     ///
     /// # Errors
-    /// Where librdkafka refuses its configuration.
+    /// If librdkafka refuses its configuration.
     pub fn new(config: &Kafka) -> Result<LibrdkafkaConsumer, KafkaError> {
         let client = client(config)
-            // librdkafka assigns nothing without a group's name. No group is joined, and what is committed is never read.
+            // librdkafka assigns nothing without a group's name. We join no group, and never read what is committed.
             .set("group.id", config.group.as_deref().unwrap_or("webmon-store"))
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
@@ -42,7 +42,7 @@ impl LibrdkafkaConsumer {
             .set("isolation.level", "read_committed")
             .set("check.crcs", "true")
             .set("fetch.wait.max.ms", "500")
-            // The default of a second stalls a consumer that drained its queue.
+            // The default of a second stalls a consumer whose queue is empty.
             .set("fetch.queue.backoff.ms", "5")
             .set("queued.max.messages.kbytes", "16384")
             .create_with_context(Events::default())
@@ -60,7 +60,7 @@ impl LibrdkafkaConsumer {
 impl Consumer for LibrdkafkaConsumer {
     fn partitions(&mut self) -> Result<i32, KafkaError> {
         let found = topic_partitions(self.client.client(), &self.config, self.request_timeout, || {
-            // Once something is assigned this could be a record.
+            // Once something is assigned, the message could be a record.
             if !self.assigned
                 && let Some(Err(error)) = self.client.poll(Duration::ZERO)
             {
@@ -112,7 +112,7 @@ impl Consumer for LibrdkafkaConsumer {
             .map_err(|cause| error(&self.config, doing, code(&cause), &cause.to_string()))?;
         match found.elements().first().map(|element| element.offset()) {
             Some(Offset::Offset(offset)) => Ok(offset),
-            // No record is as young as that.
+            // There is no record that new.
             _ => Ok(self.offsets(partition)?.end),
         }
     }
@@ -153,7 +153,7 @@ impl Consumer for LibrdkafkaConsumer {
                     if !is_passing(code) {
                         return Err(error(&self.config, "cannot fetch", code, &cause.to_string()));
                     }
-                    log::debug!(error = cause.to_string(); "kafka is away, trying on");
+                    log::debug!(error = cause.to_string(); "kafka is down, trying again");
                 }
                 None if Instant::now() >= deadline => break,
                 None => {}

@@ -1,4 +1,4 @@
-//! librdkafka's errors in the words of this room.
+//! Turns librdkafka's errors into ours.
 
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 
@@ -24,12 +24,13 @@ pub(super) fn is_passing(code: RDKafkaErrorCode) -> bool {
             | RDKafkaErrorCode::FencedLeaderEpoch
             | RDKafkaErrorCode::UnknownLeaderEpoch
             | RDKafkaErrorCode::PartitionEOF
-            // Of the group, which only serves other tools.
+            // These concern the group, which only serves other tools.
             | RDKafkaErrorCode::CoordinatorNotAvailable
             | RDKafkaErrorCode::CoordinatorLoadInProgress
             | RDKafkaErrorCode::NotCoordinator
             | RDKafkaErrorCode::GroupAuthorizationFailed
-            // Trust is settled at the first contact; afterwards a broker that restarts can look like this too.
+            // Whether both sides trust each other shows at the first contact. Later, a broker that restarts can cause
+            // this too.
             | RDKafkaErrorCode::SSL
             | RDKafkaErrorCode::Authentication
     )

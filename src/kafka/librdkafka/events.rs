@@ -1,4 +1,4 @@
-//! What librdkafka tells beside the answers to our calls.
+//! What librdkafka reports besides the answers to our calls.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,24 +12,23 @@ use rdkafka::message::DeliveryResult;
 use rdkafka::producer::ProducerContext;
 
 use super::error::code;
-
 use crate::mutex::lock;
 
-/// What librdkafka tells beside the answers to our calls.
+/// What librdkafka reports besides the answers to our calls.
 #[derive(Default)]
 pub(super) struct Events {
     /// The delivery reports, each with the index of its record.
     pub(super) reports: Mutex<Vec<(usize, Option<RDKafkaErrorCode>)>>,
     /// Whether TLS or SASL failed since the last success.
     pub(super) distrusted: AtomicBool,
-    /// The last warning or error it logged: the only place where it says why.
+    /// The last warning or error that it logged, which is the only place where it says why.
     pub(super) last_words: Mutex<String>,
-    /// Why the last commit of offsets was refused, until that was told.
+    /// Why the last commit of offsets was refused, until that is reported.
     pub(super) commit_refused: Mutex<Option<RDKafkaErrorCode>>,
 }
 
 impl Events {
-    /// Takes note of an error that a second try does not mend.
+    /// Notes an error that a second try does not mend.
     pub(super) fn note(&self, code: RDKafkaErrorCode) {
         if matches!(
             code,
@@ -45,7 +44,7 @@ impl Events {
 impl ClientContext for Events {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
         match level {
-            // It goes on by itself after each of these, so none is an error of ours.
+            // librdkafka goes on by itself after each of these, so none is an error of ours.
             RDKafkaLogLevel::Emerg
             | RDKafkaLogLevel::Alert
             | RDKafkaLogLevel::Critical

@@ -1,5 +1,5 @@
-//! The default client, librdkafka: an idempotent producer driven synchronously, and a consumer that is only
-//! ever assigned explicit offsets.
+//! The default client, librdkafka: an idempotent producer, used synchronously, and a consumer that is only assigned
+//! explicit offsets.
 
 mod client;
 mod consumer;

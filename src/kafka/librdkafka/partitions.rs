@@ -1,4 +1,4 @@
-//! What the brokers say of the topic's partitions.
+//! What the brokers report about the topic's partitions.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -13,13 +13,13 @@ use crate::kafka::error::KafkaError;
 use crate::kafka::probe;
 use crate::mutex::lock;
 
-/// What the brokers say of the topic.
+/// What the brokers report about the topic.
 pub(super) struct TopicPartitions {
     pub(super) count: i32,
     pub(super) leaderless: Vec<i32>,
 }
 
-/// Asks for the topic's partitions, for `timeout` at most. `pump` lets librdkafka tell what keeps it from connecting.
+/// Asks for the topic's partitions, for `timeout` at most. `pump` lets librdkafka report why it cannot connect.
 pub(super) fn topic_partitions(
     client: &rdkafka::client::Client<Events>,
     config: &Kafka,
@@ -36,7 +36,7 @@ pub(super) fn topic_partitions(
                     let detail = lock(&events.last_words).clone();
                     return Err(KafkaError::Security { brokers: config.brokers.join(","), detail });
                 }
-                // It takes much of what TLS refuses for an absent broker.
+                // librdkafka reports many TLS refusals as an absent broker.
                 if config.tls.is_some()
                     && let Err(distrust @ KafkaError::Security { .. }) = probe::ask_any(config)
                 {

@@ -91,8 +91,8 @@ impl LibrdkafkaProducer {
         let deadline = Instant::now() + DELIVERY_TIMEOUT * 2;
         let (mut stale, mut backoff) = (false, Backoff::new(POLL_MIN, POLL_MAX));
         while waiting > 0 && Instant::now() < deadline {
-            // The binding's `poll` waits its time out even when reports have come: so it is given none, and asked
-            // often at first, seldom while the broker is away.
+            // The binding's `poll` waits for all of its time even if reports have come. So it gets no time, and is
+            // called often at first, and rarely while the broker is down.
             client.poll(Duration::ZERO);
             let mut reports = lock(&client.context().reports);
             if reports.is_empty() {
@@ -112,7 +112,7 @@ impl LibrdkafkaProducer {
         }
         let fatal = client.client().fatal_error();
         if waiting > 0 || fatal.is_some() {
-            // A report that came later would be taken for a record of another call: start over.
+            // A report that came later would be assigned to a record of another call. So start over.
             log::error!(reason = fatal.map_or_else(|| "reports overdue".to_owned(), |(code, text)| format!("{code}: {text}")); "rebuilding the kafka producer");
             self.client = None;
         }
@@ -134,9 +134,9 @@ impl Producer for LibrdkafkaProducer {
 
     fn produce(&mut self, records: &[Outgoing]) -> Vec<Delivery> {
         let mut deliveries = self.produce_once(records);
-        // A broker refuses a batch whole, for one record in it. What was refused in company is produced again in
-        // halves, until each one at fault has been refused alone. Once the broker is away nothing more is tried:
-        // each try would wait out the delivery timeout.
+        // A broker refuses a whole batch because of one record in it. Records refused together are produced again in
+        // halves, until each one at fault has been refused alone. If the broker goes down meanwhile, nothing more is
+        // tried, because each try would take the whole delivery timeout.
         let mut together = vec![refused(&deliveries, 0..records.len())];
         let mut trouble = None;
         while let Some(group) = together.pop() {
@@ -163,7 +163,7 @@ impl Producer for LibrdkafkaProducer {
     }
 }
 
-/// Those among the records `which` that were refused.
+/// The records among `which` that were refused.
 fn refused(deliveries: &[Delivery], which: impl Iterator<Item = usize>) -> Vec<usize> {
     which.filter(|i| matches!(deliveries[*i], Delivery::Refused(_))).collect()
 }
@@ -174,7 +174,7 @@ fn retry_all(records: &[Outgoing], error: &KafkaError) -> Vec<Delivery> {
 
 fn failed(config: &Kafka, code: RDKafkaErrorCode) -> Delivery {
     match code {
-        // What no second try can mend lies in the record itself.
+        // A second try cannot mend these, because they are due to the record itself.
         RDKafkaErrorCode::MessageSizeTooLarge
         | RDKafkaErrorCode::InvalidMessage
         | RDKafkaErrorCode::InvalidMessageSize

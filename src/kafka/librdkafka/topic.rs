@@ -1,4 +1,4 @@
-//! Makes a topic.
+//! Creates a topic.
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic as Spec, TopicReplication};
 use rdkafka::error::RDKafkaErrorCode;
@@ -23,7 +23,7 @@ pub fn create_topic(config: &Kafka, topic: &NewTopic) -> Result<(), KafkaError> 
     let options =
         AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT)).operation_timeout(Some(REQUEST_TIMEOUT));
     let doing = format!("cannot create topic {:?}", config.topic);
-    // librdkafka answers from a thread of its own: any executor will do to wait.
+    // librdkafka answers from a thread of its own, so any executor will do for the wait.
     let outcome = futures_executor::block_on(admin.create_topics([&spec], &options))
         .map_err(|cause| error(config, &doing, code(&cause), &cause.to_string()))?;
     match outcome.into_iter().next() {

@@ -1,4 +1,5 @@
-//! Incidents: when sites were down, from the failures on end of each hour, never from the results themselves.
+//! Incidents: when sites were down. They are derived from each hour's runs of consecutive failures, never from the
+//! results themselves.
 
 use postgres::{Client, Transaction};
 
@@ -7,7 +8,7 @@ use super::set_aside::{self, What};
 use crate::database::in_transaction;
 use crate::store::error::StoreError;
 
-/// Sites of one transaction.
+/// Sites per transaction.
 const SITES: i64 = 200;
 
 /// Derives the incidents of up to about `limit` sites whose failures, or whose thresholds, have changed.
@@ -21,14 +22,14 @@ pub(crate) fn derive(client: &mut Client, limit: u32, done: &mut RolledUp) -> Re
     Ok(())
 }
 
-/// Derives the incidents of some of `sites`, or of any; halves them where it fails, until the one at fault is found and set
-/// aside. Returns how many were looked at.
+/// Derives the incidents of some of `sites`, or of any sites. If that fails, it halves them until the site at fault is
+/// found and set aside. Returns how many sites it looked at.
 fn derive_some(client: &mut Client, sites: Option<&[i32]>, done: &mut RolledUp) -> Result<usize, StoreError> {
     let waiting = set_aside::waiting(client, What::Incidents)?;
-    // Whose incidents were about to be derived when it failed.
+    // The sites whose incidents were about to be derived when it failed.
     let mut locked: Vec<(i32, String)> = Vec::new();
     let derived = in_transaction(client, "cannot derive incidents", |transaction| {
-        // The locks, in order; a site that somebody else is at keeps its marks for the next time.
+        // Takes the locks in order. A site that another process has locked keeps its marks for the next time.
         let sql = include_str!("../../../sql/queries/history/lock_dirty_sites.sql");
         let rows = transaction.query(sql, &[&SITES, &waiting, &sites])?;
         locked = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
@@ -59,7 +60,7 @@ fn derive_some(client: &mut Client, sites: Option<&[i32]>, done: &mut RolledUp) 
     Ok(sites.len())
 }
 
-/// Returns of how many sites.
+/// Derives the incidents of locked sites, and returns for how many it did.
 fn derive_locked(
     transaction: &mut Transaction<'_>,
     locked: &[(i32, String)],
@@ -78,7 +79,7 @@ fn derive_locked(
         transaction.query(include_str!("../../../sql/queries/history/adopt_thresholds.sql"), &[&ids])?;
     let adopted: Vec<i32> = adopted.iter().map(|row| row.get(0)).collect();
     let sites: Vec<i32> = marks.iter().map(|row| row.get(0)).collect();
-    // As texts, for they may be infinite. With other thresholds all incidents of a site are others.
+    // As texts, because they may be infinite. When the thresholds of a site change, all its incidents change.
     let mark = |place: usize, whole: &'static str| {
         let of_site =
             |row| if adopted.contains(&postgres::Row::get(row, 0)) { whole } else { row.get(place) };

@@ -1,4 +1,4 @@
-//! Where checks are made from, and when nobody checks from there any more.
+//! Locations: where checks are made from, and when a location is retired.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub struct Location {
     pub name: String,
     /// Sites that were ever checked from there.
     pub sites: i64,
-    /// The last hour with a result from there; none before it is rolled up.
+    /// The last hour with a result from there; none before one is rolled up.
     pub last_hour: Option<Timestamp>,
     /// Sites that are down, seen from there.
     pub down: i64,
@@ -42,9 +42,9 @@ pub fn locations(client: &mut Client) -> Result<Vec<Location>, StoreError> {
     Ok(rows.iter().map(location).collect())
 }
 
-/// Retires the location `name`: the outages of its sites end with their last hour, once the next
-/// [`roll_up`](super::roll_up) has derived them. A later result from there takes that back. Returns of how many sites, or
-/// none where there is no such location.
+/// Retires the location `name`. The outage of each of its sites ends with the site's last hour there, once the next
+/// [`roll_up`](super::roll_up) has derived it. A later result from there takes that back. Returns how many sites were
+/// not retired there before, or none if there is no such location.
 ///
 /// # Errors
 /// [`StoreError::Database`].
@@ -57,13 +57,13 @@ pub fn retire_location(client: &mut Client, name: &str) -> Result<Option<u64>, S
     .map_err(StoreError::from)
 }
 
-/// Retires each site at a location from which nothing came for `silence` after it was due, reckoned up to the newest hour
-/// that is stored of any. Returns of how many sites.
+/// Retires each site at each location from which no result came for `silence` after one was due. Time is measured up to
+/// the newest hour stored of any site. Returns how many sites are affected.
 ///
 /// # Errors
 /// [`StoreError::Database`].
 pub fn retire_silent(client: &mut Client, silence: Duration) -> Result<u64, StoreError> {
-    in_transaction(client, "cannot retire what is silent", |transaction| {
+    in_transaction(client, "cannot retire silent sites", |transaction| {
         transaction.execute(
             include_str!("../../../sql/queries/history/retire_places.sql"),
             &[&(silence.as_secs() as i64)],

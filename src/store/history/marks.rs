@@ -1,6 +1,6 @@
-//! Marks: which hours a batch has changed. Written in the transaction of the rows, so that whoever sees a mark sees
-//! them too, and only ever appended: a unique mark with `ON CONFLICT DO NOTHING` would be swallowed by one that a job
-//! is just deleting.
+//! Marks: which hours a batch has changed. A mark is written in the transaction of the rows, so a job that sees the
+//! mark sees the rows too. Marks are only ever appended: with unique marks and `ON CONFLICT DO NOTHING`, a job that is
+//! just deleting a mark would swallow the new one.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! History: what the instants of an hour, of a day, and of an outage came to, and for how long all of it is kept.
+//! History: results summed up by hour and day, incidents, and how long all of it is kept.
 
 mod incidents;
 mod locations;

@@ -1,13 +1,15 @@
-//! Retention: results go by the day, once nothing can be stored in it any more and its hours are derived.
+//! Retention: deletes results a day at a time, once nothing more can be stored in that day and its hours are derived.
 //!
-//! The floor is raised first, and committed: from then on no ingest transaction that begins stores anything below it.
-//! Those that were open are waited out, the hours that they and others have marked are derived, and only then results
-//! may be gone (`purged_at`): their hours stay as they are from then on. Hours follow in the same way, once the days and
-//! incidents below are derived (`hours_purged_at`). Each step finds out what is left to do, so the whole may be stopped
-//! anywhere and begun again.
+//! 1. It raises the floor and commits. An ingest transaction that begins later stores nothing below the floor.
+//! 2. It waits until the ingest transactions that were open have ended.
+//! 3. It derives the hours that they and others have marked.
+//! 4. Only then it declares that the results may be deleted (`purged_at`). From then on their hours stay as they are.
+//! 5. Hours follow in the same way, once the days and incidents below are derived (`hours_purged_at`).
 //!
-//! The floor is raised by functions of the schema's owner, which bound it by what is stored and refuse what looks like a
-//! mistake: what is below it goes for good.
+//! Each step finds out what is left to do, so the whole may be stopped anywhere and started again.
+//!
+//! Functions of the schema's owner raise the floor. They bound it by what is stored and refuse what looks like a
+//! mistake, because what is below the floor is deleted for good.
 
 use std::time::{Duration, Instant};
 
@@ -25,11 +27,11 @@ use crate::config::Retention;
 use crate::database::{AnyTime, in_transaction};
 use crate::store::error::StoreError;
 
-/// How often is looked whether transactions have ended.
+/// How often to look whether transactions have ended.
 const POLL: Duration = Duration::from_millis(50);
-/// Rows of one statement that deletes.
+/// Rows that one statement deletes.
 const ROWS: i64 = 10_000;
-/// What the schema's functions refuse with.
+/// The SQLSTATE with which the schema's functions refuse.
 const REFUSED: &str = "WM001";
 
 /// What a call of [`retain`] did.
@@ -41,29 +43,29 @@ pub struct Retained {
     pub hours: u64,
     /// Rows of `webmon.site_days` deleted.
     pub days: u64,
-    /// Whether somebody was in the way, and it is to be called again: a transaction that writes did not end within the
-    /// patience, or somebody is reading results, or deriving from them, all the time.
+    /// Whether something was in the way, so that it must be called again: a transaction that writes did not end within
+    /// the patience, or others read results, or derived from them, all the time.
     pub again: bool,
 }
 
-/// What [`retain`] would let go of, were it called now. Days are UTC days, and sizes those of now.
+/// What [`retain`] would delete if it were called now. Days are UTC days; sizes are those of now.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RetentionPlan {
     /// Days that results are to be kept, as configured.
     pub results_kept_days: f64,
-    /// Days that they were kept so far: the policy; none before the first call of [`retain`].
+    /// Days that they were kept so far, which is the policy; none before the first call of [`retain`].
     pub policy_days: Option<f64>,
-    /// The first day whose results are stored; none while that is any day.
+    /// The first day whose results are stored; none while results of any day are.
     pub floor: Option<Date>,
-    /// The first day whose results would be.
+    /// The first day whose results would be stored after the call.
     pub next_floor: Option<Date>,
-    /// The first day whose results are still there for certain: the floor can be lowered to it.
+    /// The first day whose results are certainly still there. The floor can be lowered to it.
     pub purged: Option<Date>,
     /// Days of results that would be dropped.
     pub partitions: i64,
-    /// Their results: what PostgreSQL last estimated, else counted.
+    /// The results of these days: PostgreSQL's last estimate, or counted if there is none.
     pub results: i64,
-    /// Their bytes on the disk, indexes included.
+    /// The bytes of these days on the disk, indexes included.
     pub bytes: i64,
     /// Rows of `webmon.site_hours` that would be deleted.
     pub hours: i64,
@@ -73,13 +75,13 @@ pub struct RetentionPlan {
     pub objection: Option<String>,
 }
 
-/// Lets go of results, hours and days that are older than `retention` says, counted back from the newest result or from
+/// Deletes results, hours and days that are older than `retention` says, counted back from the newest result or from
 /// the server's clock, whichever is earlier. Waits up to `patience` for transactions that were open when it began.
 ///
 /// # Errors
-/// [`StoreError::RetentionRefused`] where results would be kept for less time than so far, or more than 7 days of them
-/// would go at once: nothing is done, and [`apply_retention`] does it all the same. [`StoreError::Database`]; what was
-/// done until then is done.
+/// [`StoreError::RetentionRefused`] if results would be kept for less time than so far, or if more than 7 days of them
+/// would be deleted at once. Then nothing is deleted; [`apply_retention`] does it nevertheless.
+/// [`StoreError::Database`]; what was done before the error stays done.
 pub fn retain(
     client: &mut Client,
     retention: &Retention,
@@ -96,10 +98,11 @@ pub fn retain(
     }
 }
 
-/// As [`retain`], however much goes, and makes `retention` the policy. Takes the rights of the schema's owner.
+/// Does what [`retain`] does, however much that deletes, and makes `retention` the policy. Needs the rights of the
+/// schema's owner.
 ///
 /// # Errors
-/// [`StoreError::Database`]; what was done until then is done.
+/// [`StoreError::Database`]; what was done before the error stays done.
 pub fn apply_retention(
     client: &mut Client,
     retention: &Retention,
@@ -116,11 +119,13 @@ pub fn apply_retention(
     let_go(client, retention, patience)
 }
 
-/// Lowers the floor to the UTC day `to`, or as far as results are there, and returns it; none: any result is stored.
-/// The next call of [`retain`] raises it again as far as its `retention` says. Takes the rights of the schema's owner.
+/// Lowers the floor to the UTC day `to`, or as far as results are still there. Returns the new floor; none means that
+/// any result is stored. The next call of [`retain`] raises it again as far as its `retention` says. Needs the rights
+/// of the schema's owner.
 ///
 /// # Errors
-/// [`StoreError::RetentionRefused`] where results of that day are gone, or the floor is lower; [`StoreError::Database`].
+/// [`StoreError::RetentionRefused`] if results of that day are gone, or if the floor is already lower;
+/// [`StoreError::Database`].
 pub fn lower_retention(client: &mut Client, to: Option<Date>) -> Result<Option<Date>, StoreError> {
     let failed = |error| refused("cannot lower the floor of retention", error);
     let lowered = client
@@ -134,11 +139,11 @@ pub fn lower_retention(client: &mut Client, to: Option<Date>) -> Result<Option<D
         .map_err(failed)?;
     match lowered {
         Some(row) => Ok(row.get::<_, Option<Timestamp>>(0).map(utc_day)),
-        None => Err(StoreError::RetentionRefused("the floor is lower than that".to_owned())),
+        None => Err(StoreError::RetentionRefused("the floor is already lower than that".to_owned())),
     }
 }
 
-/// Looks what [`retain`] would do, and changes nothing.
+/// Returns what [`retain`] would do, and changes nothing.
 ///
 /// # Errors
 /// [`StoreError::Database`].
@@ -166,7 +171,7 @@ pub fn plan_retention(client: &mut Client, retention: &Retention) -> Result<Rete
         days: row.get("days"),
         objection: row.get("objection"),
     };
-    // One by one, so that few are locked at once.
+    // One by one, so that few tables are locked at once.
     for table in row.get::<_, Vec<String>>("uncounted") {
         let count = client.query_one(&format!("SELECT count(*) FROM {table}"), &[]).map_err(failed())?;
         plan.results += count.get::<_, i64>(0);
@@ -191,7 +196,7 @@ fn refused(doing: &'static str, cause: postgres::Error) -> StoreError {
     }
 }
 
-/// Lets go of what is below the floor, and of hours and days.
+/// Deletes what is below the floor, and old hours and days.
 fn let_go(client: &mut Client, retention: &Retention, patience: Duration) -> Result<Retained, StoreError> {
     let failed = || StoreError::statement("cannot read the floor of retention");
     let row = client
@@ -232,20 +237,21 @@ fn let_go(client: &mut Client, retention: &Retention, patience: Duration) -> Res
     Ok(done)
 }
 
-/// Says that what is before `before` may be gone. Returns false where somebody who derives from it does not end.
+/// Records that what is before `before` may be deleted. Returns false if a transaction that derives from it does not
+/// end.
 fn say_gone(client: &mut Client, sql: &str, before: Timestamp) -> Result<bool, StoreError> {
     match client.execute(sql, &[&before]) {
         Ok(_) => Ok(true),
         Err(error) if is_locked(&error) => Ok(false),
-        Err(error) => Err(StoreError::statement("cannot say what may be gone")(error)),
+        Err(error) => Err(StoreError::statement("cannot record what may be deleted")(error)),
     }
 }
 
-/// Reads the floor: results of earlier instants are not to be stored. Only by a transaction that has written to
-/// `webmon.partition_offsets` or `webmon.ingest_batches` before, for such ones are waited out by [`retain`].
+/// Reads the floor: results of earlier instants must not be stored. Only a transaction that has already written to
+/// `webmon.partition_offsets` or `webmon.ingest_batches` may use it, because [`retain`] waits for such transactions.
 pub(crate) const FLOOR: &str = "SELECT nullif(floor_at, '-infinity') FROM webmon.retention";
 
-/// Waits until every transaction has ended that may have read the floor before now.
+/// Waits until every transaction that may have read the floor before now has ended.
 fn wait_out(client: &mut Client, patience: Duration) -> Result<bool, StoreError> {
     let failed = || StoreError::statement("cannot wait for open transactions");
     let sql = include_str!("../../../sql/queries/history/open_ingests.sql");
@@ -270,7 +276,7 @@ fn drop_partitions(client: &mut Client, done: &mut Retained) -> Result<(), Store
         match client.query_one("SELECT webmon.drop_result_partition($1)", &[&day]) {
             Ok(row) => done.partitions += u64::from(row.get::<_, bool>(0)),
             Err(error) if is_locked(&error) => {
-                log::info!(day = day.to_string(); "somebody is reading results: dropping a day's later");
+                log::info!(day = day.to_string(); "cannot drop a day of results while they are read: trying again later");
                 done.again = true;
                 return Ok(());
             }
@@ -280,7 +286,7 @@ fn drop_partitions(client: &mut Client, done: &mut Retained) -> Result<(), Store
     Ok(())
 }
 
-/// Deletes hours that are older than `age`, once all that is derived from them is.
+/// Deletes hours that are older than `age`, once everything that depends on them is derived.
 fn let_hours_go(client: &mut Client, age: Duration, done: &mut Retained) -> Result<(), StoreError> {
     let failed = || StoreError::statement("cannot delete old hours");
     let cut: Option<Timestamp> = client

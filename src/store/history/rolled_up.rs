@@ -16,7 +16,7 @@ pub struct RollUpLimits {
     pub sites: u32,
     /// Days. Default 48.
     pub days: u32,
-    /// How long an hour is left alone once it was rolled up, whatever else arrives for it. Default 1 minute.
+    /// How long an hour is left alone after it was rolled up, whatever else arrives for it. Default 1 minute.
     pub pause: Duration,
 }
 
@@ -29,13 +29,13 @@ impl Default for RollUpLimits {
 /// What a call of [`roll_up`](super::roll_up) did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RolledUp {
-    /// Hours derived anew.
+    /// Hours derived.
     pub hours: u64,
-    /// Sites whose incidents were derived anew.
+    /// Sites whose incidents were derived.
     pub sites: u64,
-    /// Days derived anew.
+    /// Days derived.
     pub days: u64,
-    /// Hours, days and sites that could not be derived, and are set aside: see [`set_aside`](super::set_aside).
+    /// Hours, days and sites that could not be derived and are set aside: see [`set_aside`](super::set_aside).
     pub set_aside: u64,
     /// Whether a limit was reached: there may be more to do.
     pub more: bool,

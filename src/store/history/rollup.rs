@@ -1,8 +1,8 @@
-//! Hours and days: what the instants of each came to, for each site and location.
+//! Hours and days: results summed up for each site and location.
 //!
-//! Everything derived is derived by the same steps, whether it is an hour, a day or a site's incidents: lock it, delete
-//! its marks, and then, in a later statement and so with a newer snapshot, derive it anew, whole. A writer that commits
-//! in between leaves its mark for the next time. What is locked is one hour, so several may work at once.
+//! The same steps derive an hour, a day and a site's incidents: lock it, delete its marks, and then derive the whole of
+//! it in a later statement, which has a newer snapshot. A writer that commits in between leaves its mark for the next
+//! time. The lock covers one hour, so several processes may work at once.
 
 use std::time::Duration;
 
@@ -16,16 +16,16 @@ use super::set_aside::{self, What};
 use crate::database::in_transaction;
 use crate::store::error::StoreError;
 
-/// What keeps two derivations of one day apart (any number will do, as long as nobody else takes it).
+/// The advisory lock that keeps two derivations of one day apart. Any number will do, as long as nobody else uses it.
 const DAY_LOCK: i32 = 0x7764_6179;
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// Derives what has changed since: hours, then incidents, then days, the newest first. Any number of callers may be
-/// at it at once, and may be stopped at any time. What fails for what is in it is set aside: the others go on, and it is
+/// Derives what has changed: hours, then incidents, then days, the newest first. Any number of callers may run at once,
+/// and each may be stopped at any time. What fails because of its own data is set aside: the rest goes on, and it is
 /// tried again later.
 ///
 /// # Errors
-/// [`StoreError::Database`]; what was done until then is done.
+/// [`StoreError::Database`]; what was done before the error stays done.
 pub fn roll_up(client: &mut Client, limits: &RollUpLimits) -> Result<RolledUp, StoreError> {
     let hours = dirty_hours(client, limits.hours, limits.pause, None)?;
     let mut done = RolledUp { more: hours.len() >= limits.hours as usize, ..RolledUp::default() };
@@ -53,8 +53,8 @@ pub fn roll_up(client: &mut Client, limits: &RollUpLimits) -> Result<RolledUp, S
     Ok(done)
 }
 
-/// Derives every hour before `floor` that is marked. Returns up to where everything is derived: `floor`, or the first hour
-/// that is set aside.
+/// Derives every marked hour before `floor`. Returns up to where everything is derived: `floor`, or the first hour that
+/// is set aside.
 pub(crate) fn roll_up_before(client: &mut Client, floor: Timestamp) -> Result<Timestamp, StoreError> {
     loop {
         let hours = dirty_hours(client, RollUpLimits::default().hours, Duration::ZERO, Some(floor))?;
@@ -73,7 +73,7 @@ pub(crate) fn roll_up_before(client: &mut Client, floor: Timestamp) -> Result<Ti
         .map_err(StoreError::statement("cannot look for changed hours"))
 }
 
-/// Derives every day before that of `before` that is marked, but for those that are set aside.
+/// Derives every marked day before the day of `before`, except those that are set aside.
 pub(crate) fn roll_up_days_before(client: &mut Client, before: Timestamp) -> Result<(), StoreError> {
     loop {
         let days = dirty_days(client, RollUpLimits::default().days, Some(before))?;
@@ -88,7 +88,7 @@ pub(crate) fn roll_up_days_before(client: &mut Client, before: Timestamp) -> Res
     }
 }
 
-/// Hours that are marked, the newest first, and were not rolled up within `pause`.
+/// Returns marked hours that were not rolled up within `pause`, the newest first.
 fn dirty_hours(
     client: &mut Client,
     limit: u32,
@@ -119,17 +119,17 @@ fn dirty_days(client: &mut Client, limit: u32, before: Option<Timestamp>) -> Res
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// Returns whether there was anything to do.
+/// Derives one hour. Returns whether there was anything to do.
 fn roll_up_hour(client: &mut Client, hour: Timestamp) -> Result<bool, StoreError> {
     in_transaction(client, "cannot roll up an hour", |transaction| {
-        // The lock; who waits for it sees what its holder has done, as each statement has a snapshot of its own. (To delete
-        // marks that another one is deleting waits as well.)
+        // Takes the lock. A process that waits for it sees what the holder did, because each statement has its own
+        // snapshot. (Deleting marks that another process is deleting waits as well.)
         transaction.execute(
             "INSERT INTO webmon.rolled_up_hours (hour, rolled_up_at) VALUES ($1, clock_timestamp()) \
              ON CONFLICT (hour) DO UPDATE SET rolled_up_at = excluded.rolled_up_at",
             &[&hour],
         )?;
-        // Held until the end, so that the results are there until then.
+        // This lock is held until the end, so that the results are there until then.
         let purged: bool =
             transaction.query_one("SELECT $1 < purged_at FROM webmon.retention FOR SHARE", &[&hour])?.get(0);
         let marks = transaction.execute("DELETE FROM webmon.rollup_dirty WHERE hour = $1", &[&hour])?;
@@ -154,7 +154,7 @@ fn roll_up_day(client: &mut Client, day: Date) -> Result<bool, StoreError> {
     in_transaction(client, "cannot roll up a day", |transaction| {
         transaction
             .execute("SELECT pg_advisory_xact_lock($1, $2::date - '1970-01-01'::date)", &[&DAY_LOCK, &day])?;
-        // Held until the end, so that the hours are there until then.
+        // This lock is held until the end, so that the hours are there until then.
         let purged: bool = transaction
             .query_one(
                 "SELECT $1::date::timestamp AT TIME ZONE 'UTC' < hours_purged_at FROM webmon.retention FOR SHARE",

@@ -1,4 +1,5 @@
-//! What could not be derived for what is in it: set aside, so that everything else goes on, and tried again later.
+//! Hours, days and incidents that could not be derived because of their own data. They are set aside, so that
+//! everything else goes on, and tried again later.
 
 use jiff::Timestamp;
 use postgres::{Client, Transaction};
@@ -8,7 +9,7 @@ use crate::limits::MAX_MESSAGE;
 use crate::store::error::StoreError;
 use crate::text::truncated;
 
-/// Rows that [`set_aside`] returns.
+/// Rows that [`set_aside`] returns at most.
 const MAX_LISTED: i64 = 1_000;
 
 /// What is derived, and may be set aside.
@@ -38,7 +39,7 @@ pub struct SetAside {
     pub which: String,
     /// When it failed last.
     pub failed_at: Timestamp,
-    /// When it is tried again, at the earliest.
+    /// The earliest time at which it is tried again.
     pub again_at: Timestamp,
     /// How often it has failed.
     pub attempts: i32,
@@ -46,7 +47,7 @@ pub struct SetAside {
     pub error: String,
 }
 
-/// What is set aside, the oldest failures first, at most 1,000.
+/// Returns what is set aside, the oldest failures first, at most 1,000.
 ///
 /// # Errors
 /// [`StoreError::Database`].
@@ -77,20 +78,20 @@ pub(crate) fn waiting(client: &mut Client, what: What) -> Result<Vec<String>, St
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// Sets `which` aside for `error`, where the error is one of its own; hands the error back where it is not.
+/// Sets `which` aside if `error` is due to its own data; returns the error if it is not.
 pub(crate) fn put(client: &mut Client, what: What, which: &str, error: StoreError) -> Result<(), StoreError> {
     if !is_its_own(&error) {
         return Err(error);
     }
     let text = truncated(&error.to_string(), MAX_MESSAGE);
-    log::error!(what = what.as_str(), which, error = text; "cannot derive, set aside: the others go on");
+    log::error!(what = what.as_str(), which, error = text; "cannot derive this, so it is set aside: the rest goes on");
     client
         .execute(include_str!("../../../sql/queries/history/set_aside.sql"), &[&what.as_str(), &which, &text])
         .map(drop)
         .map_err(StoreError::statement("cannot set aside what could not be derived"))
 }
 
-/// To be called in the transaction in which `which` is derived.
+/// Deletes the notes about `which`. Call it in the transaction that derives them.
 pub(crate) fn forget(
     transaction: &mut Transaction<'_>,
     what: What,
@@ -100,9 +101,9 @@ pub(crate) fn forget(
     transaction.execute(sql, &[&what.as_str(), &which])
 }
 
-/// Whether the error may be due to what was derived, so that others may succeed: the server has answered, goes on, and
-/// does not speak of the connection (08), a read-only server (25), the login (28), rights or the schema (42), what it runs
-/// out of (53), an operator (57) or its disk (58).
+/// Whether the error may be due to what was derived, so that others may succeed. It is if the server has answered and
+/// goes on, and the error is not about the connection (class 08), a read-only server (25), the login (28), rights or
+/// the schema (42), missing resources (53), an operator (57) or the disk (58).
 pub(crate) fn is_its_own(error: &StoreError) -> bool {
     use postgres::error::Severity;
     let StoreError::Database(error) = error else { return false };

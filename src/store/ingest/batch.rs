@@ -1,5 +1,5 @@
-//! From fetched records to what a transaction stores: decoded, checked against the clock, one result an
-//! identity. Nothing here touches the database.
+//! From fetched records to what a transaction stores: decodes them, checks them against the clocks, and keeps one
+//! result per identity. Nothing here touches the database.
 
 use std::cmp::Reverse;
 use std::ops::Range;
@@ -13,21 +13,21 @@ use crate::limits::MAX_MESSAGE;
 use crate::record::{CheckResult, DecodeError, Gap, GapReason, GapRecord, Record};
 use crate::text::truncated;
 
-/// How far ahead an instant may be announced, and so taken back: as far as `next_at` may be.
+/// How far ahead an instant may be announced, and so withdrawn: as far ahead as `next_at` may be.
 const ANNOUNCED: SignedDuration = SignedDuration::from_secs(i32::MAX as i64);
 
-/// What clocks there are. One of them may be wrong: nothing is refused for being too late or too early by that one alone.
+/// The clocks. One of them may be wrong, so nothing is refused for being too late or too early by one clock alone.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clocks {
     /// The database's.
     pub server: Timestamp,
     /// This program's.
     pub own: Timestamp,
-    /// About the newest instant of which there is an hour, where there is one.
+    /// The newest instant that is rolled up into hours, to the hour, if there is one.
     pub newest_stored: Option<Timestamp>,
 }
 
-/// What an instant may be: later is a dead letter, earlier is expired.
+/// The instants that may be stored. A later one becomes a dead letter, an earlier one is expired.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Admissible {
     pub oldest: Timestamp,
@@ -35,8 +35,8 @@ pub(crate) struct Admissible {
 }
 
 impl Admissible {
-    /// From `max_age` before the earliest of the clocks to `max_ahead` after the latest of them. How old a result may be
-    /// at most, retention decides in the database.
+    /// From `max_age` before the earliest of the clocks to `max_ahead` after the latest of them. Retention decides in
+    /// the database how old a result may really be.
     pub fn around(clocks: Clocks, max_age: Duration, max_ahead: Duration) -> Admissible {
         let Clocks { server, own, newest_stored } = clocks;
         let earliest = server.min(own).min(newest_stored.unwrap_or(Timestamp::MAX));
@@ -47,8 +47,8 @@ impl Admissible {
         }
     }
 
-    /// The latest that `gap` may begin. What was announced may be taken back before its time (a changed schedule does
-    /// so); anything else was missed, and so is over.
+    /// The latest instant at which `gap` may begin. Announced instants may be withdrawn before their time, as a changed
+    /// schedule does. Any other gap was missed, so it is in the past.
     fn latest(&self, gap: &Gap) -> Timestamp {
         match gap.reason {
             GapReason::Rescheduled => self.newest.checked_add(ANNOUNCED).unwrap_or(Timestamp::MAX),
@@ -57,10 +57,10 @@ impl Admissible {
     }
 }
 
-/// What tells a record from another one at its offset, should the topic be made anew.
+/// Distinguishes a record from another one at the same offset, in case the topic is recreated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fingerprint {
-    /// Milliseconds since the epoch, where the client tells.
+    /// Milliseconds since the epoch, if the client reports them.
     pub timestamp_ms: Option<i64>,
     /// CRC-32 of key and value.
     pub crc: i64,
@@ -74,7 +74,7 @@ impl Fingerprint {
         Fingerprint { timestamp_ms: record.timestamp_ms, crc: crc.finalize().into() }
     }
 
-    /// Whether both can be marks of one record; not every client tells the timestamp.
+    /// Whether both can be marks of one record. Not every client reports the timestamp.
     pub fn fits(self, other: Fingerprint) -> bool {
         let timestamps = self.timestamp_ms.zip(other.timestamp_ms);
         self.crc == other.crc && timestamps.is_none_or(|(a, b)| a == b)
@@ -98,7 +98,7 @@ pub(crate) struct Batch {
     pub last: Option<Fingerprint>,
     /// The oldest instant that may be stored.
     pub oldest: Timestamp,
-    /// The raw keys and values of `results` and `gaps`, should the database refuse one.
+    /// The raw keys and values of `results` and `gaps`, in case the database refuses one.
     raw: Vec<u8>,
 }
 
@@ -137,7 +137,7 @@ pub(crate) struct Letter {
 }
 
 impl Letter {
-    /// What is left to keep of a letter that the database does not take as it is: all but the record itself.
+    /// What can still be kept of a letter that the database refuses as it is: everything but the record itself.
     pub fn stripped(&self, refusal: &str) -> Letter {
         let detail = format!("{}; kept without key and value: {refusal}", truncated(&self.detail, 100));
         Letter { key: None, value: None, detail: truncated(&detail, 300), ..self.clone() }
@@ -163,7 +163,7 @@ impl Batch {
         }
     }
 
-    /// Takes the next record of the partition. One below the offset expected was stored before: it is ignored.
+    /// Adds the next record of the partition. A record below the expected offset was stored before, so it is ignored.
     pub fn add(&mut self, record: Fetched<'_>, window: Admissible) {
         if record.offset < self.to {
             return;
@@ -185,7 +185,7 @@ impl Batch {
             }
             Ok(Record::Gap(gap)) if gap.gap.end() <= window.oldest => self.expired += 1,
             Ok(Record::Gap(gap)) if gap.gap.from > window.latest(&gap.gap) => {
-                let detail = format!("gap.from {} is ahead of the database's clock", gap.gap.from);
+                let detail = format!("gap.from {} is too far ahead of every clock here", gap.gap.from);
                 self.bury(record, "ahead_of_time", detail);
             }
             Ok(Record::Gap(gap)) => {
@@ -243,8 +243,8 @@ impl Batch {
         }
     }
 
-    /// Gives every result and gap the ids that `ids` finds for it. One for which there is none, and why, becomes a dead
-    /// letter.
+    /// Gives every result and gap the ids that are found for it. If they cannot be found, the record becomes a dead
+    /// letter with the reason.
     pub fn identify(
         &mut self,
         results: &dyn Fn(&Row) -> Result<Ids, String>,
@@ -270,9 +270,8 @@ impl Batch {
         }
     }
 
-    /// Sorts by identity, so that two writers lock in the same order, and keeps the highest of its own duplicates.
-    /// Of equal ones the first stays, as it would in the database. Needs the rows' ids; doing it again changes
-    /// nothing.
+    /// Sorts by identity, so that two writers lock in the same order, and keeps only the highest of duplicates. Among
+    /// equals the first stays, as it would in the database. Needs the rows' ids. Calling it again changes nothing.
     pub fn finish(&mut self) {
         let identity = |row: &Row| (row.ids.site, row.ids.location, row.result.scheduled_at);
         self.results.sort_by_key(|row| (identity(row), Reverse(row.result.outcome)));

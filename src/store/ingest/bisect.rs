@@ -1,15 +1,15 @@
-//! What the database refuses for what is in it is found by halving, so that it costs its neighbours nothing.
+//! Finds by halving which items the database refuses because of their data, so that their neighbours are stored.
 
 use postgres::Transaction;
 
 use crate::database::Remedy;
 use crate::store::error::StoreError;
 
-/// Does `work` on `items`, under a savepoint. Where the database refuses them for what is in one of them, does it on each
-/// half of them, and hands what is refused by itself to `refuse`.
+/// Does `work` on `items` under a savepoint. If the database refuses them because of the data in one of them, does it
+/// on each half. Passes each item that is refused alone to `refuse`.
 ///
 /// # Errors
-/// Any other error of `work`: the transaction is to be given up.
+/// Any other error of `work`. The transaction must then be given up.
 pub(crate) fn bisect<T: Copy>(
     transaction: &mut Transaction<'_>,
     items: &[T],

@@ -1,5 +1,5 @@
-//! Claims on topic-partitions: a lease and a fence. A claim is taken and renewed in short transactions that
-//! are durable when they return; the epoch it was given is the fence that every ingest transaction must pass.
+//! Claims on topic-partitions: a lease and a fence. A claim is taken and renewed in short transactions that are durable
+//! when they return. Its epoch is the fence that every ingest transaction must pass.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -13,33 +13,33 @@ use crate::database::AnyTime;
 use crate::store::error::StoreError;
 use crate::text::truncated;
 
-/// A partition that this writer may store, until its lease is over or its epoch passed by.
+/// A partition that this writer may store until its lease is over or a newer epoch begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Claim {
     pub partition: i32,
     pub epoch: i64,
-    /// The next offset to store; none before the partition was ever begun.
+    /// The next offset to store; none if storing the partition has never begun.
     pub next_offset: Option<i64>,
 }
 
-/// A claim just taken, and what the partition was when it was stored last.
+/// A claim just taken, and what is known of the partition from when it was stored last.
 #[derive(Clone, Debug)]
 pub(crate) struct Taken {
     pub claim: Claim,
-    /// The cluster it is stored from, where that is known.
+    /// The cluster it was stored from, if that is known.
     pub cluster: Option<String>,
-    /// The record before the next offset, where there was one.
+    /// The record before the next offset, if there was one.
     pub last: Option<Fingerprint>,
 }
 
 /// The writers at work on a topic, as one of them sees them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Company {
-    /// How many they are without the newcomers.
+    /// How many there are without the newcomers.
     pub writers: usize,
     /// How many of these come before this one, by name.
     pub place: usize,
-    /// How many have joined the others less than a lease of their own ago.
+    /// How many have joined the others less than one of their leases ago.
     pub newcomers: usize,
     /// How many of the newcomers came after this one.
     pub younger: usize,
@@ -49,12 +49,12 @@ pub(crate) struct Company {
 }
 
 impl Company {
-    /// How many of `partitions` are this writer's. The newcomers together have one, which is the youngest's: who dies
-    /// as soon as it has begun, again and again, costs the others no more than the one it died with. Of the rest all
-    /// others have a part, and no two differ by more than one.
+    /// How many of `partitions` are this writer's share. The newcomers together have one partition, and the youngest of
+    /// them holds it. So a writer that dies again and again as soon as it has begun costs the others only that one. The
+    /// others share the rest, and no two shares differ by more than one.
     pub fn share(self, partitions: usize) -> usize {
         if self.writers == 0 {
-            // Newcomers among themselves: those they had joined are gone.
+            // Only newcomers are left: the writers that they joined are gone.
             return part(partitions, self.newcomers, self.younger);
         }
         let tried = partitions.min(usize::from(self.newcomers > 0));
@@ -72,8 +72,8 @@ fn part(partitions: usize, writers: usize, place: usize) -> usize {
     partitions / writers + usize::from(place < partitions % writers)
 }
 
-/// What the connection of a writer is called: its name in printable ASCII, as the server would put it, and as much of it as
-/// NAMEDATALEN leaves room for. `end_frozen_writers.sql` makes the same of it.
+/// The name of a writer's connection: the writer's name in printable ASCII, as the server would put it, cut to what
+/// NAMEDATALEN leaves room for. `end_frozen_writers.sql` makes the same name.
 pub(crate) fn application_name(owner: &str) -> String {
     let printable = |c: char| if matches!(c, ' '..='~') { c } else { '?' };
     let name: String = "webmon-store:".chars().chain(owner.chars().map(printable)).collect();
@@ -89,7 +89,7 @@ struct Look {
     bytes: i64,
 }
 
-/// How long apart the two looks at a connection are, at least, between which it has not moved.
+/// The least time between the two looks at a connection that show it has not moved.
 const LOOKS_APART: Duration = Duration::from_secs(1);
 
 /// Why partitions are given back.
@@ -99,11 +99,11 @@ pub(crate) enum Release<'a> {
     Free,
     /// The same, with what is wrong with them.
     Failed(&'a str),
-    /// For nobody to claim before somebody has looked at them.
+    /// Nobody may claim them before an operator has looked at them.
     Paused(&'a str),
 }
 
-/// One writer's dealings with `partition_offsets`.
+/// One writer's access to `partition_offsets`.
 pub(crate) struct Claims {
     pub topic: String,
     pub owner: String,
@@ -130,7 +130,7 @@ impl Claims {
         self.lease.as_millis() as f64
     }
 
-    /// Makes a standing row for each partition of the topic.
+    /// Inserts a row for each partition of the topic that has none.
     pub fn discover(&self, client: &mut Client, partitions: i32) -> Result<(), StoreError> {
         let sql = "INSERT INTO webmon.partition_offsets (topic, partition) \
                    SELECT $1, p FROM generate_series(0, $2::integer - 1) AS p \
@@ -142,7 +142,7 @@ impl Claims {
             .map_err(StoreError::statement("cannot register the topic's partitions"))
     }
 
-    /// Says that this writer is at work, and learns who else is.
+    /// Records that this writer is at work, and returns which others are.
     pub fn heartbeat(&self, client: &mut Client) -> Result<Company, StoreError> {
         let row = client
             .query_one(
@@ -160,7 +160,7 @@ impl Claims {
         })
     }
 
-    /// Claims up to `count` free ones of the topic's `partitions`, but for those `barred`, to be stored from `cluster`.
+    /// Claims up to `count` free ones of the topic's `partitions`, except those `barred`, to store them from `cluster`.
     pub fn claim(
         &self,
         client: &mut Client,
@@ -196,7 +196,7 @@ impl Claims {
         Ok(rows.iter().map(taken).collect())
     }
 
-    /// Looks for connections of writers that keep partitions or rows locked though their lease is over, and ends those
+    /// Looks for connections of writers that keep partitions or rows locked although their lease is over. Ends those
     /// that have not moved since the look before.
     pub fn end_frozen(&mut self, client: &mut Client) -> Result<(), StoreError> {
         if self.looked_at.is_some_and(|at| at.elapsed() < LOOKS_APART.min(self.lease / 3)) {
@@ -230,8 +230,8 @@ impl Claims {
         Ok(())
     }
 
-    /// After a claim that found too few: names the partitions that are free and that nobody can take for a lease by now,
-    /// and who keeps them.
+    /// After a claim that found too few partitions: logs those that are free but that nobody could take for at least a
+    /// lease, and which process of the server keeps them locked.
     pub fn tell_locked(
         &mut self,
         client: &mut Client,
@@ -287,7 +287,7 @@ impl Claims {
             .map_err(StoreError::statement("cannot release partitions"))
     }
 
-    /// Signs the writer off, so that the others share its part at once, and forgets the long gone.
+    /// Signs the writer off, so that the others share its part at once. Also deletes writers not seen for an hour.
     pub fn sign_off(&self, client: &mut Client) -> Result<(), StoreError> {
         client
             .execute(
@@ -298,7 +298,7 @@ impl Claims {
             .map_err(StoreError::statement("cannot sign the writer off"))
     }
 
-    /// Sets where a partition that was never stored begins. Returns whether the claim still holds.
+    /// Sets the first offset of a partition that was never stored. Returns whether the claim still holds.
     pub fn begin_at(&self, client: &mut Client, claim: Claim, offset: i64) -> Result<bool, StoreError> {
         let sql = "UPDATE webmon.partition_offsets SET next_offset = $4, updated_at = clock_timestamp() \
                    WHERE topic = $1 AND partition = $2 AND epoch = $3 AND next_offset IS NULL";
@@ -308,7 +308,7 @@ impl Claims {
             .map_err(StoreError::statement("cannot begin a partition"))
     }
 
-    /// How many dead letters the ledger counts of a partition.
+    /// Returns how many dead letters of a partition the ledger counts.
     pub fn dead_letters(&self, client: &mut Client, partition: i32) -> Result<i64, StoreError> {
         let sql = "SELECT coalesce(sum(dead), 0)::bigint FROM webmon.ingest_batches \
                    WHERE topic = $1 AND partition = $2";
@@ -318,8 +318,8 @@ impl Claims {
             .map_err(StoreError::statement("cannot count dead letters"))
     }
 
-    /// Records that Kafka no longer holds `[lost_from, held_from)` and goes on after it. Returns the claim's new
-    /// epoch, or none when the claim was lost.
+    /// Records that Kafka no longer holds `[lost_from, held_from)`, and moves the offset past it. Returns the claim's
+    /// new epoch, or none if the claim was lost.
     pub fn skip_lost(
         &self,
         client: &mut Client,
@@ -337,7 +337,7 @@ impl Claims {
     }
 }
 
-/// About the newest instant of which there is an hour, where there is one.
+/// Returns the newest instant that is rolled up into hours, to the hour, if there is one.
 pub(crate) fn newest_stored(client: &mut Client) -> Result<Option<Timestamp>, StoreError> {
     let sql = "SELECT max(last_hour) + interval '1 hour' FROM webmon.site_locations";
     let newest: Option<AnyTime> = client

@@ -1,5 +1,6 @@
-//! Results as columns: one array a column of `webmon.check_results`. The table below is the only list of them in Rust; the
-//! statements of `insert_results.sql`, `supersede_results.sql` and `copy_results.sql` have them in its order.
+//! Results as columns: one array for each column of `webmon.check_results`. The table below is the only list of the
+//! columns in Rust. The statements of `insert_results.sql`, `supersede_results.sql` and `copy_results.sql` list them in
+//! the same order.
 
 use std::error::Error;
 use std::net::IpAddr;
@@ -110,8 +111,8 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// A `timestamptz`, as microseconds since 2000 (PostgreSQL's `timestamp.h`). The driver's own way over a rounded
-/// duration costs as much as four other columns.
+/// A `timestamptz`, as microseconds since 2000 (PostgreSQL's `timestamp.h`). The driver's own encoding, by way of a
+/// rounded duration, costs as much as four other columns.
 #[derive(Debug)]
 pub(crate) struct Instant(pub Timestamp);
 
@@ -129,7 +130,7 @@ impl ToSql for Instant {
     to_sql_checked!();
 }
 
-/// A column of any type: as one parameter, or value by value.
+/// A column of any type, as one parameter or value by value.
 trait Column {
     fn parameter(&self) -> &(dyn ToSql + Sync);
 

@@ -1,4 +1,4 @@
-//! Results by UTC day, as their table is divided.
+//! Results by UTC day, as their table is partitioned.
 
 use std::collections::BTreeMap;
 

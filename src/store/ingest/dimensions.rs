@@ -1,5 +1,5 @@
-//! Names to ids: looked up, then inserted where missing, in a transaction of their own. `ON CONFLICT DO NOTHING`
-//! burns an id each time it finds a row, so it is only tried for names that a look-up did not find.
+//! Names to ids: names are looked up, then inserted if they are missing, in a transaction of their own. `ON CONFLICT DO
+//! NOTHING` uses up an id each time it finds a row, so it is only tried for names that a look-up did not find.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -13,13 +13,13 @@ use super::ids::Ids;
 use crate::record::CheckResult;
 use crate::store::error::StoreError;
 
-/// About the bytes of the versions cached, and of the names, beyond which a cache starts over: a bound on memory, not on
-/// sites.
+/// When the cached versions, or the cached names, take about so many bytes, that cache starts over. This bounds memory,
+/// not the number of sites.
 const MAX_VERSIONS_BYTES: usize = 64 << 20;
 const MAX_NAMES_BYTES: usize = 32 << 20;
-/// What an entry takes beside its texts, about.
+/// About what an entry takes besides its texts.
 const ENTRY_BYTES: usize = 200;
-/// Versions of one site that are cached.
+/// Versions of one site that are cached at most.
 const MAX_VERSIONS: usize = 1_000;
 
 /// What a writer knows of the dimensions.
@@ -52,7 +52,7 @@ impl Names {
     }
 }
 
-/// The versions of each site: usually one, so they are told apart by looking at each.
+/// The versions of each site. There is usually one, so they are compared one by one.
 #[derive(Default)]
 struct Versions {
     of_site: HashMap<i32, Vec<(Version, i32)>>,
@@ -66,7 +66,7 @@ impl Versions {
 
     fn insert(&mut self, site: i32, version: Version, id: i32) {
         let versions = self.of_site.entry(site).or_default();
-        // A site that changes with every batch must not make looking at each slow.
+        // A site that changes with every batch must not make the comparison slow.
         if versions.len() >= MAX_VERSIONS {
             self.bytes -= versions.drain(..).map(|(version, _)| version.bytes()).sum::<usize>();
         }
@@ -129,13 +129,13 @@ impl Version {
     }
 }
 
-/// What the database refuses of what was to be resolved, and why.
+/// The names or versions that the database refuses, and why.
 type Refused<K> = BTreeMap<K, String>;
 
 impl Dimensions {
-    /// Gives every row of `batch` its ids; touches the database only for names never seen, and waits for a lock no
-    /// longer than `patience`: its holder may be frozen. A record with a name, or of a version, that the database refuses
-    /// becomes a dead letter.
+    /// Gives every row of `batch` its ids. It asks the database only for names that are not cached, and waits for a
+    /// lock no longer than `patience`, because its holder may be frozen. A record whose name or version the database
+    /// refuses becomes a dead letter.
     pub fn resolve(
         &mut self,
         client: &mut Client,
@@ -185,7 +185,7 @@ impl Names {
         id.ok_or_else(|| refused.get(name).cloned().unwrap_or_default())
     }
 
-    /// Finds the ids of those names that are not cached, inserting what is not there.
+    /// Finds the ids of the names that are not cached, and inserts the names that are missing.
     fn resolve<'a>(
         &mut self,
         client: &mut Client,
@@ -280,7 +280,7 @@ impl Versions {
     }
 }
 
-/// The place in the arrays that a row of `look_up_site_versions.sql` tells of, from 0.
+/// The place in the arrays, from 0, that a row of `look_up_site_versions.sql` is about.
 fn place(row: &postgres::Row) -> usize {
     row.get::<_, i64>(0) as usize - 1
 }
@@ -336,11 +336,11 @@ impl<'a> VersionColumns<'a> {
     }
 }
 
-/// Somebody deletes from the dimensions while results refer to them.
+/// The error when somebody deletes from the dimensions while results refer to them.
 fn vanished(name: &str) -> StoreError {
     StoreError::Unreadable {
         doing: "cannot resolve names",
-        problem: format!("the id of {name:?} is gone as soon as it was inserted"),
+        problem: format!("the id of {name:?} was deleted as soon as it was inserted"),
     }
 }
 

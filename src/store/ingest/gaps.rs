@@ -1,4 +1,4 @@
-//! Gaps into the database.
+//! Stores gaps in the database.
 
 use jiff::Timestamp;
 use postgres::Transaction;
@@ -7,8 +7,8 @@ use super::batch::{Batch, GapRow, Letter};
 use super::bisect::bisect;
 use crate::store::error::StoreError;
 
-/// Stores the batch's gaps and marks their hours, all but those that the database refuses for what is in them. Returns how
-/// many were stored.
+/// Stores the batch's gaps and marks their hours, except those gaps that the database refuses because of their data.
+/// Returns how many were stored.
 pub(super) fn insert_gaps(
     transaction: &mut Transaction<'_>,
     batch: &Batch,

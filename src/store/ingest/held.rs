@@ -7,12 +7,12 @@ use super::trouble::Trouble;
 /// A partition held.
 pub(super) struct Held {
     pub claim: Claim,
-    /// Records lately, and how many of them were of an unknown version.
+    /// Recent records, and how many of them had an unknown version.
     pub recent: (usize, usize),
-    /// The record before the next offset, to be fetched once more and compared: is this still the topic that was
-    /// stored? None once it was.
+    /// The record before the next offset. It is fetched again and compared, to find out whether this is still the topic
+    /// that was stored. None once it was compared.
     pub unverified: Option<Fingerprint>,
-    /// Whether Kafka is still to be asked what it holds of it; it is not fetched before.
+    /// Whether Kafka must still be asked which offsets it holds. The partition is not fetched before that.
     pub unchecked: bool,
     pub trouble: Option<Trouble>,
     /// The offset committed to the consumer group.

@@ -1,4 +1,4 @@
-//! Dead letters into the database.
+//! Stores dead letters in the database.
 
 use jiff::Timestamp;
 use postgres::Transaction;
@@ -7,11 +7,11 @@ use super::batch::Letter;
 use super::bisect::bisect;
 use crate::store::error::StoreError;
 
-/// Stores dead letters; one that the database refuses as it is without its key and value. Returns how many were not there
-/// already: a replay finds its own.
+/// Stores dead letters. One that the database refuses is stored without its key and value. Returns how many were not
+/// stored already: a replay finds its own.
 ///
 /// # Errors
-/// With [`Remedy::Bisect`](crate::database::Remedy::Bisect), where it refuses even that.
+/// With [`Remedy::Bisect`](crate::database::Remedy::Bisect), if the database refuses even that.
 pub(super) fn insert_dead_letters<'a>(
     transaction: &mut Transaction<'_>,
     topic: &str,

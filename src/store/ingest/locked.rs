@@ -1,12 +1,13 @@
-//! Free partitions that nobody can take, as a process of the database server keeps their rows locked: which are to be named.
+//! Decides which partitions to log that are free but that nobody can take, because a process of the database server
+//! keeps their rows locked.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// How long apart the same partition is named again.
+/// How long until the same partition is logged again.
 const AGAIN: Duration = Duration::from_secs(60);
 
-/// What was seen locked, look by look.
+/// The partitions seen locked so far.
 #[derive(Default)]
 pub(crate) struct Locked {
     seen: BTreeMap<i32, Seen>,
@@ -20,8 +21,9 @@ struct Seen {
 }
 
 impl Locked {
-    /// Notes the partitions that are locked at `now`. Returns for how long `partition` has been, where it is to be named:
-    /// after a lease, and then once a minute. Who did not look for a lease does not know what was meanwhile.
+    /// Notes the partitions that are `locked` at `now`. Returns those to log, with how long each has been locked: first
+    /// after a lease, then once a minute. After a lease without a look it starts over, because nobody knows what
+    /// happened meanwhile.
     pub fn look(&mut self, now: Instant, lease: Duration, locked: &[i32]) -> Vec<(i32, Duration)> {
         if self.looked_at.replace(now).is_some_and(|at| now.duration_since(at) >= lease) {
             self.seen.clear();

@@ -1,5 +1,5 @@
-//! From Kafka to rows: a writer claims topic-partitions with a lease and a fence, fetches outside any transaction, and
-//! stores each batch in one transaction that first moves the partition's offset.
+//! From Kafka to rows: a writer claims topic-partitions with a lease and a fence. It fetches outside any transaction,
+//! and stores each batch in one transaction that first moves the partition's offset.
 
 pub(super) mod batch;
 mod bisect;

@@ -1,4 +1,5 @@
-//! Which partitions a session has: found, claimed, compared with what was stored, waited for, given back.
+//! The partitions of a session: it finds them, claims them, compares them with what was stored, waits for them and
+//! gives them back.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -10,19 +11,19 @@ use super::trouble::{AGAIN_MAX, Barred, Trouble};
 use crate::kafka::{KafkaError, OffsetRange};
 use crate::store::error::StoreError;
 
-/// How often new partitions are looked for, in leases, and at least.
+/// How often to look for new partitions: once in so many leases, but at least this often.
 const DISCOVERY_LEASES: u32 = 3;
 const DISCOVERY: Duration = Duration::from_secs(30);
 /// How often the log says what was stored.
 const REPORT: Duration = Duration::from_secs(60);
-/// How long there must be no more of it before it counts as over.
+/// How long Kafka must have been without trouble before the trouble counts as over.
 const QUIET: Duration = Duration::from_secs(5);
-/// How long a partition may end before the next offset, as it does for a moment after an election of its leader, before the
-/// topic counts as recreated; a lease, if that is shorter.
+/// How long a partition may end before the next offset until the topic counts as recreated; a lease, if that is
+/// shorter. It does so for a moment after an election of its leader.
 const RECREATED: Duration = Duration::from_secs(10);
 
 impl Session<'_> {
-    /// Looks for the topic's partitions, now and then, and in trouble as often as that is asked about.
+    /// Looks for the topic's partitions from time to time. During trouble it looks whenever Kafka is to be asked again.
     pub(super) fn discover(&mut self) -> Result<(), StoreError> {
         let discovery = DISCOVERY.min(self.claims.lease * DISCOVERY_LEASES);
         let due = match &self.trouble {
@@ -71,7 +72,8 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Trouble that is not a single partition's: it is waited out, without end, but for what no waiting can mend.
+    /// Notes trouble that is not about a single partition. Such trouble is waited out without end, unless waiting
+    /// cannot mend it: then the error is returned.
     pub(super) fn wait_out(&mut self, error: KafkaError) -> Result<(), StoreError> {
         if !error.is_passing() {
             return Err(error.into());
@@ -110,7 +112,8 @@ impl Session<'_> {
         if let (Some(here), Some(before)) = (&self.cluster, &taken.cluster)
             && here != before
         {
-            let reason = format!("kafka's cluster is {here:?}, but it was stored from {before:?}");
+            let reason =
+                format!("the kafka cluster is {here:?}, but the partition was stored from {before:?}");
             return self.pause(claim, &reason);
         }
         log::info!(partition = claim.partition, epoch = claim.epoch, next_offset = claim.next_offset; "claimed a partition");
@@ -118,7 +121,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Asks Kafka about the partitions that it is still to be asked about, as long as no heartbeat is due.
+    /// Asks Kafka about the partitions that are unchecked, as long as no heartbeat is due.
     pub(super) fn check_due(&mut self) -> Result<(), StoreError> {
         let due = |held: &Held| {
             held.unchecked && held.trouble.as_ref().is_none_or(|trouble| trouble.wait().is_zero())
@@ -133,8 +136,9 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Compares the next offset of a partition with those that Kafka holds: before them, records are lost, and that is
-    /// written down; behind them, the topic is not the one that was stored. Then it may be fetched.
+    /// Compares the next offset of a partition with the offsets that Kafka holds, and lets the partition be fetched. If
+    /// the next offset is before them, the records in between are lost, and that is recorded. If it is behind them, the
+    /// topic is not the one that was stored: the partition is paused if that lasts.
     pub(super) fn check(&mut self, partition: i32) -> Result<(), StoreError> {
         let Some(Held { claim, .. }) = self.held.get(&partition) else { return Ok(()) };
         let mut claim = *claim;
@@ -154,7 +158,7 @@ impl Session<'_> {
                 }
                 return Ok(());
             }
-            // Nothing was ever stored of it: begin with the oldest record there is.
+            // Nothing of it was ever stored: begin with the oldest record.
             (Ok(range), None) => {
                 if !self.claims.begin_at(&mut self.client, claim, range.earliest)? {
                     self.lose(partition);
@@ -189,14 +193,15 @@ impl Session<'_> {
             held.unverified = None;
         }
         if let Some(trouble) = held.trouble.take() {
-            log::info!(partition, after_s = trouble.lasts().as_secs(); "the partition is there again");
+            log::info!(partition, after_s = trouble.lasts().as_secs(); "the partition is available again");
         }
         self.barred.remove(&partition);
         self.reassign = true;
         Ok(())
     }
 
-    /// Notes that a partition is not to be had now, and when to ask again. Whether that has lasted for `patience`.
+    /// Notes that a partition is not available now, and when to ask again. Returns whether that has lasted for
+    /// `patience`.
     pub(super) fn in_trouble(&mut self, partition: i32, reason: &str, patience: Duration) -> bool {
         let Some(held) = self.held.get_mut(&partition) else { return false };
         let trouble = held.trouble.get_or_insert_with(|| {
@@ -207,7 +212,7 @@ impl Session<'_> {
         trouble.lasts() >= patience
     }
 
-    /// Gives `claim` back with what is wrong, and leaves it to others for a while: each time for longer.
+    /// Gives `claim` back with the reason, and leaves it to others for a while, each time for longer.
     pub(super) fn give_back(&mut self, claim: Claim, reason: &str) -> Result<(), StoreError> {
         let barred = self.barred.entry(claim.partition);
         let pause = barred.or_insert_with(Barred::new).again();
@@ -215,7 +220,7 @@ impl Session<'_> {
         self.release(&[claim], Release::Failed(reason))
     }
 
-    /// Gives `claim` back, for nobody to take before somebody has looked at it.
+    /// Gives `claim` back, paused: nobody may take it before an operator has looked at it.
     pub(super) fn pause(&mut self, claim: Claim, reason: &str) -> Result<(), StoreError> {
         log::error!(partition = claim.partition; "paused a partition: {reason}");
         self.release(&[claim], Release::Paused(reason))

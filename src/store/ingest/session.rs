@@ -1,5 +1,6 @@
-//! A writer's connection: it claims its share of the partitions, fetches outside any transaction, and stores batch after
-//! batch. It never waits for a lock it could be holding itself, and any doubt ends in giving its claims up.
+//! A writer's session on one connection: it claims its share of the partitions, fetches outside any transaction, and
+//! stores batch after batch. It never waits for a lock that it could be holding itself. In any doubt it gives its
+//! claims up.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -20,23 +21,23 @@ use crate::store::error::StoreError;
 
 /// How long a fetch waits at most, so that a stop and the next heartbeat are never far.
 const FETCH_WAIT: Duration = Duration::from_millis(200);
-/// Tries of a batch that the server rolls back through no fault of its own, before the connection is doubted.
+/// Tries of a batch that the server rolls back through no fault of the batch, before the session is given up.
 const MAX_TRIES: u32 = 8;
-/// How long apart heartbeats are at most: a partition that was handed over, or whose lease is over, is taken up within this
-/// time and that of a batch.
+/// The longest time between heartbeats. A partition that was handed over, or whose lease is over, is taken up within
+/// this time and that of a batch.
 const BEAT: Duration = Duration::from_millis(500);
 /// How often the log says what was stored.
 const REPORT: Duration = Duration::from_secs(60);
-/// How long trouble with Kafka is waited out with the claims kept, before a partition is given back, or all of them: in
-/// leases.
+/// How many leases trouble with Kafka is waited out while the claims are kept. Then the partition is given back, or all
+/// of them.
 const PATIENCE_LEASES: u32 = 6;
 /// How often offsets are committed to the consumer group.
 const COMMIT: Duration = Duration::from_secs(5);
 /// How often the newest instant stored is read.
 const NEWEST: Duration = Duration::from_secs(60);
-/// Records of an unknown version that must have come before a partition may be paused for them.
+/// Records of an unknown version that it takes before a partition is paused for them.
 const UNKNOWN_MIN: usize = 20;
-/// How long one request to Kafka may take, and the least of it: a third of a lease, within these.
+/// How long one request to Kafka may take: a third of a lease, but at most and at least this.
 const REQUEST_MAX: Duration = Duration::from_secs(5);
 const REQUEST_MIN: Duration = Duration::from_millis(100);
 
@@ -45,28 +46,28 @@ pub(super) struct Session<'a> {
     pub(super) writer: &'a Writer<'a>,
     pub(super) client: Client,
     pub(super) consumer: Box<dyn Consumer>,
-    /// The cluster that the consumer fetches from, where it can tell.
+    /// The cluster that the consumer fetches from, if it can tell.
     pub(super) cluster: Option<String>,
     pub(super) claims: Claims,
     pub(super) ingest: Ingest,
     pub(super) held: BTreeMap<i32, Held>,
-    /// Whether what is held is no longer what is fetched.
+    /// Whether the partitions or offsets to fetch have changed.
     pub(super) reassign: bool,
-    /// Trouble that is not a single partition's.
+    /// Trouble with Kafka that is not about a single partition.
     pub(super) trouble: Option<Trouble>,
     /// The partitions that had no leader when Kafka was asked last.
     pub(super) leaderless: Vec<i32>,
     pub(super) barred: BTreeMap<i32, Barred>,
     /// How far the server's clock is ahead of this one's.
     pub(super) clock_ahead: jiff::SignedDuration,
-    /// About the newest instant stored, and when that was read.
+    /// The newest instant stored, to the hour, and when that was read.
     pub(super) newest_stored: Option<Timestamp>,
     pub(super) newest_read_at: Option<Instant>,
     pub(super) partitions: i32,
     pub(super) discovered_at: Option<Instant>,
     pub(super) beat_at: Option<Instant>,
     pub(super) committed_at: Instant,
-    /// Whether the last commit to the consumer group was taken.
+    /// Whether the last commit to the consumer group succeeded.
     pub(super) commits: bool,
     pub(super) totals: Counts,
     pub(super) reported_at: Instant,
@@ -112,8 +113,8 @@ impl<'a> Session<'a> {
         self.hand_over()
     }
 
-    /// Three times a lease, at least: shows up, renews, and takes or gives partitions so that all writers have
-    /// their share.
+    /// Runs at least three times a lease: sends a heartbeat, renews the claims, and takes or gives back partitions so
+    /// that all writers have their share.
     fn beat(&mut self) -> Result<(), StoreError> {
         if !self.until_beat().is_zero() {
             return Ok(());
@@ -123,7 +124,7 @@ impl<'a> Session<'a> {
         if self.partitions == 0
             || self.trouble.as_ref().is_some_and(|trouble| trouble.lasts() > self.patience())
         {
-            // Who cannot reach Kafka leaves the partitions to those who can, and has no share.
+            // A writer that cannot reach Kafka leaves the partitions to those that can, and has no share.
             return self.release_all(Release::Failed("kafka cannot be reached, or the topic is missing"));
         }
         let company = self.claims.heartbeat(&mut self.client)?;
@@ -166,7 +167,7 @@ impl<'a> Session<'a> {
         self.claims.lease * PATIENCE_LEASES
     }
 
-    /// Fetches once and stores what came, a transaction a partition.
+    /// Fetches once and stores what came, in one transaction for each partition.
     fn step(&mut self) -> Result<(), StoreError> {
         self.check_due()?;
         let positions: Vec<(i32, i64)> =
@@ -216,7 +217,7 @@ impl<'a> Session<'a> {
                 .or_insert_with(|| Batch::new(record.partition, from))
                 .add(record, window);
         });
-        // Also when the fetch failed in the end: what was strange is not fetched and compared again.
+        // Also if the fetch failed in the end, because a strange record is not fetched and compared again.
         for claim in strange {
             let last = claim.next_offset.unwrap_or_default() - 1;
             self.pause(
@@ -227,7 +228,7 @@ impl<'a> Session<'a> {
             )?;
         }
         if let Err(error) = fetched {
-            // The error does not say which partition it is about: each is looked at before it is fetched again.
+            // The error does not say which partition it is about, so each is checked before it is fetched again.
             self.held.values_mut().for_each(|held| held.unchecked = true);
             self.reassign = true;
             return self.wait_out(error);
@@ -255,7 +256,7 @@ impl<'a> Session<'a> {
             Err(error) if error.is_cancelled() && self.writer.throttle.halve() => {
                 let records = self.writer.throttle.records();
                 log::warn!(partition = batch.partition, records, error = error.to_string(); "a batch took too long: trying smaller ones");
-                // What was fetched behind its beginning is fetched again.
+                // The batch is fetched again from its beginning.
                 self.reassign = true;
                 return Ok(());
             }
@@ -274,14 +275,14 @@ impl<'a> Session<'a> {
                     self.bound_dead_letters(claim)?;
                 }
             }
-            // Not even a dead letter can be made of what is in it.
+            // Not even a dead letter can be made of the data.
             Err(error) if error.remedy() == Remedy::Bisect => self.give_back(claim, &error.to_string())?,
             Err(error) => return Err(error),
         }
         Ok(())
     }
 
-    /// Pauses a partition that has more dead letters than are kept: a stream of nothing else must not fill the disk.
+    /// Pauses a partition that has as many dead letters as it may: a stream of nothing else must not fill the disk.
     fn bound_dead_letters(&mut self, claim: Claim) -> Result<(), StoreError> {
         let dead = self.claims.dead_letters(&mut self.client, claim.partition)?;
         let most = self.writer.store.max_dead_letters;
@@ -294,7 +295,7 @@ impl<'a> Session<'a> {
         self.pause(claim, &reason)
     }
 
-    /// Commits to the consumer group how far the partitions are stored. Nothing depends on it.
+    /// Commits the stored offsets to the consumer group. Nothing depends on it.
     fn commit(&mut self) {
         self.committed_at = Instant::now();
         let stored = |held: &Held| held.claim.next_offset.filter(|next| held.committed != Some(*next));
@@ -327,7 +328,7 @@ impl<'a> Session<'a> {
                 Err(error) if error.remedy() == Remedy::Retry && tries < MAX_TRIES => {
                     log::debug!(partition = batch.partition, tries, error = error.to_string(); "storing a batch again");
                     self.ingest.forget_days();
-                    // Perhaps it waited for the locks of one that is frozen.
+                    // Perhaps it waited for the locks of a writer that is frozen.
                     self.claims.end_frozen(&mut self.client)?;
                     self.writer.shutdown.wait(pause);
                     pause *= 2;
@@ -354,7 +355,7 @@ impl<'a> Session<'a> {
         );
     }
 
-    /// Gives everything back, so that the other writers need not wait for the lease.
+    /// Gives all partitions back, so that the other writers need not wait for the lease.
     fn hand_over(mut self) -> Result<(), StoreError> {
         self.log_totals("stopping");
         if self.commits {

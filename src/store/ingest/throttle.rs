@@ -1,8 +1,9 @@
-//! How many records a batch may have: fewer after one that took longer than the server allows, until it is in time.
+//! How many records a batch may have: fewer after a batch that took longer than the server allows, until batches are in
+//! time.
 
 use std::cell::Cell;
 
-/// Batches in time, one after another, before they may be larger again.
+/// Consecutive batches in time before batches may be larger again.
 const IN_TIME: u32 = 64;
 
 pub(crate) struct Throttle {
@@ -16,12 +17,12 @@ impl Throttle {
         Throttle { most, now: Cell::new(most), in_time: Cell::new(0) }
     }
 
-    /// Records of a batch at most.
+    /// The most records that a batch may have.
     pub fn records(&self) -> usize {
         self.now.get()
     }
 
-    /// A batch took too long: halves the next ones. Returns false where they have one record already.
+    /// A batch took too long: halves the next ones. Returns false if they have only one record already.
     pub fn halve(&self) -> bool {
         let now = self.now.get();
         self.in_time.set(0);
@@ -29,7 +30,7 @@ impl Throttle {
         now > 1
     }
 
-    /// A batch was in time: doubles the next ones after many such.
+    /// A batch was in time: doubles the next ones after many of these in a row.
     pub fn note_in_time(&self) {
         if self.now.get() == self.most {
             return;

@@ -24,10 +24,10 @@ use crate::store::error::StoreError;
 use crate::store::history::{marks, retention};
 use crate::store::stored_outcome::StoredOutcome;
 
-/// From how many rows on COPY is worth its savepoint.
+/// From this many rows on, COPY is worth its savepoint.
 const COPY_FROM: usize = 200;
-/// Batches that are looked up first, after one that could not be copied: where twins check, or in a replay, most of them
-/// would fail, each leaving its rows behind as dead ones.
+/// How many batches are looked up first after one that could not be copied. Where twins check, or in a replay, most
+/// copies would fail, and each would leave its rows behind as dead ones.
 const LOOK_UPS_AFTER_CONFLICT: u32 = 64;
 
 /// How a commit ended, where nothing went wrong.
@@ -35,23 +35,23 @@ const LOOK_UPS_AFTER_CONFLICT: u32 = 64;
 pub(crate) enum Committed {
     /// Stored, and the offset moved.
     Stored(Counts),
-    /// The claim was lost: nothing was stored, somebody else goes on from the same offset.
+    /// The claim was lost. Nothing was stored; another writer goes on from the same offset.
     ClaimLost,
 }
 
-/// What a connection knows: it is made anew with each connection.
+/// What a connection knows. Each connection starts with a new one.
 #[derive(Default)]
 pub(crate) struct Ingest {
     dimensions: Dimensions,
     days: BTreeSet<Date>,
     statements: HashMap<&'static str, Statement>,
-    /// Batches to come that are looked up first: the last ones met rows that were there already.
+    /// How many of the next batches are looked up first, because an earlier one met rows that were stored already.
     look_ups: u32,
 }
 
 impl Ingest {
-    /// Stores `batch` under `claim`. After an error nothing is stored, except that a commit cut off by a lost
-    /// connection may have taken effect: the offset tells.
+    /// Stores `batch` under `claim`. After an error nothing is stored, with one exception: a commit that a lost
+    /// connection cut off may have taken effect. The offset tells.
     pub fn store(
         &mut self,
         client: &mut Client,
@@ -63,10 +63,10 @@ impl Ingest {
 
         let failed = StoreError::statement;
         let mut transaction = client.transaction().map_err(failed("cannot begin a transaction"))?;
-        // Rows and offset go back together after a crash of the server, so waiting for the disk buys nothing.
-        // A writer that stops between two statements must not hold its locks for ever, and one that waits for
-        // such a one's locks must come back to end it. Replaced rows are found by the primary key: for a hash or merge
-        // join the planner may read the whole day, once a batch.
+        // After a crash of the server, rows and offset go back together, so waiting for the disk gains nothing. A
+        // writer that stops between two statements must not hold its locks for ever. A writer that waits for such locks
+        // must come back, so that it can end the holder's connection. Replaced rows are found by the primary key: for a
+        // hash or merge join the planner may read the whole day, once per batch.
         let lease_ms = claims.lease.as_millis();
         transaction
             .batch_execute(&format!(
@@ -132,7 +132,7 @@ impl Ingest {
         Ok(Committed::Stored(counts))
     }
 
-    /// What comes before the transaction of a batch: ids, order, and partitions for its days.
+    /// Prepares a batch before its transaction: finds the ids, sorts the rows, and makes partitions for their days.
     pub fn prepare(
         &mut self,
         client: &mut Client,
@@ -144,8 +144,8 @@ impl Ingest {
         self.ensure_days(client, batch)
     }
 
-    /// Writes a batch's results and gaps, and marks their hours as changed. Returns what became of them, and what the
-    /// database refuses of them.
+    /// Writes a batch's results and gaps, and marks their hours as changed. Returns what became of them, and those that
+    /// the database refuses.
     pub fn write(
         &mut self,
         transaction: &mut Transaction<'_>,
@@ -156,7 +156,7 @@ impl Ingest {
         let floor = self.prepared(transaction, retention::FLOOR, doing)?;
         let floor: Option<AnyTime> = transaction.query_one(&floor, &[]).map_err(failed(doing))?.get(0);
         match floor {
-            // All would be expired, and never come back.
+            // Every result would expire and never come back.
             Some(floor) if floor.is_infinite() => return Err(StoreError::InfiniteFloor),
             Some(AnyTime(floor)) => batch.expire_before(floor),
             None => {}
@@ -189,7 +189,7 @@ impl Ingest {
         Ok(statement)
     }
 
-    /// Forgets which days have a partition: one was found missing.
+    /// Forgets which days have a partition, because one was found missing.
     pub fn forget_days(&mut self) {
         self.days.clear();
     }
@@ -202,14 +202,14 @@ impl Ingest {
             if !self.days.contains(&day) {
                 client
                     .execute("SELECT webmon.ensure_result_partition($1)", &[&day])
-                    .map_err(StoreError::statement("cannot make a day's partition"))?;
+                    .map_err(StoreError::statement("cannot create the partition of a day"))?;
                 self.days.insert(day);
             }
         }
         Ok(())
     }
 
-    /// Stores a batch's results: copies them, as long as they are new.
+    /// Stores a batch's results. Copies them as long as they are new.
     fn store_results(
         &mut self,
         transaction: &mut Transaction<'_>,
@@ -227,7 +227,7 @@ impl Ingest {
                 match stored {
                     None => fresh.push(row),
                     Some(outcome) if row.result.outcome > outcome => higher.push(row),
-                    // Nothing that is stored is ever replaced by a lower one.
+                    // A stored result is never replaced by a lower one.
                     Some(_) => counts.duplicate += 1,
                 }
             }
@@ -245,7 +245,7 @@ impl Ingest {
         Ok(counts)
     }
 
-    /// The outcomes that are stored already of the identities of `rows`.
+    /// Returns the outcomes that are stored already for the identities of `rows`.
     fn look_up(
         &self,
         transaction: &mut Transaction<'_>,
@@ -271,7 +271,7 @@ impl Ingest {
         Ok(stored)
     }
 
-    /// Inserts `rows`, all but those that the database refuses for what is in them.
+    /// Inserts `rows`, except those that the database refuses because of their data.
     fn insert_results(
         &mut self,
         transaction: &mut Transaction<'_>,
@@ -290,8 +290,8 @@ impl Ingest {
         Ok(counts)
     }
 
-    /// Copies `rows` straight into the table, or returns none where one of them is there already or cannot be
-    /// stored: COPY takes all or nothing.
+    /// Copies `rows` straight into the table. Returns none if one of them is stored already or cannot be stored,
+    /// because COPY takes all or nothing.
     fn try_copy(
         &mut self,
         transaction: &mut Transaction<'_>,
@@ -303,7 +303,7 @@ impl Ingest {
         let mut copy = || -> Result<u64, postgres::Error> {
             let mut writer =
                 savepoint.copy_in(include_str!("../../../sql/queries/ingest/copy_results.sql"))?;
-            // What keeps the data from being written is told by the end of the copy.
+            // If the data cannot be written, the end of the copy says why.
             let _ = writer.write_all(&data);
             writer.finish()
         };

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use crate::backoff::Backoff;
 
-/// How long apart Kafka is asked again meanwhile.
+/// How long until Kafka is asked again meanwhile: the first time, and at most.
 pub(super) const AGAIN_MIN: Duration = Duration::from_millis(100);
 pub(super) const AGAIN_MAX: Duration = Duration::from_secs(2);
-/// How long a partition that was given back is left to others, the first time and at most.
+/// How long a partition that was given back is left to others: the first time, and at most.
 const BARRED_MIN: Duration = Duration::from_secs(5);
 const BARRED_MAX: Duration = Duration::from_secs(300);
 
@@ -19,7 +19,7 @@ pub(super) struct Trouble {
     /// When to ask again.
     again_at: Instant,
     backoff: Backoff,
-    /// When the log told of it last.
+    /// When it was last logged.
     pub told_at: Instant,
 }
 
@@ -30,7 +30,7 @@ impl Trouble {
         Trouble { since: now, last_at: now, again_at: now, backoff, told_at: now }
     }
 
-    /// It was there once more: asks again a little later than the time before.
+    /// Notes that the trouble is still there. The next pause is a little longer than the one before.
     pub fn again(&mut self) {
         self.last_at = Instant::now();
         self.again_at = self.last_at + self.backoff.pause();
@@ -56,7 +56,7 @@ impl Barred {
         Barred { until: Instant::now(), backoff: Backoff::new(BARRED_MIN, BARRED_MAX) }
     }
 
-    /// Once more, and for longer than the time before: for this long.
+    /// Bars the partition again, for longer than the time before. Returns for how long.
     pub fn again(&mut self) -> Duration {
         let pause = self.backoff.pause();
         self.until = Instant::now() + pause;

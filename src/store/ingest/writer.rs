@@ -18,7 +18,7 @@ pub(crate) struct Writer<'a> {
     pub connector: &'a Connector,
     pub store: &'a Store,
     pub consumer: &'a ConsumerFactory,
-    /// Whether this process has seen the topic: from then on a topic that is missing is waited for.
+    /// Whether this process has seen the topic. From then on it waits for a topic that is missing.
     pub topic_seen: &'a AtomicBool,
     pub shutdown: &'a Shutdown,
     pub throttle: Throttle,

@@ -11,16 +11,16 @@ use crate::database::{Connector, Crew, End, Outage, Remedy, STEADY_PATIENCE, pro
 use crate::shutdown::Shutdown;
 use crate::store::error::StoreError;
 
-/// How long writers may take to hand over once a stop was asked for. Then their connections are cut off, and others take
-/// their partitions when the leases are over.
+/// How long writers may take to hand over after a stop was requested. Then their connections are cut off, and others
+/// take their partitions when the leases are over.
 pub const GRACE: Duration = Duration::from_secs(10);
-/// How many leases a server may be silent while a writer waits for it, and 30 s at least.
+/// How many leases a writer waits for a silent server, but at least 30 s.
 const PATIENCE_LEASES: u32 = 3;
 
 /// The writers of one process, which store the records of one topic.
 ///
-/// The consumers are made where they are used, one after another on each writer's thread: the factory is called
-/// again after every lost connection. With the feature `librdkafka`:
+/// Each writer makes its consumers on its own thread: it calls the factory again after every lost connection. With the
+/// feature `librdkafka`:
 ///
 #[cfg_attr(feature = "librdkafka", doc = "```no_run")]
 #[cfg_attr(not(feature = "librdkafka"), doc = "```ignore")]
@@ -47,10 +47,10 @@ pub struct Writers {
 }
 
 impl Writers {
-    /// `options.threads` writers for `topic`, not yet at work.
+    /// Prepares `options.threads` writers for `topic`. They do nothing before [`run`](Writers::run).
     ///
     /// # Errors
-    /// [`StoreError::Database`] where `postgres` cannot be used.
+    /// [`StoreError::Database`] if `postgres` cannot be used.
     pub fn new(postgres: &Postgres, topic: &str, options: Store) -> Result<Writers, StoreError> {
         let patience = STEADY_PATIENCE.max(options.lease * PATIENCE_LEASES);
         let connector = Connector::new(postgres, "webmon-store")?.patience(patience);
@@ -58,20 +58,21 @@ impl Writers {
         Ok(Writers { connector, topic: topic.to_owned(), host, options })
     }
 
-    /// The machine's name, as the writers' names begin with it; the host's unless told.
+    /// Sets the machine's name, with which the writers' names begin. By default it is the host's name.
     pub fn host(mut self, host: &str) -> Writers {
         host.clone_into(&mut self.host);
         self
     }
 
-    /// Stores until `shutdown` is requested. Returns at once when one of the writers meets a fault that trying again
+    /// Stores until `shutdown` is requested. Returns at once if one of the writers meets a fault that trying again
     /// cannot mend.
     ///
     /// # Errors
     /// The first such fault: the topic or the schema is missing, rights are missing, a writer panicked, and the like. A
-    /// database that is away, is read-only or full is none: connections are made again, without end, and the log says so.
+    /// database that is down, read-only or full is not such a fault: the writers connect again without end, and the log
+    /// says so.
     pub fn run(&self, consumer: &ConsumerFactory, shutdown: &Shutdown) -> Result<(), StoreError> {
-        // Cut off are the connections of this run alone.
+        // Only the connections of this run are cut off.
         let connector = self.connector.apart();
         let topic_seen = AtomicBool::new(false);
         let process = process_name(&self.host);
@@ -95,7 +96,7 @@ impl Writers {
     }
 }
 
-/// Stores until a stop is asked for. Connections that fail are made again, without end and ever more slowly.
+/// Stores until a stop is requested. After a connection fails it connects again, without end and ever more slowly.
 fn work(writer: &Writer<'_>) -> Result<(), StoreError> {
     let mut outage = Outage::default();
     let mut owner = writer.owner.clone();
@@ -112,12 +113,12 @@ fn work(writer: &Writer<'_>) -> Result<(), StoreError> {
             return Ok(());
         }
         if let Some(End::Silence(_)) = line.end() {
-            // The server may be at that batch still, and hold rows locked that have this name.
+            // The server may still be working on that batch, and hold rows locked under this name.
             writer.throttle.halve();
             silences += 1;
             owner = format!("{}.{silences}", writer.owner);
         }
-        let doing = "gave every claim up, connecting anew";
+        let doing = "gave up every claim, connecting again";
         writer.shutdown.wait(outage.note(begun, &error, line.end(), doing));
     }
     Ok(())

@@ -46,6 +46,7 @@ pub mod kafka;
 pub mod limits;
 #[cfg(feature = "check")]
 pub mod monitor;
+mod mutex;
 #[cfg(feature = "check")]
 pub mod outbox;
 #[cfg(any(feature = "check", feature = "store"))]

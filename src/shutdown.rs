@@ -3,6 +3,8 @@
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::mutex::lock;
+
 /// A shared request to stop. Clones are handles to the same request. It is never withdrawn.
 ///
 /// ```
@@ -26,19 +28,19 @@ impl Shutdown {
     /// Asks everything that holds a handle to stop, and wakes all that wait.
     pub fn request(&self) {
         let (flag, changed) = &*self.0;
-        *flag.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        *lock(flag) = true;
         changed.notify_all();
     }
 
     /// Whether a stop was requested.
     pub fn is_requested(&self) -> bool {
-        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.0.0)
     }
 
     /// Waits up to `timeout` for the request. Returns whether it was made.
     pub fn wait(&self, timeout: Duration) -> bool {
         let (flag, changed) = &*self.0;
-        let guard = flag.lock().unwrap_or_else(PoisonError::into_inner);
+        let guard = lock(flag);
         let (guard, _) = changed
             .wait_timeout_while(guard, timeout, |requested| !*requested)
             .unwrap_or_else(PoisonError::into_inner);

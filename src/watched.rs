@@ -5,6 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
 use std::time::Duration;
 
+use crate::mutex::lock;
 use crate::panicked::{Panicked, guarded};
 
 /// A watched thread. It goes on if this is dropped.
@@ -56,6 +57,6 @@ impl Watched {
 
 impl Ended {
     fn lock(&self) -> MutexGuard<'_, Option<Result<(), Panicked>>> {
-        self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.outcome)
     }
 }

@@ -231,9 +231,10 @@ fn what_is_stored_is_rolled_up_and_let_go_by_jobs() {
     assert_eq!((hours(), results()), (2, 2));
     let config = format!("{}store.retention.results = \"1d\"\n", config_toml(&database));
     let arguments = ["jobs", "run", "retention"];
-    let (code, _, errors) =
-        support::program(env!("CARGO_BIN_EXE_webmon-store"), &config, &arguments).finish();
-    assert_eq!(code, Some(0), "{errors}");
+    // It gives up where a vacuum is in its way, and is tried again.
+    wait_until("the job has dropped the day", || {
+        support::program(env!("CARGO_BIN_EXE_webmon-store"), &config, &arguments).finish().0 == Some(0)
+    });
     assert_eq!((hours(), results()), (2, 1));
 }
 

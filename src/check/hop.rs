@@ -3,12 +3,13 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use ureq::http::{HeaderMap, Uri};
 
+use crate::mutex::lock;
 use crate::record::TlsVersion;
 
 /// The part of a hop that takes the time: the `error_detail` of a timeout.
@@ -133,6 +134,6 @@ impl SharedHop {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Hop> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }

@@ -16,6 +16,7 @@ use super::checker::{Checker, now};
 use super::error::SetupError;
 use super::settings::{Parts, Settings};
 use crate::config::Check;
+use crate::mutex::lock;
 use crate::panicked::{Panicked, guarded};
 use crate::record::{CheckResult, ErrorType};
 use crate::schedule::Due;
@@ -278,7 +279,7 @@ impl Drop for Pool {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// The result of an instance that cannot be accepted, if it cannot.

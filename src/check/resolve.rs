@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant, SystemTime};
 
 use hickory_resolver::lookup::Lookup;
@@ -19,6 +19,7 @@ use super::error::SetupError;
 use super::fault::{Fault, own_trouble};
 use super::hop::Phase;
 use super::sockets::Sockets;
+use crate::mutex::lock;
 use crate::record::ErrorType;
 
 /// How long to wait for the other family's addresses once those of one family have come (RFC 8305, section 3).
@@ -189,7 +190,7 @@ impl SystemResolver {
 
     /// The resolver of the files as they are now.
     fn resolver(&self) -> Hickory<Sockets> {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = lock(&self.current);
         if let Some(files) = &self.files
             && current.looked_at.elapsed() >= LOOK_APART
         {

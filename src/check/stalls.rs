@@ -4,10 +4,11 @@
 //! be blamed for a missing answer.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use crate::mutex::lock;
 use rustix::time::{ClockId, clock_gettime};
 
 /// How often the thread looks.
@@ -36,7 +37,7 @@ impl Stalls {
     /// The stalls of this process. The first call starts the thread, which lasts as long as the process.
     pub(crate) fn of_this_process() -> io::Result<Arc<Stalls>> {
         static STALLS: Mutex<Option<Arc<Stalls>>> = Mutex::new(None);
-        let mut started = STALLS.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut started = lock(&STALLS);
         if let Some(stalls) = &*started {
             return Ok(Arc::clone(stalls));
         }
@@ -58,7 +59,7 @@ impl Stalls {
     }
 
     pub(super) fn look(&self) {
-        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut looked = lock(&self.looked);
         let now = (self.clock)();
         let late = late_by(looked.at, now);
         looked.at = now;
@@ -72,7 +73,7 @@ impl Stalls {
     /// The time lost so far, including a stall that the thread has not noticed yet: a check may come out of it before
     /// the thread does.
     pub(crate) fn lost(&self) -> Duration {
-        let looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        let looked = lock(&self.looked);
         looked.lost + late_by(looked.at, (self.clock)())
     }
 }

@@ -1,7 +1,7 @@
 //! `[[site]]`: each site's table. What it leaves out is taken from `[site_defaults]`.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use figment::value::Value;
@@ -13,6 +13,7 @@ use super::role::Role;
 use super::table::Table;
 use super::units::{MILLISECOND, MINUTE};
 use crate::limits::{MAX_LABELS, MAX_TEXT, MAX_THRESHOLD, MAX_URL};
+use crate::mutex::lock;
 use crate::schedule::{MAX_EXPRESSION, Schedule, ScheduleError, Schedules};
 use crate::site::{Expect, Incident, Method, Site};
 use crate::text::{quoted, show_duration};
@@ -317,7 +318,7 @@ fn pattern(entry: &Entry) -> Option<Arc<Regex>> {
 /// kilobytes, and as much again for each thread that uses it.
 fn compile(text: &str) -> Result<Arc<Regex>, String> {
     static COMPILED: Mutex<BTreeMap<String, Weak<Regex>>> = Mutex::new(BTreeMap::new());
-    let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut compiled = lock(&COMPILED);
     if let Some(regex) = compiled.get(text).and_then(Weak::upgrade) {
         return Ok(regex);
     }

@@ -25,13 +25,13 @@ use std::time::SystemTime;
 pub struct Watch {
     path: PathBuf,
     /// The state reported last, or found at the start.
-    known: Option<State>,
+    known: Option<FileStamp>,
     /// The state seen last.
-    seen: Option<State>,
+    seen: Option<FileStamp>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct State {
+struct FileStamp {
     modified: Option<SystemTime>,
     size: u64,
 }
@@ -63,7 +63,7 @@ impl Watch {
     }
 }
 
-fn state(path: &Path) -> Option<State> {
+fn state(path: &Path) -> Option<FileStamp> {
     let metadata = std::fs::metadata(path).ok()?;
-    Some(State { modified: metadata.modified().ok(), size: metadata.len() })
+    Some(FileStamp { modified: metadata.modified().ok(), size: metadata.len() })
 }

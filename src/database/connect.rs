@@ -2,7 +2,7 @@
 //! limit.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use native_tls::{Certificate, Identity, TlsConnector};
@@ -12,6 +12,7 @@ use postgres::{CancelToken, Client};
 use super::error::DatabaseError;
 use super::stream::{CONNECT, Line, MakeStream, SslMode, WeakLine};
 use crate::config::Postgres;
+use crate::mutex::lock;
 
 /// How long a server may be silent while a caller waits for it, by default.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -131,7 +132,7 @@ impl Connector {
     /// A line to connect on, which [`Connector::cut`] can end.
     pub(crate) fn line(&self) -> Line {
         let line = Line::new();
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = lock(&self.lines);
         lines.retain(|line| line.upgrade().is_some());
         lines.push(line.downgrade());
         line
@@ -157,7 +158,7 @@ impl Connector {
     /// Ends all connections of this connector and its clones, whatever they wait for. Connections made later are not
     /// affected.
     pub(crate) fn cut(&self) {
-        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = lock(&self.lines);
         lines.iter().filter_map(WeakLine::upgrade).for_each(|line| line.cut());
     }
 

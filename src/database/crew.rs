@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::Connector;
 use super::error::DatabaseError;
+use crate::mutex::lock;
 use crate::panicked::guarded;
 use crate::shutdown::Shutdown;
 
@@ -15,11 +16,11 @@ const CUT: Duration = Duration::from_secs(1);
 
 pub(crate) struct Crew<'a, E> {
     shutdown: &'a Shutdown,
-    state: Mutex<State<E>>,
+    state: Mutex<Roll<E>>,
     changed: Condvar,
 }
 
-struct State<E> {
+struct Roll<E> {
     threads: usize,
     fault: Option<E>,
 }
@@ -27,7 +28,7 @@ struct State<E> {
 impl<E: From<DatabaseError> + Send> Crew<'_, E> {
     /// A crew without threads yet. It works until `shutdown` is requested, and requests that if a thread fails.
     pub fn new(shutdown: &Shutdown) -> Crew<'_, E> {
-        Crew { shutdown, state: Mutex::new(State { threads: 0, fault: None }), changed: Condvar::new() }
+        Crew { shutdown, state: Mutex::new(Roll { threads: 0, fault: None }), changed: Condvar::new() }
     }
 
     /// Starts a thread.
@@ -88,7 +89,7 @@ impl<E: From<DatabaseError> + Send> Crew<'_, E> {
             == 0
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<E>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Roll<E>> {
+        lock(&self.state)
     }
 }

@@ -55,7 +55,7 @@ pub fn migrate(client: &mut Client) -> Result<Vec<&'static str>, DatabaseError> 
 }
 
 /// The outcome of one transaction of [`apply`].
-enum Step {
+enum Advance {
     Applied(&'static str),
     /// The statements of this version that cannot run in a transaction must still be run.
     Outside(i32),
@@ -85,8 +85,8 @@ fn apply(
             step => step?,
         };
         match step {
-            Step::Applied(name) => applied.push(name),
-            Step::Outside(version) => match finish(client, migrations, version)? {
+            Advance::Applied(name) => applied.push(name),
+            Advance::Outside(version) => match finish(client, migrations, version)? {
                 true => {}
                 false => {
                     let since = *blocked_since.get_or_insert_with(Instant::now);
@@ -99,7 +99,7 @@ fn apply(
                     continue;
                 }
             },
-            Step::UpToDate => return Ok(applied),
+            Advance::UpToDate => return Ok(applied),
         }
         blocked_since = None;
     }
@@ -110,7 +110,7 @@ fn may_pass(error: &postgres::Error) -> bool {
 }
 
 /// Applies the next migration that is missing.
-fn next_step(client: &mut Client, migrations: &'static [Migration]) -> Result<Step, DatabaseError> {
+fn next_step(client: &mut Client, migrations: &'static [Migration]) -> Result<Advance, DatabaseError> {
     let failed = DatabaseError::statement;
     let mut transaction = client.transaction().map_err(failed("cannot migrate"))?;
     let lock_timeout = format!("SET LOCAL lock_timeout = {}", LOCK_TIMEOUT.as_millis());
@@ -146,11 +146,11 @@ fn next_step(client: &mut Client, migrations: &'static [Migration]) -> Result<St
     let known = migrations.len() as i32;
     refuse_unreadable(current, readable_from, known)?;
     if let Some(version) = unfinished.filter(|version| *version <= known) {
-        return Ok(Step::Outside(version));
+        return Ok(Advance::Outside(version));
     }
     if current > known {
         log::info!(current, known; "the schema is newer than this program, which can go on with it: nothing to migrate");
-        return Ok(Step::UpToDate);
+        return Ok(Advance::UpToDate);
     }
     let step = match migrations.get(current.max(0) as usize) {
         None => {
@@ -158,7 +158,7 @@ fn next_step(client: &mut Client, migrations: &'static [Migration]) -> Result<St
             transaction
                 .batch_execute(include_str!("../../sql/grants.sql"))
                 .map_err(failed("cannot grant rights to the roles"))?;
-            Step::UpToDate
+            Advance::UpToDate
         }
         Some(Migration { name, sql, outside, readable_from }) => {
             log::info!(migration = *name; "migrating");
@@ -170,7 +170,7 @@ fn next_step(client: &mut Client, migrations: &'static [Migration]) -> Result<St
                     &[&(current + 1), name, readable_from, &outside.is_empty()],
                 )
                 .map_err(failed("cannot record a migration"))?;
-            Step::Applied(name)
+            Advance::Applied(name)
         }
     };
     transaction.commit().map_err(failed("cannot commit the migration"))?;

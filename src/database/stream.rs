@@ -9,7 +9,7 @@ use std::error::Error;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
+use crate::mutex::lock;
 use crate::text::show_duration;
 
 /// The message that asks for TLS: its length, and a number that is no version of the protocol.
@@ -40,10 +41,10 @@ pub(super) enum SslMode {
 
 /// A connection as seen from outside: how long it may be waited for, and why it ended.
 #[derive(Clone, Debug)]
-pub(crate) struct Line(Arc<Mutex<State>>);
+pub(crate) struct Line(Arc<Mutex<LineState>>);
 
 #[derive(Debug)]
-struct State {
+struct LineState {
     /// For how long no byte may move while somebody waits.
     limit: Duration,
     /// When what goes on now must be done.
@@ -72,7 +73,7 @@ pub(super) struct NoTlsOffered;
 impl Line {
     /// A line not connected yet.
     pub fn new() -> Line {
-        Line(Arc::new(Mutex::new(State { limit: CONNECT, deadline: None, end: None, waker: None })))
+        Line(Arc::new(Mutex::new(LineState { limit: CONNECT, deadline: None, end: None, waker: None })))
     }
 
     /// Sets how long the server may be silent from now on while somebody waits for it.
@@ -115,13 +116,13 @@ impl Line {
         WeakLine(Arc::downgrade(&self.0))
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, LineState> {
+        lock(&self.0)
     }
 }
 
 /// A line that may be gone.
-pub(crate) struct WeakLine(std::sync::Weak<Mutex<State>>);
+pub(crate) struct WeakLine(std::sync::Weak<Mutex<LineState>>);
 
 impl WeakLine {
     pub fn upgrade(&self) -> Option<Line> {

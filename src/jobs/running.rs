@@ -1,7 +1,7 @@
 //! The jobs that run in this process, as its threads and the supervisor share them.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use postgres::CancelToken;
@@ -9,6 +9,7 @@ use postgres::CancelToken;
 use super::interrupt::Interrupt;
 use super::job::Job;
 use crate::database::Connector;
+use crate::mutex::lock;
 
 /// Why a job was interrupted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +25,7 @@ pub(super) enum Reason {
 }
 
 /// A job at work.
-pub(super) struct Entry {
+pub(super) struct RunningJob {
     pub id: i64,
     pub epoch: i64,
     deadline: Instant,
@@ -39,7 +40,7 @@ struct Fate {
     ended: bool,
 }
 
-impl Entry {
+impl RunningJob {
     /// Asks the job to end, and cancels its statement. It does so with each call, as there may be a next statement.
     /// Does nothing if the job has ended, because the connection may be used for something else.
     pub fn interrupt(&self, reason: Reason, connector: &Connector) {
@@ -76,15 +77,15 @@ impl Entry {
 /// All jobs at work, and how many threads there are for them.
 #[derive(Default)]
 pub(super) struct Running {
-    jobs: Mutex<HashMap<(i64, i64), Arc<Entry>>>,
+    jobs: Mutex<HashMap<(i64, i64), Arc<RunningJob>>>,
     threads: Mutex<usize>,
     changed: Condvar,
 }
 
 impl Running {
     /// Registers a job before it begins.
-    pub fn begin(&self, job: &Job, timeout: Duration, token: CancelToken) -> Arc<Entry> {
-        let entry = Arc::new(Entry {
+    pub fn begin(&self, job: &Job, timeout: Duration, token: CancelToken) -> Arc<RunningJob> {
+        let entry = Arc::new(RunningJob {
             id: job.id,
             epoch: job.epoch,
             deadline: Instant::now() + timeout,
@@ -98,7 +99,7 @@ impl Running {
 
     /// Removes a job that has ended, so that nothing interrupts its connection any more. Returns why it was
     /// interrupted, if it was.
-    pub fn end(&self, entry: &Entry) -> Option<Reason> {
+    pub fn end(&self, entry: &RunningJob) -> Option<Reason> {
         let reason = {
             let mut fate = lock(&entry.fate);
             fate.ended = true;
@@ -108,7 +109,7 @@ impl Running {
         reason
     }
 
-    pub fn entries(&self) -> Vec<Arc<Entry>> {
+    pub fn entries(&self) -> Vec<Arc<RunningJob>> {
         lock(&self.jobs).values().cloned().collect()
     }
 
@@ -140,8 +141,4 @@ impl Drop for ThreadGuard<'_> {
         *lock(&self.0.threads) -= 1;
         self.0.changed.notify_all();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

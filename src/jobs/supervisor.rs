@@ -7,7 +7,7 @@ use postgres::{Client, Statement};
 
 use super::failure::Failure;
 use super::periodic::Periodic;
-use super::running::{Entry, Reason, Running};
+use super::running::{Reason, Running, RunningJob};
 use super::setup::Setup;
 use crate::database::{Connector, DatabaseError, Line, Outage, Remedy, check_schema};
 use crate::shutdown::Shutdown;
@@ -81,7 +81,7 @@ impl Supervisor<'_> {
 
     fn renew(&self, client: &mut Client, renew: &Statement) -> Result<(), DatabaseError> {
         let entries = self.running.entries();
-        let kept: Vec<&Entry> =
+        let kept: Vec<&RunningJob> =
             entries.iter().map(|entry| &**entry).filter(|entry| entry.is_kept()).collect();
         if kept.is_empty() {
             return Ok(());

@@ -8,8 +8,8 @@ use super::error::QueueError;
 use super::failure::Failure;
 use super::kind::Kind;
 use super::options::{WorkerOptions, in_range};
+use super::runner::Runner;
 use super::running::Running;
-use super::session::Session;
 use super::setup::Setup;
 use super::supervisor::Supervisor;
 use crate::config::Postgres;
@@ -25,14 +25,13 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 ///
 /// ```no_run
 /// use webmon::config::Postgres;
+/// use webmon::database::{self, Connector};
 /// use webmon::jobs::{Kind, NewJob, Worker, WorkerOptions, enqueue};
 /// use webmon::shutdown::Shutdown;
-/// use webmon::store;
-/// use webmon::database::Connector;
 ///
 /// let postgres = Postgres::new("postgres://webmon@127.0.0.1:5432/webmon");
 /// let mut client = Connector::new(&postgres, "my-program")?.connect()?;
-/// store::migrate(&mut client)?;
+/// database::migrate(&mut client)?;
 /// enqueue(&mut client, &NewJob::new("greet").args(&"world")?)?;
 ///
 /// let greet = Kind::new("greet", |job, transaction| {
@@ -115,8 +114,8 @@ impl Worker {
         while !shutdown.is_requested() || unrecorded.is_some() {
             let begun = Instant::now();
             let line = connector.line();
-            let outcome = Session::open(&self.setup, connector, &line, running)
-                .and_then(|mut session| session.run(shutdown, &mut unrecorded));
+            let outcome = Runner::open(&self.setup, connector, &line, running)
+                .and_then(|mut runner| runner.run(shutdown, &mut unrecorded));
             let Err(error) = outcome else { continue };
             if error.remedy() == Remedy::Stop {
                 return Err(error);

@@ -2,13 +2,15 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
+
+use crate::mutex::lock;
 
 /// The planning tick, a job of tokio-cron-scheduler. It is well within [`super::HORIZON`].
 const PLANNING_TICK: &str = "*/5 * * * * *";
@@ -114,7 +116,7 @@ impl<A> Timer<A> {
         self.shared.wake.notify_one();
         if thread::current().id() != self.thread_id {
             // The lock is held while joining, so that two callers that stop both wait.
-            let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut thread = lock(&self.thread);
             if let Some(thread) = thread.take() {
                 // A panic in `fire` has been reported by the panic hook.
                 let _ = thread.join();
@@ -131,7 +133,7 @@ impl<A> Drop for Timer<A> {
 
 impl<A> Shared<A> {
     fn agenda(&self) -> MutexGuard<'_, A> {
-        self.agenda.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.agenda)
     }
 
     fn is_stopped(&self) -> bool {

@@ -7,7 +7,7 @@ use postgres::Client;
 use serde::{Serialize, Serializer};
 
 use super::error::StoreError;
-use super::ingest::batch::{Batch, Clocks, Window};
+use super::ingest::batch::{Admissible, Batch, Clocks};
 use super::ingest::claims::newest_stored;
 use super::ingest::counts::Counts;
 use super::ingest::transaction::Ingest;
@@ -134,7 +134,7 @@ pub fn retry_dead_letters(
         if letters.is_empty() {
             return Ok(retried);
         }
-        let window = Window::around(clocks(client)?, store.retention.results, store.max_ahead);
+        let window = Admissible::around(clocks(client)?, store.retention.results, store.max_ahead);
         for letter in &letters {
             if retry(client, &mut ingest, topic, letter, window)? {
                 retried.stored += 1;
@@ -286,7 +286,7 @@ fn retry(
     ingest: &mut Ingest,
     topic: &str,
     letter: &DeadLetter,
-    window: Window,
+    window: Admissible,
 ) -> Result<bool, StoreError> {
     let failed = StoreError::statement;
     let record = Fetched {

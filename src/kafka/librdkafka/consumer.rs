@@ -1,6 +1,5 @@
 //! The consumer.
 
-use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -17,6 +16,7 @@ use super::partitions::topic_partitions;
 use crate::config::Kafka;
 use crate::kafka::consumer::{Consumer, FetchLimits, Fetched, OffsetRange};
 use crate::kafka::error::KafkaError;
+use crate::mutex::lock;
 
 /// Fetches from one topic at explicit offsets.
 pub struct LibrdkafkaConsumer {
@@ -86,8 +86,7 @@ impl Consumer for LibrdkafkaConsumer {
         }
         let list = positions(&self.config.topic, next_offsets).map_err(|error| other(doing, &error))?;
         self.client.commit(&list, CommitMode::Async).map_err(|error| other(doing, &error))?;
-        let refused =
-            self.client.context().commit_refused.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let refused = lock(&self.client.context().commit_refused).take();
         match refused {
             None => Ok(()),
             Some(code) => Err(KafkaError::Other { doing: doing.to_owned(), detail: code.to_string() }),

@@ -1,7 +1,7 @@
 //! What librdkafka reports besides the answers to our calls.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use rdkafka::TopicPartitionList;
 use rdkafka::client::ClientContext;
@@ -12,6 +12,7 @@ use rdkafka::message::DeliveryResult;
 use rdkafka::producer::ProducerContext;
 
 use super::error::code;
+use crate::mutex::lock;
 
 /// What librdkafka reports besides the answers to our calls.
 #[derive(Default)]
@@ -50,7 +51,7 @@ impl ClientContext for Events {
             | RDKafkaLogLevel::Error
             | RDKafkaLogLevel::Warning => {
                 log::warn!(target: "librdkafka", facility; "{text}");
-                text.clone_into(&mut self.last_words.lock().unwrap_or_else(PoisonError::into_inner));
+                text.clone_into(&mut lock(&self.last_words));
             }
             RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
                 log::info!(target: "librdkafka", facility; "{text}")
@@ -67,7 +68,7 @@ impl ClientContext for Events {
 
 impl ConsumerContext for Events {
     fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
-        *self.commit_refused.lock().unwrap_or_else(PoisonError::into_inner) = match result {
+        *lock(&self.commit_refused) = match result {
             // Nothing was new.
             Ok(()) | Err(ClientError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => None,
             Err(error) => Some(code(&error)),
@@ -80,6 +81,6 @@ impl ProducerContext for Events {
 
     fn delivery(&self, report: &DeliveryResult<'_>, index: usize) {
         let error = report.as_ref().err().map(|(error, _)| code(error));
-        self.reports.lock().unwrap_or_else(PoisonError::into_inner).push((index, error));
+        lock(&self.reports).push((index, error));
     }
 }

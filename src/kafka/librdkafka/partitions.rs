@@ -1,6 +1,5 @@
 //! What the brokers report about the topic's partitions.
 
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -12,6 +11,7 @@ use super::events::Events;
 use crate::config::Kafka;
 use crate::kafka::error::KafkaError;
 use crate::kafka::probe;
+use crate::mutex::lock;
 
 /// What the brokers report about the topic.
 pub(super) struct TopicPartitions {
@@ -33,7 +33,7 @@ pub(super) fn topic_partitions(
                 pump();
                 let events = client.context();
                 if events.distrusted.swap(false, Ordering::Relaxed) {
-                    let detail = events.last_words.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                    let detail = lock(&events.last_words).clone();
                     return Err(KafkaError::Security { brokers: config.brokers.join(","), detail });
                 }
                 // librdkafka reports many TLS refusals as an absent broker.

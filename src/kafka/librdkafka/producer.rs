@@ -1,6 +1,5 @@
 //! The producer.
 
-use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use rdkafka::error::RDKafkaErrorCode;
@@ -15,6 +14,7 @@ use crate::config::Kafka;
 use crate::kafka::error::KafkaError;
 use crate::kafka::murmur2::partition_for;
 use crate::kafka::producer::{Delivery, Outgoing, Producer};
+use crate::mutex::lock;
 
 /// How often a producer asks for delivery reports that it waits for.
 const POLL_MIN: Duration = Duration::from_micros(200);
@@ -94,7 +94,7 @@ impl LibrdkafkaProducer {
             // The binding's `poll` waits for all of its time even if reports have come. So it gets no time, and is
             // called often at first, and rarely while the broker is down.
             client.poll(Duration::ZERO);
-            let mut reports = client.context().reports.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut reports = lock(&client.context().reports);
             if reports.is_empty() {
                 drop(reports);
                 std::thread::sleep(backoff.pause());

@@ -29,19 +29,19 @@ pub(crate) struct Clocks {
 
 /// The instants that may be stored. A later one becomes a dead letter, an earlier one is expired.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Window {
+pub(crate) struct Admissible {
     pub oldest: Timestamp,
     pub newest: Timestamp,
 }
 
-impl Window {
+impl Admissible {
     /// From `max_age` before the earliest of the clocks to `max_ahead` after the latest of them. Retention decides in
     /// the database how old a result may really be.
-    pub fn around(clocks: Clocks, max_age: Duration, max_ahead: Duration) -> Window {
+    pub fn around(clocks: Clocks, max_age: Duration, max_ahead: Duration) -> Admissible {
         let Clocks { server, own, newest_stored } = clocks;
         let earliest = server.min(own).min(newest_stored.unwrap_or(Timestamp::MAX));
         let latest = server.max(own);
-        Window {
+        Admissible {
             oldest: earliest.checked_sub(max_age).unwrap_or(Timestamp::MIN),
             newest: latest.checked_add(max_ahead).unwrap_or(Timestamp::MAX),
         }
@@ -59,23 +59,23 @@ impl Window {
 
 /// Distinguishes a record from another one at the same offset, in case the topic is recreated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Mark {
+pub(crate) struct Fingerprint {
     /// Milliseconds since the epoch, if the client reports them.
     pub timestamp_ms: Option<i64>,
     /// CRC-32 of key and value.
     pub crc: i64,
 }
 
-impl Mark {
-    pub fn of(record: &Fetched<'_>) -> Mark {
+impl Fingerprint {
+    pub fn of(record: &Fetched<'_>) -> Fingerprint {
         let mut crc = crc32fast::Hasher::new();
         crc.update(record.key.unwrap_or_default());
         crc.update(record.value.unwrap_or_default());
-        Mark { timestamp_ms: record.timestamp_ms, crc: crc.finalize().into() }
+        Fingerprint { timestamp_ms: record.timestamp_ms, crc: crc.finalize().into() }
     }
 
     /// Whether both can be marks of one record. Not every client reports the timestamp.
-    pub fn fits(self, other: Mark) -> bool {
+    pub fn fits(self, other: Fingerprint) -> bool {
         let timestamps = self.timestamp_ms.zip(other.timestamp_ms);
         self.crc == other.crc && timestamps.is_none_or(|(a, b)| a == b)
     }
@@ -89,13 +89,13 @@ pub(crate) struct Batch {
     pub records: usize,
     pub results: Vec<Row>,
     pub gaps: Vec<GapRow>,
-    pub dead: Vec<DeadLetter>,
+    pub dead: Vec<Letter>,
     pub expired: i64,
     /// Results that another one of the same batch outranks or equals; known after [`Batch::finish`].
     pub duplicate: i64,
     pub unknown_versions: usize,
     /// The record before `to`; none in an empty batch.
-    pub last: Option<Mark>,
+    pub last: Option<Fingerprint>,
     /// The oldest instant that may be stored.
     pub oldest: Timestamp,
     /// The raw keys and values of `results` and `gaps`, in case the database refuses one.
@@ -107,18 +107,18 @@ pub(crate) struct Row {
     pub result: Box<CheckResult>,
     /// Known after [`Dimensions::resolve`](super::dimensions::Dimensions::resolve).
     pub ids: Ids,
-    pub source: Source,
+    pub source: Provenance,
 }
 
 /// A gap, likewise; it has no version.
 pub(crate) struct GapRow {
     pub gap: GapRecord,
     pub ids: Ids,
-    pub source: Source,
+    pub source: Provenance,
 }
 
 /// Where a record came from.
-pub(crate) struct Source {
+pub(crate) struct Provenance {
     offset: i64,
     timestamp_ms: Option<i64>,
     key: Range<usize>,
@@ -127,7 +127,7 @@ pub(crate) struct Source {
 
 /// A record that is not a result.
 #[derive(Clone)]
-pub(crate) struct DeadLetter {
+pub(crate) struct Letter {
     pub offset: i64,
     pub at: Option<Timestamp>,
     pub key: Option<Vec<u8>>,
@@ -136,11 +136,11 @@ pub(crate) struct DeadLetter {
     pub detail: String,
 }
 
-impl DeadLetter {
+impl Letter {
     /// What can still be kept of a letter that the database refuses as it is: everything but the record itself.
-    pub fn stripped(&self, refusal: &str) -> DeadLetter {
+    pub fn stripped(&self, refusal: &str) -> Letter {
         let detail = format!("{}; kept without key and value: {refusal}", truncated(&self.detail, 100));
-        DeadLetter { key: None, value: None, detail: truncated(&detail, 300), ..self.clone() }
+        Letter { key: None, value: None, detail: truncated(&detail, 300), ..self.clone() }
     }
 }
 
@@ -164,13 +164,13 @@ impl Batch {
     }
 
     /// Adds the next record of the partition. A record below the expected offset was stored before, so it is ignored.
-    pub fn add(&mut self, record: Fetched<'_>, window: Window) {
+    pub fn add(&mut self, record: Fetched<'_>, window: Admissible) {
         if record.offset < self.to {
             return;
         }
         self.to = record.offset + 1;
         self.records += 1;
-        self.last = Some(Mark::of(&record));
+        self.last = Some(Fingerprint::of(&record));
         self.oldest = window.oldest;
         match Record::decode(record.value.unwrap_or_default()) {
             Ok(Record::Result(result)) if result.scheduled_at < window.oldest => self.expired += 1,
@@ -199,10 +199,10 @@ impl Batch {
         }
     }
 
-    fn source(&mut self, record: Fetched<'_>) -> Source {
+    fn source(&mut self, record: Fetched<'_>) -> Provenance {
         let key = self.keep(record.key.unwrap_or_default());
         let value = self.keep(record.value.unwrap_or_default());
-        Source { offset: record.offset, timestamp_ms: record.timestamp_ms, key, value }
+        Provenance { offset: record.offset, timestamp_ms: record.timestamp_ms, key, value }
     }
 
     fn keep(&mut self, bytes: &[u8]) -> Range<usize> {
@@ -212,7 +212,7 @@ impl Batch {
     }
 
     fn bury(&mut self, record: Fetched<'_>, reason: &'static str, detail: String) {
-        self.dead.push(DeadLetter {
+        self.dead.push(Letter {
             offset: record.offset,
             at: timestamp(record.timestamp_ms),
             key: record.key.map(<[u8]>::to_vec),
@@ -231,9 +231,9 @@ impl Batch {
     }
 
     /// The dead letter of a record that the database will not store.
-    pub fn refused(&self, source: &Source, detail: &str) -> DeadLetter {
+    pub fn refused(&self, source: &Provenance, detail: &str) -> Letter {
         log::warn!(partition = self.partition, offset = source.offset; "the database refuses a record: {detail}");
-        DeadLetter {
+        Letter {
             offset: source.offset,
             at: timestamp(source.timestamp_ms),
             key: Some(self.raw[source.key.clone()].to_vec()),
@@ -305,15 +305,15 @@ mod tests {
         for wrong in [now - 2 * HOUR, now - year, now + year] {
             for (server, own) in [(wrong, now), (now, wrong)] {
                 let clocks = Clocks { server, own, newest_stored: Some(now) };
-                let window = Window::around(clocks, 90 * DAY, HOUR);
+                let window = Admissible::around(clocks, 90 * DAY, HOUR);
                 assert!(window.oldest <= now - 90 * DAY && window.newest >= now + HOUR, "{clocks:?}");
             }
         }
         // Both are a year ahead: what is stored tells.
         let clocks = Clocks { server: now + year, own: now + year, newest_stored: Some(now) };
-        assert_eq!(Window::around(clocks, 90 * DAY, HOUR).oldest, now - 90 * DAY);
+        assert_eq!(Admissible::around(clocks, 90 * DAY, HOUR).oldest, now - 90 * DAY);
         let clocks = Clocks { server: now, own: now, newest_stored: None };
-        let window = Window::around(clocks, 90 * DAY, HOUR);
+        let window = Admissible::around(clocks, 90 * DAY, HOUR);
         assert_eq!((window.oldest, window.newest), (now - 90 * DAY, now + HOUR));
     }
 }

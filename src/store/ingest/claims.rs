@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use postgres::Client;
 
-use super::batch::Mark;
+use super::batch::Fingerprint;
 use super::locked::Locked;
 use crate::database::AnyTime;
 use crate::store::error::StoreError;
@@ -29,7 +29,7 @@ pub(crate) struct Taken {
     /// The cluster it was stored from, if that is known.
     pub cluster: Option<String>,
     /// The record before the next offset, if there was one.
-    pub last: Option<Mark>,
+    pub last: Option<Fingerprint>,
 }
 
 /// The writers at work on a topic, as one of them sees them.
@@ -189,7 +189,8 @@ impl Claims {
             Taken {
                 claim: Claim { partition: row.get(0), epoch: row.get(1), next_offset: row.get(2) },
                 cluster: row.get(3),
-                last: crc.map(|crc| Mark { timestamp_ms: timestamp.map(Timestamp::as_millisecond), crc }),
+                last: crc
+                    .map(|crc| Fingerprint { timestamp_ms: timestamp.map(Timestamp::as_millisecond), crc }),
             }
         };
         Ok(rows.iter().map(taken).collect())

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use postgres::Transaction;
 
-use super::batch::{Batch, DeadLetter, GapRow};
+use super::batch::{Batch, GapRow, Letter};
 use super::bisect::bisect;
 use crate::store::error::StoreError;
 
@@ -12,7 +12,7 @@ use crate::store::error::StoreError;
 pub(super) fn insert_gaps(
     transaction: &mut Transaction<'_>,
     batch: &Batch,
-    refused: &mut Vec<DeadLetter>,
+    refused: &mut Vec<Letter>,
 ) -> Result<i64, StoreError> {
     let mut stored = 0;
     let mut work = |transaction: &mut Transaction<'_>, rows: &[&GapRow]| {

@@ -1,6 +1,6 @@
 //! A partition that a writer holds.
 
-use super::batch::Mark;
+use super::batch::Fingerprint;
 use super::claims::Claim;
 use super::trouble::Trouble;
 
@@ -11,7 +11,7 @@ pub(super) struct Held {
     pub recent: (usize, usize),
     /// The record before the next offset. It is fetched again and compared, to find out whether this is still the topic
     /// that was stored. None once it was compared.
-    pub unverified: Option<Mark>,
+    pub unverified: Option<Fingerprint>,
     /// Whether Kafka must still be asked which offsets it holds. The partition is not fetched before that.
     pub unchecked: bool,
     pub trouble: Option<Trouble>,
@@ -20,7 +20,7 @@ pub(super) struct Held {
 }
 
 impl Held {
-    pub fn new(claim: Claim, unverified: Option<Mark>) -> Held {
+    pub fn new(claim: Claim, unverified: Option<Fingerprint>) -> Held {
         Held { claim, recent: (0, 0), unverified, unchecked: true, trouble: None, committed: None }
     }
 

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use postgres::Transaction;
 
-use super::batch::DeadLetter;
+use super::batch::Letter;
 use super::bisect::bisect;
 use crate::store::error::StoreError;
 
@@ -16,14 +16,14 @@ pub(super) fn insert_dead_letters<'a>(
     transaction: &mut Transaction<'_>,
     topic: &str,
     partition: i32,
-    dead: impl Iterator<Item = &'a DeadLetter>,
+    dead: impl Iterator<Item = &'a Letter>,
 ) -> Result<i64, StoreError> {
     let (mut inserted, mut stripped) = (0, Vec::new());
-    let mut work = |transaction: &mut Transaction<'_>, letters: &[&DeadLetter]| {
+    let mut work = |transaction: &mut Transaction<'_>, letters: &[&Letter]| {
         inserted += try_insert_dead_letters(transaction, topic, partition, letters)?;
         Ok(())
     };
-    let letters: Vec<&DeadLetter> = dead.collect();
+    let letters: Vec<&Letter> = dead.collect();
     bisect(transaction, &letters, &mut work, &mut |letter, error| {
         log::warn!(partition, offset = letter.offset, error = error.to_string(); "the database refuses a dead letter");
         stripped.push(letter.stripped(&error.to_string()));
@@ -31,7 +31,7 @@ pub(super) fn insert_dead_letters<'a>(
     if stripped.is_empty() {
         return Ok(inserted);
     }
-    let stripped: Vec<&DeadLetter> = stripped.iter().collect();
+    let stripped: Vec<&Letter> = stripped.iter().collect();
     Ok(inserted + try_insert_dead_letters(transaction, topic, partition, &stripped)?)
 }
 
@@ -39,7 +39,7 @@ fn try_insert_dead_letters(
     transaction: &mut Transaction<'_>,
     topic: &str,
     partition: i32,
-    dead: &[&DeadLetter],
+    dead: &[&Letter],
 ) -> Result<i64, StoreError> {
     let offsets: Vec<i64> = dead.iter().map(|letter| letter.offset).collect();
     let times: Vec<Option<Timestamp>> = dead.iter().map(|letter| letter.at).collect();

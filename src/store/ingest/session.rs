@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use postgres::Client;
 
-use super::batch::{Batch, Clocks, Mark, Window};
+use super::batch::{Admissible, Batch, Clocks, Fingerprint};
 use super::claims::{Claim, Claims, Release, application_name, newest_stored};
 use super::counts::Counts;
 use super::held::Held;
@@ -193,7 +193,7 @@ impl<'a> Session<'a> {
             own,
             newest_stored: self.newest_stored,
         };
-        let window = Window::around(clocks, store.retention.results, store.max_ahead);
+        let window = Admissible::around(clocks, store.retention.results, store.max_ahead);
         let limits = FetchLimits {
             records: self.writer.throttle.records(),
             bytes: store.batch_bytes,
@@ -208,7 +208,7 @@ impl<'a> Session<'a> {
             let Some(from) = held.claim.next_offset else { return };
             if let Some(mark) = held.unverified.take()
                 && record.offset < from
-                && !mark.fits(Mark::of(&record))
+                && !mark.fits(Fingerprint::of(&record))
             {
                 strange.push(held.claim);
             }

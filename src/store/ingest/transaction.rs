@@ -9,7 +9,7 @@ use postgres::error::SqlState;
 use postgres::types::ToSql;
 use postgres::{Client, Statement, Transaction};
 
-use super::batch::{Batch, DeadLetter, Row, timestamp};
+use super::batch::{Batch, Letter, Row, timestamp};
 use super::bisect::bisect;
 use super::claims::{Claim, Claims};
 use super::columns::{Columns, Instant};
@@ -150,7 +150,7 @@ impl Ingest {
         &mut self,
         transaction: &mut Transaction<'_>,
         batch: &mut Batch,
-    ) -> Result<(Counts, Vec<DeadLetter>), StoreError> {
+    ) -> Result<(Counts, Vec<Letter>), StoreError> {
         let failed = StoreError::statement;
         let doing = "cannot read the floor of retention";
         let floor = self.prepared(transaction, retention::FLOOR, doing)?;
@@ -214,7 +214,7 @@ impl Ingest {
         &mut self,
         transaction: &mut Transaction<'_>,
         batch: &Batch,
-        refused: &mut Vec<DeadLetter>,
+        refused: &mut Vec<Letter>,
     ) -> Result<Counts, StoreError> {
         let mut counts = Counts::default();
         let mut fresh: Vec<&Row> = batch.results.iter().collect();
@@ -277,7 +277,7 @@ impl Ingest {
         transaction: &mut Transaction<'_>,
         batch: &Batch,
         rows: &[&Row],
-        refused: &mut Vec<DeadLetter>,
+        refused: &mut Vec<Letter>,
     ) -> Result<Counts, StoreError> {
         let mut counts = Counts::default();
         let mut work = |transaction: &mut Transaction<'_>, rows: &[&Row]| {

@@ -10,7 +10,8 @@ use postgres::error::SqlState;
 use webmon::config::Config;
 use webmon::store::{self, RetentionPlan, StoreError};
 
-use crate::{connect_for_long, print_json};
+use crate::connect::connect_for_long;
+use crate::output::print_json;
 
 /// How long transactions that were open before are waited for before results go.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -18,7 +18,7 @@ use crate::shutdown::Shutdown;
 use crate::text::show_duration;
 
 /// How a job's run ended.
-enum Outcome {
+enum Ending {
     /// Done, and recorded as completed.
     Completed,
     /// It may not be completed, because another worker has it or it was cancelled. What it did in its transaction is
@@ -27,7 +27,7 @@ enum Outcome {
     Failed(JobError),
 }
 
-pub(super) struct Session<'a> {
+pub(super) struct Runner<'a> {
     setup: &'a Setup,
     running: &'a Running,
     owner: String,
@@ -37,13 +37,13 @@ pub(super) struct Session<'a> {
     complete: Statement,
 }
 
-impl<'a> Session<'a> {
+impl<'a> Runner<'a> {
     pub fn open(
         setup: &'a Setup,
         connector: &Connector,
         line: &'a Line,
         running: &'a Running,
-    ) -> Result<Session<'a>, DatabaseError> {
+    ) -> Result<Runner<'a>, DatabaseError> {
         let owner = setup.next_owner();
         let mut client = connector.named(&format!("webmon-jobs:{owner}")).connect_on(line)?;
         check_schema(&mut client)?;
@@ -51,7 +51,7 @@ impl<'a> Session<'a> {
             |sql| client.prepare(sql).map_err(DatabaseError::statement("cannot prepare a statement"));
         let claim = prepare(include_str!("../../sql/queries/jobs/claim_job.sql"))?;
         let complete = prepare(include_str!("../../sql/queries/jobs/complete_job.sql"))?;
-        Ok(Session { setup, running, owner, client, line, claim, complete })
+        Ok(Runner { setup, running, owner, client, line, claim, complete })
     }
 
     /// Runs jobs until a stop is requested, or until the connection should not be used any more.
@@ -110,16 +110,16 @@ impl<'a> Session<'a> {
         }))
     }
 
-    fn work(&mut self, kind: &Kind, job: &Job) -> Outcome {
+    fn work(&mut self, kind: &Kind, job: &Job) -> Ending {
         log::debug!(job = job.id, kind = job.kind, attempt = job.attempt; "running a job");
         let run = match &kind.body {
             Body::Inside(run) => self.work_inside(run, kind.timeout, job),
             Body::Outside(run) => self.work_outside(run, job),
         };
-        run.unwrap_or_else(Outcome::Failed)
+        run.unwrap_or_else(Ending::Failed)
     }
 
-    fn work_inside(&mut self, run: &Inside, timeout: Duration, job: &Job) -> Result<Outcome, JobError> {
+    fn work_inside(&mut self, run: &Inside, timeout: Duration, job: &Job) -> Result<Ending, JobError> {
         let mut transaction = self.client.transaction()?;
         // The supervisor enforces the limits. These take effect if it cannot, because it is frozen too.
         let ms = timeout.as_millis();
@@ -129,17 +129,17 @@ impl<'a> Session<'a> {
         guarded(|| run(job, &mut transaction))?;
         if transaction.execute(&self.complete, &[&job.id, &job.epoch])? != 1 {
             transaction.rollback()?;
-            return Ok(Outcome::Fenced);
+            return Ok(Ending::Fenced);
         }
         transaction.commit()?;
-        Ok(Outcome::Completed)
+        Ok(Ending::Completed)
     }
 
-    fn work_outside(&mut self, run: &Outside, job: &Job) -> Result<Outcome, JobError> {
+    fn work_outside(&mut self, run: &Outside, job: &Job) -> Result<Ending, JobError> {
         guarded(|| run(job, &mut self.client))?;
         match self.client.execute(&self.complete, &[&job.id, &job.epoch])? {
-            1 => Ok(Outcome::Completed),
-            _ => Ok(Outcome::Fenced),
+            1 => Ok(Ending::Completed),
+            _ => Ok(Ending::Fenced),
         }
     }
 }
@@ -152,26 +152,26 @@ fn guarded(run: impl FnOnce() -> Result<(), JobError>) -> Result<(), JobError> {
 }
 
 /// Decides which failure to record of a run that is over, if any.
-fn settle(job: &Job, kind: &Kind, outcome: Outcome, reason: Option<Reason>) -> Option<Failure> {
+fn settle(job: &Job, kind: &Kind, outcome: Ending, reason: Option<Reason>) -> Option<Failure> {
     let failure = |error: String, discard: bool| {
         let counts = reason != Some(Reason::Stopped);
         let (kind, attempt) = (job.kind.clone(), job.attempt);
         Some(Failure { id: job.id, epoch: job.epoch, kind, attempt, error, discard, counts })
     };
     match (outcome, reason) {
-        (Outcome::Completed, _) => {
+        (Ending::Completed, _) => {
             log::debug!(job = job.id, kind = job.kind; "completed a job");
             None
         }
         // The epoch prevents that anything is recorded of a job that another worker has. A cancelled job becomes
         // `cancelled`.
-        (Outcome::Fenced, _) | (Outcome::Failed(_), Some(Reason::Cancelled | Reason::Lost)) => {
+        (Ending::Fenced, _) | (Ending::Failed(_), Some(Reason::Cancelled | Reason::Lost)) => {
             failure("it was cancelled".to_owned(), false)
         }
-        (Outcome::Failed(_), Some(Reason::TimedOut)) => {
+        (Ending::Failed(_), Some(Reason::TimedOut)) => {
             failure(format!("it ran longer than {}", show_duration(kind.timeout)), false)
         }
-        (Outcome::Failed(_), Some(Reason::Stopped)) => failure("its worker was stopped".to_owned(), false),
-        (Outcome::Failed(error), None) => failure(error.to_string(), error.discard),
+        (Ending::Failed(_), Some(Reason::Stopped)) => failure("its worker was stopped".to_owned(), false),
+        (Ending::Failed(error), None) => failure(error.to_string(), error.discard),
     }
 }

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use webmon::config::Config;
 use webmon::store;
 
-use crate::{connect, print_json, right, table};
+use crate::connect::connect;
+use crate::output::{print_json, right, table};
 
 #[derive(Subcommand)]
 pub enum LocationsCommand {

@@ -14,7 +14,9 @@ use serde::Serialize;
 use webmon::config::Config;
 use webmon::store::{self, DeadLetter, DeadLetterFilter};
 
-use crate::{connect, print_json, right, support, table};
+use crate::connect::connect;
+use crate::output::{print_json, right, table};
+use crate::support::progress;
 
 #[derive(Subcommand)]
 pub enum DeadLettersCommand {
@@ -151,7 +153,7 @@ pub fn run(config: &Config, command: &DeadLettersCommand) -> anyhow::Result<()> 
                 );
             }
             let count = store::count_dead_letters(&mut client, topic, &filter)?;
-            let bar = support::progress::bar(count, "dead letters discarded");
+            let bar = progress::bar(count, "dead letters discarded");
             let done = store::discard_dead_letters(&mut client, topic, &filter, because, &mut |looked_at| {
                 bar.set_position(looked_at);
                 true
@@ -164,7 +166,7 @@ pub fn run(config: &Config, command: &DeadLettersCommand) -> anyhow::Result<()> 
         }
         DeadLettersCommand::Retry { which, json } => {
             let all = store::count_dead_letters(&mut client, topic, &which.filter())?;
-            let bar = support::progress::bar(all, "dead letters tried");
+            let bar = progress::bar(all, "dead letters tried");
             let retried = store::retry_dead_letters(
                 &mut client,
                 topic,

@@ -11,7 +11,10 @@ use webmon::jobs::{self, JobInfo, State, Worker, WorkerOptions};
 use webmon::shutdown::Shutdown;
 use webmon::upkeep;
 
-use crate::{LAST_RESORT, connect, print_json, right, support, table};
+use crate::connect::connect;
+use crate::output::{print_json, right, table};
+use crate::run::LAST_RESORT;
+use crate::support::signals;
 
 #[derive(Subcommand)]
 pub enum JobsCommand {
@@ -123,8 +126,8 @@ fn each(ids: &[i64], mut act: impl FnMut(i64) -> anyhow::Result<String>) -> anyh
 fn run_now(config: &Config, client: &mut postgres::Client, name: &str) -> anyhow::Result<JobInfo> {
     const LOOK: Duration = Duration::from_millis(50);
     let shutdown = Shutdown::new();
-    support::stop_on_signals(&shutdown)?;
-    support::end_after(&shutdown, LAST_RESORT)?;
+    signals::stop_on_signals(&shutdown)?;
+    signals::end_after(&shutdown, LAST_RESORT)?;
     let kinds = upkeep::kinds(&config.kafka.topic, &config.store, &config.jobs)?
         .into_iter()
         .filter(|kind| kind.name() == name);

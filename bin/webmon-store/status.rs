@@ -9,7 +9,8 @@ use webmon::jobs::{self, FailingKind};
 use webmon::kafka::{self, KafkaError};
 use webmon::store::{self, PartitionStatus, SetAside};
 
-use crate::{connect, print_json, right, table};
+use crate::connect::connect;
+use crate::output::{print_json, right, table};
 
 #[derive(clap::Args)]
 pub struct StatusArgs {

@@ -1,6 +1,7 @@
 //! Where results wait for Kafka: append → durable → acknowledged. Nothing leaves an outbox before the broker
 //! has acknowledged it; what an outbox must drop, or the broker refuses, is accounted for with a gap.
 
+mod deliver;
 mod gaps;
 mod memory;
 mod publisher;
@@ -8,6 +9,7 @@ pub mod spool;
 
 use std::time::Duration;
 
+pub use self::deliver::{Deliver, Undelivered};
 pub use self::memory::MemoryOutbox;
 pub use self::publisher::{Publisher, publish};
 pub use self::spool::Spool;

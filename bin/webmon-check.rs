@@ -16,11 +16,9 @@ use jiff::tz::TimeZone;
 use webmon::check::{Checker, PoolOptions, Settings, read_roots};
 use webmon::config::{Check, Config, ConfigError, Role, Watch};
 use webmon::kafka::{self, KafkaError};
-use webmon::monitor::{
-    MemoryWatermarks, Monitor, MonitorOptions, SpoolWatermarks, Watermarks, threads_at_worst,
-};
+use webmon::monitor::{MemoryWatermarks, Monitor, MonitorOptions, Watermarks, threads_at_worst};
 use webmon::outbox::spool::{Inspector, SpoolError, SpoolOptions, Status};
-use webmon::outbox::{MemoryOutbox, Outbox, Publisher, Spool};
+use webmon::outbox::{MemoryOutbox, Outbox, Publisher, Spool, SpoolWatermarks};
 use webmon::result::{CheckResult, Outcome, Record};
 use webmon::shutdown::Shutdown;
 use webmon::site::Origin;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::contract::{Outbox, Sequence};
 use super::deliver::{Deliver, Undelivered};
-use super::{Outbox, Sequence};
 use crate::panicked::Panicked;
 use crate::result::Record;
 use crate::shutdown::Shutdown;

@@ -1,56 +1,15 @@
-//! Up to where each site is accounted for, kept across restarts.
+//! The monitor's watermarks, kept beside the records of a spool.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::account::{Account, Limits, Step};
-use crate::outbox::{Outbox, Spool};
-use crate::schedule::Schedule;
+use super::contract::Outbox;
+use super::spool::Spool;
+use crate::monitor::{Account, Limits, Step, Watermark, Watermarks};
 use crate::site::Origin;
-
-/// Up to where a site's instants are in the outbox, and by which schedule.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Watermark {
-    /// The site's key.
-    pub site: String,
-    /// Every instant up to this one, itself included, has its row or gap in the outbox. A whole second, not
-    /// necessarily an instant.
-    pub until: Timestamp,
-    /// The schedule's expression.
-    pub expression: String,
-    /// The schedule's zone.
-    pub timezone: String,
-}
-
-impl Watermark {
-    /// The watermark of `site` at `until`.
-    pub fn new(site: &str, until: Timestamp, schedule: &Schedule) -> Watermark {
-        Watermark {
-            site: site.to_owned(),
-            until,
-            expression: schedule.expression().to_owned(),
-            timezone: schedule.timezone().to_owned(),
-        }
-    }
-}
-
-/// Keeps the watermarks of one location. What a restart finds must not be ahead of what the outbox has kept:
-/// durable ones are written after the outbox's records. Being behind is safe, as what is recorded again is
-/// absorbed.
-pub trait Watermarks: Send + Sync {
-    /// All of them; asked for once, at the start.
-    fn load(&self) -> Vec<Watermark>;
-
-    /// Takes note of one, after everything up to it was appended to the outbox. Called once a result, one call at
-    /// a time, in order; it must not wait for a disk.
-    fn note(&self, watermark: &Watermark);
-
-    /// Forgets a site that was retired.
-    fn forget(&self, site: &str);
-}
 
 /// The watermarks of one location that a spool keeps beside its records.
 pub struct SpoolWatermarks {
@@ -101,8 +60,8 @@ impl SpoolWatermarks {
     }
 }
 
-fn own(mark: crate::outbox::spool::Watermark) -> Watermark {
-    let crate::outbox::spool::Watermark { site, instant, expression, timezone, .. } = mark;
+fn own(mark: super::spool::Watermark) -> Watermark {
+    let super::spool::Watermark { site, instant, expression, timezone, .. } = mark;
     Watermark { site, until: instant, expression, timezone }
 }
 
@@ -119,27 +78,5 @@ impl Watermarks for SpoolWatermarks {
 
     fn forget(&self, site: &str) {
         self.spool.watermarks().forget(site, &self.location);
-    }
-}
-
-/// Watermarks in memory: gone with the process, so that every site is new after a restart.
-#[derive(Debug, Default)]
-pub struct MemoryWatermarks(Mutex<BTreeMap<String, Watermark>>);
-
-impl Watermarks for MemoryWatermarks {
-    fn load(&self) -> Vec<Watermark> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
-    }
-
-    fn note(&self, watermark: &Watermark) {
-        let mut marks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match marks.get_mut(&watermark.site) {
-            Some(mark) => mark.clone_from(watermark),
-            None => drop(marks.insert(watermark.site.clone(), watermark.clone())),
-        }
-    }
-
-    fn forget(&self, site: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(site);
     }
 }

@@ -23,7 +23,8 @@ use proptest::prelude::*;
 use support::{Signal, program, scale, unique, wait_until};
 use tempfile::TempDir;
 use webmon::kafka::{Delivery, KafkaError, NewTopic, Outgoing, Producer, create_topic};
-use webmon::outbox::spool::{Inspector, SpoolError, SpoolOptions, Watermark};
+use webmon::monitor::Watermark;
+use webmon::outbox::spool::{Inspector, SpoolError, SpoolOptions};
 use webmon::outbox::{MemoryOutbox, Outbox, Publisher, Sequence, Spool, publish};
 use webmon::result::{CheckResult, GapReason, GapRecord, Outcome, Record};
 use webmon::shutdown::Shutdown;
@@ -1274,7 +1275,7 @@ fn helper_appends_more_than_the_disk_holds() {
     let sent = spool.peek(50, Duration::ZERO);
     append(&spool, &mut next, 15_000);
     // The account goes on too.
-    spool.watermarks().note("site-0", "here", at(next as i64), "@hourly", "UTC");
+    note(&spool, "site-0", "here", at(next as i64), "@hourly", "UTC");
     wait_until("the watermark is on disk", || watermark_on_disk(&directory) == Some(at(next as i64)));
     // Then somebody else takes what is left, and there is a restart.
     let filler = fill_disk(&directory, "filler");
@@ -1324,7 +1325,7 @@ fn helper_fills_a_disk() {
     let spool = open_with(options.clone());
     spool.append_all((0..100).map(record).collect());
     assert!(spool.flush());
-    spool.watermarks().note("site-0", "here", epoch(), "@hourly", "UTC");
+    note(&spool, "site-0", "here", epoch(), "@hourly", "UTC");
     wait_until("the first watermark is on disk", || watermark_on_disk(&directory).is_some());
     assert_eq!(look(&spool).len(), 100);
 
@@ -1344,7 +1345,7 @@ fn helper_fills_a_disk() {
     assert!(!spool.flush());
     assert!(spool.dropped() > 400);
     // What is in memory, or a gap in memory, is not yet what a restart may rely on.
-    spool.watermarks().note("site-0", "here", epoch() + SignedDuration::from_secs(7), "@hourly", "UTC");
+    note(&spool, "site-0", "here", epoch() + SignedDuration::from_secs(7), "@hourly", "UTC");
 
     // Kafka still works: what is on disk is sent first, then what is in memory.
     wait_until("what is in memory is sent too", || {
@@ -1387,7 +1388,7 @@ fn a_watermark_waits_for_its_records(options: &SpoolOptions) {
     let directory = options.directory.parent().unwrap();
     let spool = open_with(options.clone());
     spool.append(record(0));
-    spool.watermarks().note("site-0", "here", epoch(), "@hourly", "UTC");
+    note(&spool, "site-0", "here", epoch(), "@hourly", "UTC");
     wait_until("the first watermark is on disk", || watermark_on_disk(directory).is_some());
     // It is being sent, and must stay.
     assert_eq!(look(&spool).len(), 1);
@@ -1398,7 +1399,7 @@ fn a_watermark_waits_for_its_records(options: &SpoolOptions) {
         next += 1;
     }
     // The page that the watermarks are in has room for one more.
-    spool.watermarks().note("site-0", "here", at(next as i64), "@hourly", "UTC");
+    note(&spool, "site-0", "here", at(next as i64), "@hourly", "UTC");
     drop(spool);
     assert_eq!(watermark_on_disk(directory), Some(epoch()));
     fs::remove_dir_all(&options.directory).unwrap();
@@ -1410,7 +1411,7 @@ fn watermark_on_disk(directory: &Path) -> Option<Timestamp> {
     let image = self::directory();
     fs::create_dir(image.path().join("spool")).unwrap();
     fs::copy(directory.join("spool/watermarks"), image.path().join("spool/watermarks")).ok()?;
-    open(image.path()).watermarks().load().first().map(|watermark| watermark.instant)
+    open(image.path()).watermarks().load().values().flatten().next().map(|watermark| watermark.until)
 }
 
 // Watermarks
@@ -1419,11 +1420,20 @@ fn at(second: i64) -> Timestamp {
     epoch() + SignedDuration::from_secs(second)
 }
 
+fn note(spool: &Spool, site: &str, location: &str, until: Timestamp, expression: &str, timezone: &str) {
+    let (site, expression, timezone) = (site.to_owned(), expression.to_owned(), timezone.to_owned());
+    spool.watermarks().note(location, &Watermark { site, until, expression, timezone });
+}
+
 fn loaded(spool: &Spool) -> BTreeMap<(String, String), (i64, String, String)> {
-    let entry = |w: Watermark| {
-        ((w.site, w.location), (w.instant.as_second() - epoch().as_second(), w.expression, w.timezone))
-    };
-    spool.watermarks().load().into_iter().map(entry).collect()
+    let mut loaded = BTreeMap::new();
+    for (location, watermarks) in spool.watermarks().load() {
+        for w in watermarks {
+            let second = w.until.as_second() - epoch().as_second();
+            loaded.insert((w.site, location.clone()), (second, w.expression, w.timezone));
+        }
+    }
+    loaded
 }
 
 #[test]
@@ -1431,12 +1441,11 @@ fn watermarks_survive_a_restart_and_only_go_forward() {
     let directory = directory();
     let spool = open(directory.path());
     assert!(loaded(&spool).is_empty());
-    let watermarks = spool.watermarks();
-    watermarks.note("shop", "berlin", at(10), "* * * * * *", "UTC");
-    watermarks.note("shop", "berlin", at(12), "* * * * * *", "UTC");
-    watermarks.note("shop", "berlin", at(11), "* * * * * *", "UTC");
-    watermarks.note("shop", "paris", at(5), "@hourly", "Europe/Paris");
-    watermarks.note("gone", "berlin", at(1), "@hourly", "UTC");
+    note(&spool, "shop", "berlin", at(10), "* * * * * *", "UTC");
+    note(&spool, "shop", "berlin", at(12), "* * * * * *", "UTC");
+    note(&spool, "shop", "berlin", at(11), "* * * * * *", "UTC");
+    note(&spool, "shop", "paris", at(5), "@hourly", "Europe/Paris");
+    note(&spool, "gone", "berlin", at(1), "@hourly", "UTC");
     let expected = |spool: &Spool, shop: i64, expression: &str| {
         let key = |site: &str, location: &str| (site.to_owned(), location.to_owned());
         let value = |second, expression: &str, zone: &str| (second, expression.to_owned(), zone.to_owned());
@@ -1449,15 +1458,15 @@ fn watermarks_survive_a_restart_and_only_go_forward() {
     drop(spool);
     let spool = open(directory.path());
     assert_eq!(loaded(&spool).len(), 3);
-    spool.watermarks().forget("gone", "berlin");
+    spool.watermarks().forget("berlin", "gone");
     expected(&spool, 12, "* * * * * *");
-    spool.watermarks().note("shop", "berlin", at(12), "*/5 * * * * *", "UTC");
+    note(&spool, "shop", "berlin", at(12), "*/5 * * * * *", "UTC");
     expected(&spool, 12, "*/5 * * * * *");
     drop(spool);
     let spool = open(directory.path());
     expected(&spool, 12, "*/5 * * * * *");
     for second in 13..2_000 {
-        spool.watermarks().note("shop", "berlin", at(second), "*/5 * * * * *", "UTC");
+        note(&spool, "shop", "berlin", at(second), "*/5 * * * * *", "UTC");
     }
     drop(spool);
     expected(&open(directory.path()), 1_999, "*/5 * * * * *");
@@ -1472,7 +1481,7 @@ fn a_torn_file_of_watermarks_lags_and_never_leads() {
         // Each is on disk before the next one is noted.
         let noted = |second| {
             let before = fs::metadata(&file).unwrap().len();
-            spool.watermarks().note("shop", "berlin", at(second), "@hourly", "UTC");
+            note(&spool, "shop", "berlin", at(second), "@hourly", "UTC");
             wait_until("it is written", || fs::metadata(&file).unwrap().len() > before);
             fs::metadata(&file).unwrap().len()
         };
@@ -1509,7 +1518,7 @@ fn watermarks_of_100_000_sites_take_a_bounded_place() {
     let (mut before, mut written) = (size(), 0);
     for second in 0..20 {
         for site in &sites {
-            spool.watermarks().note(site, "berlin", at(second), "* * * * * *", "UTC");
+            note(&spool, site, "berlin", at(second), "* * * * * *", "UTC");
         }
         wait_until("they are written", || size() != before);
         written += size().saturating_sub(before);

@@ -1,6 +1,5 @@
 //! The monitor's watermarks, kept beside the records of a spool.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,12 +26,8 @@ impl SpoolWatermarks {
     /// location: what is known of them is recorded as for sites that are gone, see [`Account::resume`]. To be called
     /// before the monitor starts; returns how many sites it were.
     pub fn end_other_locations(&self, checker: &str, now: Timestamp) -> usize {
-        let mut others: BTreeMap<String, Vec<Watermark>> = BTreeMap::new();
-        for mark in self.spool.watermarks().load() {
-            if mark.location != self.location {
-                others.entry(mark.location.clone()).or_default().push(own(mark));
-            }
-        }
+        let mut others = self.spool.watermarks().load();
+        others.remove(&self.location);
         let sites = others.values().map(Vec::len).sum();
         for (location, marks) in others {
             log::warn!(location, sites = marks.len(); "the checker has another location now: chains are ended");
@@ -53,30 +48,23 @@ impl SpoolWatermarks {
             }
             self.spool.flush();
             for site in retired {
-                self.spool.watermarks().forget(&site, &location);
+                self.spool.watermarks().forget(&location, &site);
             }
         }
         sites
     }
 }
 
-fn own(mark: super::spool::Watermark) -> Watermark {
-    let super::spool::Watermark { site, instant, expression, timezone, .. } = mark;
-    Watermark { site, until: instant, expression, timezone }
-}
-
 impl Watermarks for SpoolWatermarks {
     fn load(&self) -> Vec<Watermark> {
-        let marks = self.spool.watermarks().load().into_iter();
-        marks.filter(|mark| mark.location == self.location).map(own).collect()
+        self.spool.watermarks().load().remove(&self.location).unwrap_or_default()
     }
 
     fn note(&self, watermark: &Watermark) {
-        let Watermark { site, until, expression, timezone } = watermark;
-        self.spool.watermarks().note(site, &self.location, *until, expression, timezone);
+        self.spool.watermarks().note(&self.location, watermark);
     }
 
     fn forget(&self, site: &str) {
-        self.spool.watermarks().forget(site, &self.location);
+        self.spool.watermarks().forget(&self.location, site);
     }
 }

@@ -12,7 +12,7 @@
 //! JSON, in which control characters are escaped, and a frame's length always has a zero byte. Zeros are not a
 //! frame either: the CRC32 of twelve of them is not zero.
 
-use crate::outbox::Sequence;
+use crate::outbox::contract::Sequence;
 use crate::result::MAX_RECORD;
 
 /// Bytes before the payload.

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use webmon::check::{PoolOptions, Settings};
-use webmon::monitor::{MemoryWatermarks, Monitor, MonitorOptions, SinkFn};
+use webmon::monitor::{MemoryWatermarks, Monitor, MonitorOptions, RecordSinkFn};
 use webmon::record::{CheckResult, Outcome, Record};
 use webmon::schedule::{Entry, Schedule, Scheduler};
 use webmon::site::{Origin, Site};
@@ -100,7 +100,7 @@ fn spread(sites: usize, minutes: usize) -> Result<()> {
     let tally = Arc::new(Mutex::new((Tally::new(sites), 0)));
     let sink = {
         let (tally, sites) = (Arc::clone(&tally), all.clone());
-        SinkFn(move |record| {
+        RecordSinkFn(move |record| {
             let Record::Result(result) = record else { return };
             let Ok(n) = result.site.parse::<usize>() else { return };
             let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,8 +1,8 @@
 //! Sends results to a sink of your own and loses none on the way: `custom_sink FILE SECONDS URL...` appends each as a
 //! line of JSON to a file.
 //!
-//! Results wait in an outbox until the sink has acknowledged them, however long that takes, so a slow or absent sink
-//! holds up no check. Needs only the feature `check`: a `Producer` need not be Kafka.
+//! Results wait in an outbox until the sink has acknowledged them, however long that takes, so a slow or absent
+//! sink holds up no check. Needs the feature `check` only.
 
 use std::error::Error;
 use std::fs::{File, OpenOptions};
@@ -13,9 +13,8 @@ use std::time::Duration;
 
 use webmon::check::{Pool, PoolOptions, Settings};
 use webmon::jiff::Timestamp;
-use webmon::kafka::{Delivery, KafkaError, Outgoing, Producer};
-use webmon::outbox::{MemoryOutbox, Outbox, Publisher};
-use webmon::record::CheckResult;
+use webmon::outbox::{Deliver, MemoryOutbox, Outbox, Publisher, Undelivered};
+use webmon::record::{CheckResult, Record};
 use webmon::schedule::{Entry, Schedule, Scheduler};
 use webmon::site::{Origin, Site};
 
@@ -32,24 +31,13 @@ impl JsonLines {
     }
 }
 
-impl Producer for JsonLines {
-    fn partitions(&mut self) -> Result<i32, KafkaError> {
-        Ok(1)
-    }
-
-    /// `Retry` keeps a record in the outbox; `Delivered` and `Refused` remove it.
-    fn produce(&mut self, records: &[Outgoing]) -> Vec<Delivery> {
-        let lines =
-            records.iter().flat_map(|record| [&record.value, &b"\n"[..]].concat()).collect::<Vec<u8>>();
-        let outcome = self.append(&lines);
-        let delivery = |_| match &outcome {
-            Ok(()) => Delivery::Delivered,
-            Err(error) => Delivery::Retry(KafkaError::Other {
-                doing: "cannot append to the file".to_owned(),
-                detail: error.to_string(),
-            }),
-        };
-        records.iter().map(delivery).collect()
+impl Deliver for JsonLines {
+    /// `Retry` keeps a record in the outbox, `Ok` and `Refused` take it out.
+    fn deliver(&mut self, records: &[Record]) -> Vec<Result<(), Undelivered>> {
+        let lines: Vec<u8> =
+            records.iter().flat_map(|record| [&record.encode(), &b"\n"[..]].concat()).collect();
+        let outcome = self.append(&lines).map_err(|error| format!("cannot append to the file: {error}"));
+        records.iter().map(|_| outcome.clone().map_err(Undelivered::retry)).collect()
     }
 }
 

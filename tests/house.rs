@@ -43,7 +43,7 @@ fn modules() -> BTreeMap<String, String> {
 
 /// Every path that `text`, the code of `module`, names within the library, as written out from its root.
 fn paths(module: &str, text: &str) -> Vec<String> {
-    let path = Regex::new(r"\b((?:crate|super|self)(?:::\w+)*)(?:::\{([^{}]*)\})?").unwrap();
+    let path = Regex::new(r"\b((?:crate|super|self)\b(?:::\w+)*)(?:::\{([^{}]*)\})?").unwrap();
     let mut found = Vec::new();
     for part in path.captures_iter(text) {
         let mut names: Vec<&str> = module.split("::").collect();
@@ -108,12 +108,14 @@ fn home(path: &str, exports: &BTreeMap<String, BTreeMap<String, String>>) -> Opt
 
 fn imports(modules: &BTreeMap<String, String>) -> BTreeMap<String, BTreeSet<String>> {
     let own = Regex::new(r"(?m)^\s*pub(?:\([\w ]+\))? use [^;]*;").unwrap();
+    let visibility = Regex::new(r"pub\([^)]*\)").unwrap();
     let exports = exports(modules);
     let mut imports: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (module, text) in modules {
-        // What a room's door re-exports is behind it, not before it.
-        let all =
-            paths(module, &own.replace_all(text, "")).into_iter().filter_map(|path| home(&path, &exports));
+        // What a room's door re-exports is behind it, not before it; and a visibility imports nothing.
+        let text = own.replace_all(text, "");
+        let all = paths(module, &visibility.replace_all(&text, "pub "));
+        let all = all.into_iter().filter_map(|path| home(&path, &exports));
         imports.entry(module.clone()).or_default().extend(all.filter(|home| home != module));
     }
     imports

@@ -640,11 +640,7 @@ fn a_job_runs_no_longer_than_it_may() {
             let job = wait_for(&mut client, id, State::Retryable);
             let error = job.last_error.unwrap();
             // PostgreSQL's own limits, on a statement and on the time between two, are the same, and may be first.
-            assert!(
-                error == "it ran longer than 1s" || error.contains(" timeout"),
-                "{}: {error}",
-                job.kind
-            );
+            assert!(error == "it ran longer than 1s" || error.contains(" timeout"), "{}: {error}", job.kind);
         }
     });
     assert_eq!(effects(&database), 0);

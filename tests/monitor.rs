@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp, ToSpan};
 use sites::{ClosedPort, Server, response};
 use webmon::check::{PoolOptions, Resolve, ResolveError, Settings};
 use webmon::monitor::{
-    Account, Limits, MemoryWatermarks, Monitor, MonitorOptions, SinkFn, Step, Watermark, Watermarks,
+    Account, Limits, MemoryWatermarks, Monitor, MonitorOptions, RecordSinkFn, Step, Watermark, Watermarks,
     threads_at_worst,
 };
 use webmon::outbox::{Outbox, Sequence};
@@ -518,9 +518,9 @@ fn a_clock_set_back_a_little_repeats_nothing_and_one_set_back_by_much_begins_ane
 struct Arrived(Arc<(Mutex<Vec<Record>>, Condvar)>);
 
 impl Arrived {
-    fn sink(&self) -> Arc<SinkFn<impl Fn(Record) + Send + Sync + use<>>> {
+    fn sink(&self) -> Arc<RecordSinkFn<impl Fn(Record) + Send + Sync + use<>>> {
         let own = self.clone();
-        Arc::new(SinkFn(move |record: Record| {
+        Arc::new(RecordSinkFn(move |record: Record| {
             record.validate().unwrap();
             own.0.0.lock().unwrap().push(record);
             own.0.1.notify_all();
@@ -924,7 +924,7 @@ fn a_panic_of_the_thread_that_asks_the_sentinels_is_missed_and_holds_up_no_stop(
     let (closed, dead) = (ClosedPort::new(), ClosedPort::new());
     let alive = Server::answering(response("200 OK", &[], b""));
     let sites = [Arc::new(site_at("shop", &format!("http://{}/", closed.address), "* * * * * *"))];
-    let sink = Arc::new(SinkFn(|record| match record {
+    let sink = Arc::new(RecordSinkFn(|record| match record {
         Record::Result(result) if result.outcome == Outcome::Failure => panic!("out of order"),
         _ => {}
     }));

@@ -10,9 +10,9 @@ use jiff::Timestamp;
 use webmon::check::PoolOptions;
 use webmon::config::{Check, Config, Watch};
 use webmon::kafka::{self, KafkaError};
-use webmon::monitor::{MemoryWatermarks, Monitor, MonitorOptions, SpoolWatermarks, Watermarks};
+use webmon::monitor::{MemoryWatermarks, Monitor, MonitorOptions, Watermarks};
 use webmon::outbox::spool::SpoolOptions;
-use webmon::outbox::{MemoryOutbox, Outbox, Publisher, Spool};
+use webmon::outbox::{MemoryOutbox, Outbox, Publisher, Spool, SpoolWatermarks};
 use webmon::shutdown::Shutdown;
 
 use crate::load::warn_of_load;

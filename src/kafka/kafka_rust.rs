@@ -237,10 +237,11 @@ pub struct KafkaRustConsumer {
     config: Kafka,
     connection: Option<Connection>,
     /// The next offset of each partition assigned, and how many bytes of it to ask for.
-    positions: Vec<Position>,
+    positions: Vec<Assigned>,
 }
 
-struct Position {
+/// A partition that is fetched.
+struct Assigned {
     partition: i32,
     offset: i64,
     max_bytes: i32,
@@ -357,7 +358,7 @@ impl Consumer for KafkaRustConsumer {
     fn assign(&mut self, positions: &[(i32, i64)]) -> Result<(), KafkaError> {
         self.positions = positions
             .iter()
-            .map(|(partition, offset)| Position {
+            .map(|(partition, offset)| Assigned {
                 partition: *partition,
                 offset: *offset,
                 max_bytes: FETCH_BYTES,

@@ -1,15 +1,22 @@
 //! The accounting as a state machine: no clock, no thread, no I/O. What it is told, and when, decides everything.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::watermarks::Watermark;
-use crate::record::{ErrorType, Gap, GapReason, GapRecord, Record, RecordVersion};
-use crate::schedule::{BATCH, Backlog, Due, Entry, Planner, Schedule};
+use super::changes::Changes;
+use super::delayed::Delayed;
+use super::former::FormerSchedules;
+use super::limits::Limits;
+use super::records::Records;
+use super::step::Step;
+use super::track::{Owed, Track};
+use super::watermark::Watermark;
+use super::window::Window;
+use crate::record::{ErrorType, Gap, GapReason};
+use crate::schedule::{BATCH, Backlog, Due, Entry, Planner};
 use crate::site::{Maintenance, Origin, Site};
 
 /// What is overdue by no more than this is handed out, however many instants it is.
@@ -20,67 +27,6 @@ const SET_BACK: SignedDuration = SignedDuration::from_secs(60);
 /// The most instants of a site that are recorded late, one by one.
 const MAX_BACKLOG_OF_SITE: u64 = 3_600;
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
-
-/// What is still recorded or checked late, and what is not.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// How long after its instant (and its site's spread) a check may start.
-    pub max_lateness: Duration,
-    /// Instants longer ago than this that were not handed out become one gap a site.
-    pub backfill: Duration,
-    /// The most instants made up for at once, of all sites; each has its share, 1 to 3,600, and what exceeds it is
-    /// in the gap too.
-    pub max_backlog: u64,
-}
-
-/// Something to be done. Whoever does it tells [`Account::settle`] when it is in the outbox.
-#[derive(Clone, Debug)]
-pub enum Step {
-    /// Have the site checked; the result is to be appended and settled.
-    Check(Due<Site>),
-    /// Append this, and settle it.
-    Record(Record),
-    /// Settle this once everything before it is appended: the site's chain begins here.
-    Begin {
-        /// The site's key.
-        site: String,
-        /// Where it begins.
-        at: Timestamp,
-    },
-    /// Forget the site's watermark once everything before this is appended: the site is gone, or begins anew.
-    Retire {
-        /// The site's key.
-        site: String,
-    },
-}
-
-impl Step {
-    /// What to settle once this is done. None for a check, as its result is what gets settled, and for a site
-    /// that is gone.
-    pub fn settles(&self) -> Option<(&str, Timestamp)> {
-        match self {
-            Step::Check(_) | Step::Retire { .. } => None,
-            Step::Record(Record::Result(result)) => Some((&result.site, result.scheduled_at)),
-            Step::Record(Record::Gap(gap)) => Some((&gap.site, gap.gap.from)),
-            Step::Begin { site, at } => Some((site, *at)),
-        }
-    }
-}
-
-/// What a reload came to, in sites.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Changes {
-    /// Instants up to this one are demanded by the sites as they were, those after it by the sites as they are.
-    pub at: Timestamp,
-    /// New ones.
-    pub added: usize,
-    /// Those that are gone.
-    pub retired: usize,
-    /// Those with another schedule.
-    pub rescheduled: usize,
-    /// Those with the schedule they had; their other settings may have changed.
-    pub kept: usize,
-}
 
 /// Sees to it that every instant of every site is recorded: as the row of a check, as a `missed` row, or within a
 /// gap.
@@ -115,7 +61,7 @@ pub struct Changes {
 /// ```
 #[derive(Debug)]
 pub struct Account {
-    origin: Origin,
+    records: Records,
     limits: Limits,
     /// Instants up to here came while there was no checker.
     begun_at: Timestamp,
@@ -128,77 +74,11 @@ pub struct Account {
     windows: Vec<Window>,
 }
 
-/// Where a site stands.
-#[derive(Debug)]
-struct Track {
-    site: Arc<Site>,
-    /// The schedule in force; the site's own, except while what an earlier one demanded is made up for.
-    schedule: Schedule,
-    /// Everything up to here was handed out.
-    handed_out_until: Timestamp,
-    /// What is announced: the next instant to be handed out.
-    next: Option<Timestamp>,
-    /// Handed out and not settled, oldest first.
-    open: VecDeque<Open>,
-    noted: Option<Timestamp>,
-}
-
-#[derive(Clone, Debug)]
-struct Open {
-    at: Timestamp,
-    kind: Kind,
-}
-
-#[derive(Clone, Debug)]
-enum Kind {
-    /// An instant, and the one after it.
-    Row(Option<Timestamp>),
-    Gap(Gap),
-    Begin,
-}
-
-#[derive(Debug)]
-struct Delayed {
-    start_at: Timestamp,
-    due: Due<Site>,
-}
-
-impl Track {
-    fn new(site: Arc<Site>, schedule: Schedule, until: Timestamp) -> Track {
-        let next = schedule.next_after(until);
-        Track { site, schedule, handed_out_until: until, next, open: VecDeque::new(), noted: None }
-    }
-
-    fn open(&mut self, at: Timestamp, kind: Kind) {
-        let place = self.open.partition_point(|open| open.at <= at);
-        self.open.insert(place, Open { at, kind });
-    }
-
-    /// Whether the row of the instant `at` is still to come.
-    fn awaits_row(&self, at: Timestamp) -> bool {
-        self.open.iter().any(|open| open.at == at && matches!(open.kind, Kind::Row(_)))
-    }
-
-    /// The watermark, if it has moved.
-    fn watermark(&mut self) -> Option<Watermark> {
-        let until = match self.open.front() {
-            Some(Open { kind: Kind::Begin, .. }) => return None,
-            Some(open) => (open.at - SECOND).min(self.handed_out_until),
-            None => self.handed_out_until,
-        };
-        if self.noted >= Some(until) {
-            return None;
-        }
-        self.noted = Some(until);
-        Some(Watermark::new(&self.site.key, until, &self.schedule))
-    }
-}
-
 impl Account {
     /// An account of no sites, begun at `now`.
     pub fn new(origin: Origin, limits: Limits, now: Timestamp) -> Account {
         Account {
-            origin,
+            records: Records(origin),
             limits,
             begun_at: now,
             latest: now,
@@ -228,16 +108,11 @@ impl Account {
         self.latest = now;
         self.windows = maintenance.into_iter().map(Window::new).collect();
         let sites: HashMap<&str, &Arc<Site>> = sites.iter().map(|site| (site.key.as_str(), site)).collect();
-        let mut parsed: HashMap<(String, String), Schedule> = HashMap::new();
+        let mut former = FormerSchedules::default();
         let (mut steps, mut entries) = (Vec::new(), Vec::new());
         for mark in watermarks {
             let site = sites.get(mark.site.as_str()).copied();
-            let schedule = match site.map(|site| &site.schedule) {
-                Some(same) if same.expression() == mark.expression && same.timezone() == mark.timezone => {
-                    Some(same.clone())
-                }
-                _ => earlier_schedule(&mark, &mut parsed),
-            };
+            let schedule = former.of(&mark, site.map(AsRef::as_ref));
             // The clock was set back while nobody looked: see `SET_BACK`.
             let until = if mark.until > believed { whole_second(now) } else { mark.until };
             match (site, schedule) {
@@ -257,9 +132,9 @@ impl Account {
                             .min(to.map_or(u64::MAX, |to| schedule.count(from, to)));
                         if instants > 0 {
                             let gap = Gap { from, to, instants, reason: GapReason::CheckerDown };
-                            steps.push(self.gap(&mark.site, gap));
+                            steps.push(self.records.gap(&mark.site, gap));
                         }
-                        steps.extend(self.taken_back(&mark.site, to, None));
+                        steps.extend(self.records.taken_back(&mark.site, to, None));
                     }
                     steps.push(Step::Retire { site: mark.site });
                 }
@@ -327,7 +202,7 @@ impl Account {
                         }
                         None => changes.added += 1,
                     }
-                    track.open(now, Kind::Begin);
+                    track.open(now, Owed::Begin);
                     steps.push(Step::Begin { site: key.clone(), at: now });
                     track
                 }
@@ -368,26 +243,17 @@ impl Account {
     /// would then be lost with the process could not be told from it. The result that comes ranks no lower.
     fn close(&self, track: &Track, next: Option<Timestamp>, steps: &mut Vec<Step>) {
         for open in &track.open {
-            match &open.kind {
-                Kind::Row(next_at) => {
+            match &open.owed {
+                Owed::Row(next_at) => {
                     let due = Due { item: Arc::clone(&track.site), scheduled_at: open.at, next_at: *next_at };
                     let message = "the site's schedule was changed before the check ended";
-                    steps.push(self.missed(&due, ErrorType::Cancelled, Some("rescheduled"), message));
+                    steps.push(self.records.missed(&due, ErrorType::Cancelled, Some("rescheduled"), message));
                 }
-                Kind::Gap(gap) => steps.push(self.gap(&track.site.key, gap.clone())),
-                Kind::Begin => {}
+                Owed::Gap(gap) => steps.push(self.records.gap(&track.site.key, gap.clone())),
+                Owed::Begin => {}
             }
         }
-        steps.extend(self.taken_back(&track.site.key, track.next, next));
-    }
-
-    /// The gap for an instant that was announced and will not come; none where `next`, the first instant of the
-    /// new schedule, is the one announced. Where the new one begins earlier no stretch joins the two: the old
-    /// chain ends.
-    fn taken_back(&self, site: &str, announced: Option<Timestamp>, next: Option<Timestamp>) -> Option<Step> {
-        let from = announced.filter(|announced| next != Some(*announced))?;
-        let to = next.filter(|next| *next > from);
-        Some(self.gap(site, Gap { from, to, instants: 1, reason: GapReason::Rescheduled }))
+        steps.extend(self.records.taken_back(&track.site.key, track.next, next));
     }
 
     /// Plans ahead, so that nothing is left to search for when an instant comes.
@@ -426,7 +292,7 @@ impl Account {
             }
             for due in batch {
                 if let Some(track) = self.tracks.get_mut(&due.item.key) {
-                    track.open(due.scheduled_at, Kind::Row(due.next_at));
+                    track.open(due.scheduled_at, Owed::Row(due.next_at));
                     track.handed_out_until = due.scheduled_at;
                     track.next = due.next_at;
                 }
@@ -444,17 +310,18 @@ impl Account {
     /// Notes that `site`'s instant `at`, or the gap from there on, is in the outbox. Returns the site's watermark
     /// if that has moved it.
     pub fn settle(&mut self, site: &str, at: Timestamp) -> Option<Watermark> {
-        let track = self.tracks.get_mut(site)?;
-        // What a reload has closed is settled already.
-        let place = track.open.iter().position(|open| open.at == at)?;
-        track.open.remove(place);
-        track.watermark()
+        self.tracks.get_mut(site)?.settle(at)
     }
 
     /// Checks, records as missed, or delays.
     fn decide(&mut self, due: Due<Site>, now: Timestamp) -> Option<Step> {
         if self.windows.iter_mut().any(|window| window.covers(&due.item, due.scheduled_at)) {
-            return Some(self.missed(&due, ErrorType::Maintenance, None, "the site is under maintenance"));
+            return Some(self.records.missed(
+                &due,
+                ErrorType::Maintenance,
+                None,
+                "the site is under maintenance",
+            ));
         }
         let spread = SignedDuration::try_from(due.item.start_offset()).unwrap_or(SignedDuration::ZERO);
         let start_at = due.scheduled_at + spread;
@@ -476,27 +343,10 @@ impl Account {
 
     fn overdue(&self, due: &Due<Site>, detail: Option<&str>, message: &str) -> Step {
         if due.scheduled_at <= self.begun_at {
-            self.missed(due, ErrorType::CheckerDown, None, "the checker was not running")
+            self.records.missed(due, ErrorType::CheckerDown, None, "the checker was not running")
         } else {
-            self.missed(due, ErrorType::Late, detail, message)
+            self.records.missed(due, ErrorType::Late, detail, message)
         }
-    }
-
-    fn missed(&self, due: &Due<Site>, error_type: ErrorType, detail: Option<&str>, message: &str) -> Step {
-        let mut result = self.origin.blank(&due.item, due.scheduled_at, due.next_at);
-        result.set_error(error_type, detail, Some(message));
-        Step::Record(Record::Result(Box::new(result)))
-    }
-
-    fn gap(&self, site: &str, gap: Gap) -> Step {
-        let Origin { location, checker } = self.origin.clone();
-        Step::Record(Record::Gap(GapRecord {
-            v: RecordVersion,
-            site: site.to_owned(),
-            location,
-            checker,
-            gap,
-        }))
     }
 
     fn skip_overdue(&mut self, now: Timestamp, steps: &mut Vec<Step>) {
@@ -522,12 +372,12 @@ impl Account {
                 reason: GapReason::CheckerDown,
             };
             if let Some(track) = self.tracks.get_mut(&skipped.item.key) {
-                track.open(gap.from, Kind::Gap(gap.clone()));
+                track.open(gap.from, Owed::Gap(gap.clone()));
                 // Later than anything left out, and earlier than what is handed out next.
                 track.handed_out_until = gap.to.map_or(whole_second(now), |to| to - SECOND);
                 track.next = gap.to;
             }
-            steps.push(self.gap(&skipped.item.key, gap));
+            steps.push(self.records.gap(&skipped.item.key, gap));
         }
     }
 
@@ -554,7 +404,7 @@ impl Account {
             track.handed_out_until = whole_second(now);
             track.next = track.schedule.next_after(now);
             track.noted = None;
-            track.open(now, Kind::Begin);
+            track.open(now, Owed::Begin);
             steps.push(Step::Retire { site: site.clone() });
             steps.push(Step::Begin { site: site.clone(), at: now });
         }
@@ -562,66 +412,8 @@ impl Account {
     }
 }
 
-/// The schedule a watermark speaks of. None when it has no instant after the mark, or cannot be read.
-fn earlier_schedule(mark: &Watermark, parsed: &mut HashMap<(String, String), Schedule>) -> Option<Schedule> {
-    let name = (mark.expression.clone(), mark.timezone.clone());
-    if let Some(schedule) = parsed.get(&name) {
-        return Some(schedule.clone());
-    }
-    match Schedule::new_at(&mark.expression, &mark.timezone, mark.until) {
-        Ok(schedule) => {
-            parsed.insert(name, schedule.clone());
-            Some(schedule)
-        }
-        Err(error) => {
-            log::warn!(site = mark.site, error = error.to_string(); "a site's former schedule cannot be followed up");
-            None
-        }
-    }
-}
-
 /// The last whole second up to `instant`.
 fn whole_second(instant: Timestamp) -> Timestamp {
     let second = instant.as_second() - i64::from(instant.subsec_nanosecond() < 0);
     Timestamp::from_second(second).unwrap_or(instant)
-}
-
-/// A maintenance, and the stretch of time asked about last.
-#[derive(Debug)]
-struct Window {
-    maintenance: Maintenance,
-    known: (Timestamp, Timestamp, bool),
-}
-
-impl Window {
-    fn new(maintenance: Maintenance) -> Window {
-        Window { maintenance, known: (Timestamp::MAX, Timestamp::MAX, false) }
-    }
-
-    fn covers(&mut self, site: &Site, instant: Timestamp) -> bool {
-        if !(self.known.0..self.known.1).contains(&instant) {
-            self.known = self.maintenance.stretch_at(instant);
-        }
-        self.known.2 && self.maintenance.applies_to(site)
-    }
-}
-
-impl PartialEq for Delayed {
-    fn eq(&self, other: &Delayed) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Delayed {}
-
-impl PartialOrd for Delayed {
-    fn partial_cmp(&self, other: &Delayed) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Delayed {
-    fn cmp(&self, other: &Delayed) -> std::cmp::Ordering {
-        (self.start_at, self.due.scheduled_at).cmp(&(other.start_at, other.due.scheduled_at))
-    }
 }

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use url::Host;
 
+use super::error::MonitorError;
 use crate::check::{Checker, Resolve, Settings, Stalls, spoils};
+use crate::mutex::lock;
 use crate::panicked::Panicked;
 use crate::record::{CheckResult, ErrorType, Outcome};
 use crate::schedule::Schedule;
@@ -35,22 +37,22 @@ fn found_no_answer(error_type: ErrorType) -> bool {
 }
 
 /// Where results go on to once they are judged, those of one round together.
-type Deliver = Arc<dyn Fn(Vec<CheckResult>) + Send + Sync>;
+type Judged = Arc<dyn Fn(Vec<CheckResult>) + Send + Sync>;
 
 /// One thread that asks the sentinels, for all doubtful results that wait at once.
 ///
 /// A result is judged by a round that begins after it: an earlier verdict could be from before the network went
 /// down, and would blame each site checked since.
 pub(super) struct Jury {
-    shared: Arc<Shared>,
+    doubtful: Arc<Doubtful>,
     thread: Watched,
 }
 
-struct Shared {
+struct Doubtful {
     waiting: Mutex<Vec<CheckResult>>,
     changed: Condvar,
     stop: Shutdown,
-    deliver: Deliver,
+    deliver: Judged,
 }
 
 impl Jury {
@@ -58,9 +60,9 @@ impl Jury {
         sentinels: Vec<Sentinel>,
         settings: &Settings,
         origin: Origin,
-        deliver: Deliver,
-    ) -> Result<Jury, super::MonitorError> {
-        let shared = Arc::new(Shared {
+        deliver: Judged,
+    ) -> Result<Jury, MonitorError> {
+        let doubtful = Arc::new(Doubtful {
             waiting: Mutex::default(),
             changed: Condvar::new(),
             stop: Shutdown::new(),
@@ -71,31 +73,30 @@ impl Jury {
             resolve: Arc::clone(&settings.resolver),
             origin,
             sentinels,
-            stalls: Stalls::of_this_process().map_err(super::MonitorError::Thread)?,
+            stalls: Stalls::of_this_process().map_err(MonitorError::Thread)?,
         };
-        let own = Arc::clone(&shared);
-        let thread =
-            Watched::spawn("sentinels", move || own.run(asker)).map_err(super::MonitorError::Thread)?;
-        Ok(Jury { shared, thread })
+        let own = Arc::clone(&doubtful);
+        let thread = Watched::spawn("sentinels", move || own.run(asker)).map_err(MonitorError::Thread)?;
+        Ok(Jury { doubtful, thread })
     }
 
     /// Takes a doubtful result; it is delivered by and by. Waits where too many do, unless nobody judges any more.
     pub(super) fn submit(&self, result: CheckResult) {
-        let shared = &self.shared;
-        let mut waiting = shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let doubtful = &self.doubtful;
+        let mut waiting = lock(&doubtful.waiting);
         while waiting.len() >= MAX_WAITING && self.thread.is_running() {
-            waiting = shared.changed.wait_timeout(waiting, PAUSE).unwrap_or_else(PoisonError::into_inner).0;
+            waiting = doubtful.changed.wait_timeout(waiting, PAUSE).unwrap_or_else(PoisonError::into_inner).0;
         }
         waiting.push(result);
         drop(waiting);
-        shared.changed.notify_all();
+        doubtful.changed.notify_all();
     }
 
     /// Returns when everything submitted is delivered: a round at most, and the one that is under way. Nothing may
     /// be submitted any more.
     pub(super) fn stop(&self) {
-        self.shared.stop.request();
-        self.shared.changed.notify_all();
+        self.doubtful.stop.request();
+        self.doubtful.changed.notify_all();
         // A panic is asked for with `fault`.
         let _ = self.thread.join();
     }
@@ -112,12 +113,12 @@ impl Drop for Jury {
     }
 }
 
-impl Shared {
+impl Doubtful {
     fn run(&self, asker: Asker) {
         let mut last_round: Option<Instant> = None;
         let mut before = Verdict { network: true, names: true };
         loop {
-            let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            let waiting = lock(&self.waiting);
             let waiting = self
                 .changed
                 .wait_while(waiting, |waiting| waiting.is_empty() && !self.stop.is_requested())
@@ -130,7 +131,7 @@ impl Shared {
                 self.stop.wait(left);
             }
             // Those who come from here on are judged by the next round.
-            let batch = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+            let batch = std::mem::take(&mut *lock(&self.waiting));
             self.changed.notify_all();
             last_round = Some(Instant::now());
             let verdict = asker.ask_awake();

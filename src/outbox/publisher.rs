@@ -1,15 +1,16 @@
-//! Moves records from an outbox to Kafka: the oldest first, each kept until its own report has come.
+//! Moves records from an outbox to whoever delivers them: the oldest first, each kept until its own report has come.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Outbox;
-use crate::kafka::{Delivery, Outgoing, Producer};
+use super::contract::{Outbox, Sequence};
+use super::deliver::{Deliver, Undelivered};
 use crate::panicked::Panicked;
+use crate::record::Record;
 use crate::shutdown::Shutdown;
 use crate::watched::Watched;
 
-/// Records of one round to the broker.
+/// Records of one round.
 const BATCH: usize = 1_000;
 const IDLE: Duration = Duration::from_millis(200);
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
@@ -20,24 +21,20 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// ```
 /// use std::sync::Arc;
 /// use std::time::Duration;
-/// use webmon::kafka::{Delivery, KafkaError, Outgoing, Producer};
-/// use webmon::outbox::{MemoryOutbox, Outbox, Publisher};
+/// use webmon::outbox::{Deliver, MemoryOutbox, Outbox, Publisher, Undelivered};
+/// use webmon::record::Record;
 ///
 /// /// Takes everything.
-/// struct Sink;
+/// struct Anywhere;
 ///
-/// impl Producer for Sink {
-///     fn partitions(&mut self) -> Result<i32, KafkaError> {
-///         Ok(1)
-///     }
-///
-///     fn produce(&mut self, records: &[Outgoing]) -> Vec<Delivery> {
-///         records.iter().map(|_| Delivery::Delivered).collect()
+/// impl Deliver for Anywhere {
+///     fn deliver(&mut self, records: &[Record]) -> Vec<Result<(), Undelivered>> {
+///         records.iter().map(|_| Ok(())).collect()
 ///     }
 /// }
 ///
 /// let outbox = Arc::new(MemoryOutbox::new(1_000));
-/// let publisher = Publisher::start(outbox.clone(), Sink, Duration::from_secs(15))?;
+/// let publisher = Publisher::start(outbox.clone(), Anywhere, Duration::from_secs(15))?;
 /// // … outbox.append(record) …
 /// publisher.stop()?;
 /// assert!(outbox.is_empty());
@@ -56,12 +53,12 @@ impl Publisher {
     /// Where the system has no thread to give.
     pub fn start(
         outbox: Arc<dyn Outbox>,
-        producer: impl Producer + 'static,
+        deliverer: impl Deliver + 'static,
         drain: Duration,
     ) -> std::io::Result<Publisher> {
         let stop = Shutdown::new();
         let stopped = stop.clone();
-        let work = move || publish(outbox.as_ref(), producer, &stopped, drain);
+        let work = move || publish(outbox.as_ref(), deliverer, &stopped, drain);
         Ok(Publisher { thread: Watched::spawn("publish", work)?, stop })
     }
 
@@ -73,7 +70,7 @@ impl Publisher {
     /// Publishes what waits, for as long as `drain` allowed, and ends. Call it when nothing is appended any more.
     ///
     /// # Errors
-    /// [`Panicked`], where producer or outbox did.
+    /// [`Panicked`], where outbox or deliverer did.
     pub fn stop(self) -> Result<(), Panicked> {
         self.stop.request();
         self.thread.join()
@@ -81,7 +78,7 @@ impl Publisher {
 }
 
 /// Publishes until `stop` is requested, and then goes on until the outbox is empty or `drain` is over.
-pub fn publish(outbox: &dyn Outbox, mut producer: impl Producer, stop: &Shutdown, drain: Duration) {
+pub fn publish(outbox: &dyn Outbox, mut deliverer: impl Deliver, stop: &Shutdown, drain: Duration) {
     let mut backoff = BACKOFF_MIN;
     let mut draining_since: Option<Instant> = None;
     loop {
@@ -95,18 +92,15 @@ pub fn publish(outbox: &dyn Outbox, mut producer: impl Producer, stop: &Shutdown
         if batch.is_empty() {
             continue;
         }
-        let records: Vec<Outgoing> = batch
-            .iter()
-            .map(|(_, record)| Outgoing { key: record.key().to_owned(), value: record.encode() })
-            .collect();
-        let mut done = Vec::with_capacity(batch.len());
+        let (sequences, records): (Vec<Sequence>, Vec<Record>) = batch.into_iter().unzip();
+        let mut done = Vec::with_capacity(sequences.len());
         let mut trouble = None;
-        for ((sequence, _), delivery) in batch.iter().zip(producer.produce(&records)) {
-            match delivery {
-                Delivery::Delivered => done.push(*sequence),
+        for (sequence, report) in sequences.into_iter().zip(deliverer.deliver(&records)) {
+            match report {
+                Ok(()) => done.push(sequence),
                 // The outbox keeps it, or accounts for it; what comes after it goes on.
-                Delivery::Refused(reason) => outbox.reject(*sequence, &reason),
-                Delivery::Retry(error) => trouble = Some(error),
+                Err(Undelivered::Refused(reason)) => outbox.reject(sequence, &reason),
+                Err(Undelivered::Retry(error)) => trouble = Some(error),
             }
         }
         outbox.acknowledge(&done);

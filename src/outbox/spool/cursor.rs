@@ -1,12 +1,12 @@
 //! How far the spool is settled: a file of two slots, written in turn, so that one always is whole.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::sync::Arc;
 
+use super::directory::Directory;
+use super::disk::{Access, DiskFile};
 use super::frame::{u32_at, u64_at};
-use crate::outbox::Sequence;
+use crate::outbox::contract::Sequence;
 
 /// The file's name.
 pub const FILE: &str = "cursor";
@@ -18,30 +18,27 @@ const MAGIC: u32 = 0x4375_7231;
 /// synced: records that were settled are then sent again. It never runs ahead, as nothing is sent that is not
 /// durable before.
 pub struct Cursor {
-    file: File,
+    file: Arc<dyn DiskFile>,
     turn: u64,
     settled: Sequence,
 }
 
 impl Cursor {
     /// Opens the cursor, or makes one that settles nothing.
-    pub fn open(path: &Path) -> io::Result<Cursor> {
-        let file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
-        if file.metadata()?.len() < 2 * SLOT as u64 {
+    pub fn open(directory: &Directory) -> io::Result<Cursor> {
+        let file = directory.disk.open(&directory.file(FILE), Access::Create)?;
+        if file.size()? < 2 * SLOT as u64 {
             // Its place is taken while there is room: a full disk must not keep what is settled from being deleted.
             file.write_all_at(&[0; SLOT], SLOT as u64)?;
         }
-        let (turn, settled) = newest(&file).unwrap_or_default();
+        let (turn, settled) = newest(&*file).unwrap_or_default();
         Ok(Cursor { file, turn, settled })
     }
 
-    /// Where the cursor of `path` stands, without touching it.
-    pub fn look(path: &Path) -> io::Result<Sequence> {
-        match File::open(path) {
-            Ok(file) => Ok(newest(&file).unwrap_or_default().1),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
-            Err(error) => Err(error),
-        }
+    /// Where the cursor stands, without touching it.
+    pub fn look(directory: &Directory) -> io::Result<Sequence> {
+        let file = directory.read(&directory.file(FILE))?;
+        Ok(file.and_then(|file| newest(&*file)).unwrap_or_default().1)
     }
 
     pub fn settled(&self) -> Sequence {
@@ -67,7 +64,7 @@ impl Cursor {
 }
 
 /// The turn and the value of the newer one of the two slots that are whole.
-fn newest(file: &File) -> Option<(u64, Sequence)> {
+fn newest(file: &dyn DiskFile) -> Option<(u64, Sequence)> {
     let slot = |n: u64| {
         let mut bytes = [0; SLOT];
         file.read_exact_at(&mut bytes, n * SLOT as u64).ok()?;

@@ -2,11 +2,13 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::disk::{Access, Disk, DiskFile};
 use super::error::SpoolError;
-use crate::outbox::Sequence;
+use crate::outbox::contract::Sequence;
 
 const LOCK: &str = "lock";
 const SEGMENT: &str = "seg";
@@ -16,6 +18,7 @@ const DAMAGED: &str = "damaged";
 #[derive(Clone, Debug)]
 pub struct Directory {
     pub path: PathBuf,
+    pub disk: Arc<dyn Disk>,
 }
 
 /// Keeps other checkers out as long as it lives.
@@ -24,8 +27,8 @@ pub struct Lock {
 }
 
 impl Directory {
-    pub fn new(path: &Path) -> Directory {
-        Directory { path: path.to_owned() }
+    pub fn new(path: &Path, disk: Arc<dyn Disk>) -> Directory {
+        Directory { path: path.to_owned(), disk }
     }
 
     /// Makes the directory where there is none, and takes it for this process.
@@ -34,7 +37,7 @@ impl Directory {
         if !path.is_dir() {
             fs::create_dir_all(path).map_err(SpoolError::io("create the spool's directory", path))?;
             if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-                sync(parent).map_err(SpoolError::io("sync the directory", parent))?;
+                self.disk.sync_directory(parent).map_err(SpoolError::io("sync the directory", parent))?;
             }
         }
         let lock = self.file(LOCK);
@@ -62,53 +65,56 @@ impl Directory {
 
     /// The first numbers of all segments, in order.
     pub fn segments(&self) -> io::Result<Vec<Sequence>> {
-        let mut segments: Vec<Sequence> = Vec::new();
-        for entry in fs::read_dir(&self.path)? {
-            let path = PathBuf::from(entry?.file_name());
-            if path.extension() == Some(OsStr::new(SEGMENT))
-                && let Some(first) =
-                    path.file_stem().and_then(OsStr::to_str).and_then(|stem| stem.parse().ok())
-            {
-                segments.push(first);
-            }
-        }
+        let files = self.disk.list(&self.path)?;
+        let mut segments: Vec<Sequence> = files
+            .iter()
+            .filter(|(path, _)| path.extension() == Some(OsStr::new(SEGMENT)))
+            .filter_map(|(path, _)| path.file_stem()?.to_str()?.parse().ok())
+            .collect();
         segments.sort_unstable();
         Ok(segments)
     }
 
     /// The segments moved aside, oldest first, with their sizes.
     pub fn damaged(&self) -> io::Result<Vec<(PathBuf, u64)>> {
-        let mut damaged = Vec::new();
-        for entry in fs::read_dir(&self.path)? {
-            let entry = entry?;
-            let path = entry.path();
-            if path.extension() == Some(OsStr::new(DAMAGED)) {
-                // It may be gone by now: this also runs beside a checker.
-                damaged.push((path, entry.metadata().map_or(0, |metadata| metadata.len())));
-            }
-        }
+        let mut damaged = self.disk.list(&self.path)?;
+        damaged.retain(|(path, _)| path.extension() == Some(OsStr::new(DAMAGED)));
         damaged.sort_unstable();
         Ok(damaged)
+    }
+
+    /// Opens a segment, or another file, to be read; none where it is gone.
+    pub fn read(&self, path: &Path) -> io::Result<Option<Arc<dyn DiskFile>>> {
+        match self.disk.open(path, Access::Read) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Deletes a segment.
+    pub fn remove_segment(&self, first: Sequence) -> io::Result<()> {
+        self.disk.remove(&self.segment(first))
     }
 
     /// Moves a segment aside for somebody to look at. Where these files come to more than `max` bytes the oldest
     /// are deleted.
     pub fn move_aside(&self, first: Sequence, max: u64) -> io::Result<()> {
+        let before = self.damaged()?;
         // A number may come twice, when the cursor was lost too; a file moved aside is not replaced.
         let mut aside = self.path.join(format!("{first:020}.{DAMAGED}"));
-        for n in 1.. {
-            if !aside.exists() {
-                break;
-            }
+        let mut n = 0;
+        while before.iter().any(|(path, _)| *path == aside) {
+            n += 1;
             aside = self.path.join(format!("{first:020}-{n}.{DAMAGED}"));
         }
-        fs::rename(self.segment(first), &aside)?;
+        self.disk.rename(&self.segment(first), &aside)?;
         log::error!(file = aside.display().to_string(); "a damaged segment of the spool is kept aside");
         let mut damaged = self.damaged()?;
         let mut total: u64 = damaged.iter().map(|(_, bytes)| bytes).sum();
         while total > max && damaged.len() > 1 {
             let (path, bytes) = damaged.remove(0);
-            fs::remove_file(&path)?;
+            self.disk.remove(&path)?;
             total -= bytes;
             log::warn!(file = path.display().to_string(); "too much is kept aside: the oldest is deleted");
         }
@@ -117,19 +123,19 @@ impl Directory {
 
     /// Makes names created, changed and removed so far durable.
     pub fn sync(&self) -> io::Result<()> {
-        sync(&self.path)
+        self.disk.sync_directory(&self.path)
     }
 
     /// Puts a file with these bytes in the place of `name`: after a crash it is the old or the new one. The room of
     /// [`Directory::reserve`] is used up.
-    pub fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<File> {
+    pub fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<Arc<dyn DiskFile>> {
         let (path, new) = (self.file(name), self.successor(name));
-        // Not truncated: what is reserved must not go to somebody else.
-        let mut file = File::options().create(true).truncate(false).write(true).open(&new)?;
-        file.write_all(bytes)?;
-        file.set_len(bytes.len() as u64)?;
-        file.sync_data()?;
-        fs::rename(&new, &path)?;
+        // Not emptied: what is reserved must not go to somebody else.
+        let file = self.disk.open(&new, Access::Create)?;
+        file.write_all_at(bytes, 0)?;
+        file.set_size(bytes.len() as u64)?;
+        file.sync()?;
+        self.disk.rename(&new, &path)?;
         self.sync()?;
         Ok(file)
     }
@@ -138,12 +144,11 @@ impl Directory {
     /// systems that write nothing in place, such as Btrfs and ZFS, this promises nothing.
     pub fn reserve(&self, name: &str, bytes: u64) -> u64 {
         let reserve = || {
-            let new = self.successor(name);
-            let mut file = File::options().create(true).append(true).open(new)?;
-            let mut length = file.metadata()?.len();
+            let file = self.disk.open(&self.successor(name), Access::Create)?;
+            let mut length = file.size()?;
             while length < bytes {
                 let part = &[0; 4_096][..(bytes - length).min(4_096) as usize];
-                if file.write_all(part).is_err() {
+                if file.write_all_at(part, length).is_err() {
                     break;
                 }
                 length += part.len() as u64;
@@ -155,20 +160,10 @@ impl Directory {
 
     /// Bytes of the disk that are free for us, where that can be asked.
     pub fn free(&self) -> Option<u64> {
-        let statistics = rustix::fs::statvfs(&self.path).ok()?;
-        statistics.f_bavail.checked_mul(statistics.f_frsize)
+        self.disk.free(&self.path)
     }
 
     fn successor(&self, name: &str) -> PathBuf {
         self.file(&format!("{name}.new"))
     }
-}
-
-fn sync(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
-}
-
-/// Whether the disk, or the share of it that its owner may use, is full.
-pub fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

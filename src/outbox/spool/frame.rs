@@ -13,7 +13,7 @@
 //! frame either: the CRC32 of twelve of them is not zero.
 
 use crate::limits::MAX_RECORD;
-use crate::outbox::Sequence;
+use crate::outbox::contract::Sequence;
 
 /// Bytes before the payload.
 pub const HEAD: usize = 16;

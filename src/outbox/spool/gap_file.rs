@@ -1,19 +1,61 @@
 //! The gaps that wait, as a file that is replaced as a whole: a copy of what the spool has in memory.
 
-use std::fs::File;
 use std::io;
+use std::sync::{Mutex, MutexGuard};
 
 use serde::{Deserialize, Serialize};
 
 use super::directory::Directory;
 use super::error::SpoolError;
 use super::frame;
-use super::segment::{Frames, HEADER, Header, Kind};
-use crate::outbox::Sequence;
+use super::frames::{Extent, Frames};
+use super::header::{FileKind, Header};
+use crate::mutex::lock;
+use crate::outbox::contract::Sequence;
 use crate::record::{GapRecord, Record};
 
 /// The file's name.
-pub const FILE: &str = "gaps";
+const FILE: &str = "gaps";
+
+/// The right to write the file.
+pub struct GapFile {
+    directory: Directory,
+    /// For how many bytes of it there is room for certain.
+    reserved: Mutex<u64>,
+}
+
+impl GapFile {
+    pub fn new(directory: &Directory) -> GapFile {
+        GapFile { directory: directory.clone(), reserved: Mutex::new(0) }
+    }
+
+    /// Keeps others from writing the file.
+    pub fn hold(&self) -> HeldGapFile<'_> {
+        let reserved = lock(&self.reserved);
+        HeldGapFile { directory: &self.directory, reserved }
+    }
+}
+
+/// The file of gaps, for the one who may write it.
+pub struct HeldGapFile<'a> {
+    directory: &'a Directory,
+    reserved: MutexGuard<'a, u64>,
+}
+
+impl HeldGapFile<'_> {
+    /// Replaces the file; durable when it returns.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        *self.reserved = 0;
+        self.directory.replace(FILE, bytes).map(drop)
+    }
+
+    /// Keeps room on the disk for a file of so many bytes.
+    pub fn reserve(&mut self, bytes: u64) {
+        if *self.reserved < bytes {
+            *self.reserved = self.directory.reserve(FILE, bytes);
+        }
+    }
+}
 
 /// The first frame's payload; the others are gaps.
 #[derive(Default, Serialize, Deserialize)]
@@ -25,14 +67,14 @@ struct Head {
 
 /// What the file of gaps holds.
 #[derive(Default)]
-pub struct GapFile {
+pub struct SavedGaps {
     pub dropping: Option<Sequence>,
     pub gaps: Vec<GapRecord>,
 }
 
 /// The file's bytes.
 pub fn encode<'a>(dropping: Option<Sequence>, gaps: impl Iterator<Item = &'a GapRecord>) -> Vec<u8> {
-    let mut bytes = Header::new(Kind::Gaps).encode().to_vec();
+    let mut bytes = Header::new(FileKind::Gaps).encode().to_vec();
     let head = serde_json::to_vec(&Head { dropping }).unwrap_or_default();
     frame::push(&mut bytes, 0, &head);
     for (n, gap) in gaps.enumerate() {
@@ -45,17 +87,14 @@ pub fn encode<'a>(dropping: Option<Sequence>, gaps: impl Iterator<Item = &'a Gap
 ///
 /// # Errors
 /// [`SpoolError`]. What is damaged is logged and passed over.
-pub fn read(directory: &Directory) -> Result<GapFile, SpoolError> {
+pub fn read(directory: &Directory) -> Result<SavedGaps, SpoolError> {
     let path = directory.file(FILE);
-    let file = match File::open(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(GapFile::default()),
-        Err(error) => return Err(SpoolError::io("open", &path)(error)),
-    };
-    let mut intact = Header::read(&file, &path, Kind::Gaps)?.is_some();
-    let length = file.metadata().map_err(SpoolError::io("read", &path))?.len();
-    let mut frames = Frames::new(file, HEADER as u64, length, 0, 0, None);
-    let mut found = GapFile::default();
+    let opened = directory.read(&path).map_err(SpoolError::io("open", &path))?;
+    let Some(file) = opened else { return Ok(SavedGaps::default()) };
+    let mut intact = Header::read(&*file, &path, FileKind::Gaps)?.is_some();
+    let length = file.size().map_err(SpoolError::io("read", &path))?;
+    let mut frames = Frames::new(file, Extent::whole(0, length));
+    let mut found = SavedGaps::default();
     while let Some(frame) = frames.next() {
         if frame.sequence == 0 {
             found.dropping = serde_json::from_slice::<Head>(frame.payload).unwrap_or_default().dropping;

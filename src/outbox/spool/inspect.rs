@@ -1,18 +1,19 @@
 //! Looking into a spool without touching it, also while a checker uses it.
 
-use std::fs::File;
-use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::cursor::{self, Cursor};
 use super::directory::Directory;
+use super::disk::{DiskFile, SystemDisk};
 use super::error::SpoolError;
-use super::segment::{Frames, HEADER};
-use super::{gap_file, recovery, rejected};
-use crate::outbox::Sequence;
+use super::found::Found;
+use super::frames::{Extent, Frames};
+use super::{gap_file, rejected};
+use crate::outbox::contract::Sequence;
 use crate::record::Record;
 
 /// What is in a spool.
@@ -48,8 +49,9 @@ impl Inspector {
     /// # Errors
     /// [`SpoolError::Io`] where there is no such directory.
     pub fn new(directory: &Path) -> Result<Inspector, SpoolError> {
-        std::fs::read_dir(directory).map_err(SpoolError::io("read the spool's directory", directory))?;
-        Ok(Inspector { directory: Directory::new(directory) })
+        let found = Directory::new(directory, Arc::new(SystemDisk));
+        found.segments().map_err(SpoolError::io("read the spool's directory", directory))?;
+        Ok(Inspector { directory: found })
     }
 
     /// Counts.
@@ -58,7 +60,7 @@ impl Inspector {
     /// [`SpoolError`]: written by another version, or unreadable.
     pub fn status(&self) -> Result<Status, SpoolError> {
         let settled = self.settled()?;
-        let found = recovery::find(&self.directory)?;
+        let found = Found::in_directory(&self.directory)?;
         let ends = found.ends();
         let mut waiting = 0;
         for (first, segment) in &found.segments {
@@ -120,30 +122,26 @@ impl Inspector {
 
     fn settled(&self) -> Result<Sequence, SpoolError> {
         let path = self.directory.file(cursor::FILE);
-        Cursor::look(&path).map_err(SpoolError::io("read", &path))
+        Cursor::look(&self.directory).map_err(SpoolError::io("read", &path))
     }
 
     fn end_of_last(&self, first: Sequence, bytes: u64) -> Result<Sequence, SpoolError> {
         let Some(file) = self.open(first)? else { return Ok(first) };
-        let mut frames = Frames::new(file, HEADER as u64, bytes, first, first, None);
+        let mut frames = Frames::new(file, Extent::whole(first, bytes));
         while frames.next().is_some() {}
         Ok(frames.expected())
     }
 
-    fn open(&self, first: Sequence) -> Result<Option<File>, SpoolError> {
+    /// Opens a segment; none where everything in it was delivered by now.
+    fn open(&self, first: Sequence) -> Result<Option<Arc<dyn DiskFile>>, SpoolError> {
         let path = self.directory.segment(first);
-        match File::open(&path) {
-            Ok(file) => Ok(Some(file)),
-            // Everything in it was delivered by now.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(SpoolError::io("open", &path)(error)),
-        }
+        self.directory.read(&path).map_err(SpoolError::io("open", &path))
     }
 
     /// Hands the payloads that are not settled to `each` until it returns false.
     fn records<E: From<SpoolError>>(&self, each: &mut dyn FnMut(&[u8]) -> Result<bool, E>) -> Result<(), E> {
         let settled = self.settled()?;
-        let found = recovery::find(&self.directory)?;
+        let found = Found::in_directory(&self.directory)?;
         let ends = found.ends();
         for (first, segment) in &found.segments {
             let end = ends.get(first);
@@ -151,9 +149,12 @@ impl Inspector {
                 continue;
             }
             let Some(file) = self.open(*first)? else { continue };
-            let expected = settled.max(*first);
-            let known = end.and_then(|(end, known)| known.then_some(*end));
-            let mut frames = Frames::new(file, HEADER as u64, segment.bytes, *first, expected, known);
+            let extent = Extent {
+                expected: settled.max(*first),
+                end: end.and_then(|(end, known)| known.then_some(*end)),
+                ..Extent::whole(*first, segment.bytes)
+            };
+            let mut frames = Frames::new(file, extent);
             while let Some(frame) = frames.next() {
                 if !each(frame.payload)? {
                     return Ok(());

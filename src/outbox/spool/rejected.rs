@@ -1,19 +1,22 @@
 //! The records that Kafka refuses for good, kept for somebody to look at: two files, of which the older one gives
 //! way when the younger is full.
 
-use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::directory::Directory;
+use super::disk::{Access, DiskFile};
 use super::error::SpoolError;
 use super::frame;
-use super::segment::{Frames, HEADER, Header, Kind};
+use super::frames::{Extent, Frames};
+use super::header::{FileKind, HEADER, Header};
+
+use crate::mutex::lock;
 
 /// The file being written.
 pub const FILE: &str = "rejected";
@@ -22,27 +25,51 @@ pub const OLD: &str = "rejected.old";
 
 /// A line of `spool dump --rejected`.
 #[derive(Serialize)]
-struct Entry<'a> {
+struct Line<'a> {
     rejected_at: Timestamp,
     reason: &'a str,
     /// The record; a text where it isn't JSON.
     record: &'a RawValue,
 }
 
-/// Writes the file of rejected records.
-pub struct Rejected {
+/// The file of rejected records, as it is written.
+pub struct Rejected(Mutex<RejectedFile>);
+
+impl Rejected {
+    /// # Errors
+    /// [`SpoolError`]: written by another version, or unreadable.
+    pub fn open(directory: &Directory, max: u64) -> Result<Rejected, SpoolError> {
+        Ok(Rejected(Mutex::new(RejectedFile::open(directory, max)?)))
+    }
+
+    /// Keeps what will never be delivered for somebody to look at. It must not hold up what can be. Not durable before
+    /// [`Rejected::sync`].
+    pub fn keep(&self, value: &[u8], reason: &str) {
+        let kept = lock(&self.0).push(value, reason);
+        if let Err(error) = kept {
+            log::error!(error = error.to_string(), reason; "cannot keep a rejected record: it is lost");
+        }
+    }
+
+    /// Makes durable what was kept.
+    pub fn sync(&self) -> io::Result<()> {
+        lock(&self.0).sync()
+    }
+}
+
+struct RejectedFile {
     directory: Directory,
     /// Bytes of one of the two files at most.
     max: u64,
-    file: Option<File>,
+    file: Option<Arc<dyn DiskFile>>,
     bytes: u64,
     next: u64,
     unsynced: bool,
 }
 
-impl Rejected {
-    pub fn open(directory: &Directory, max: u64) -> Result<Rejected, SpoolError> {
-        let mut rejected = Rejected {
+impl RejectedFile {
+    fn open(directory: &Directory, max: u64) -> Result<RejectedFile, SpoolError> {
+        let mut kept = RejectedFile {
             directory: directory.clone(),
             max: max / 2,
             file: None,
@@ -50,27 +77,26 @@ impl Rejected {
             next: 0,
             unsynced: false,
         };
-        let path = rejected.path();
-        let file = match File::options().read(true).write(true).open(&path) {
+        let path = kept.path();
+        let file = match directory.disk.open(&path, Access::Write) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(rejected),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(kept),
             Err(error) => return Err(SpoolError::io("open", &path)(error)),
         };
-        let intact = Header::read(&file, &path, Kind::Rejected)?.is_some();
-        let mut frames = frames(file.try_clone().map_err(SpoolError::io("open", &path))?)
-            .map_err(SpoolError::io("read", &path))?;
+        let intact = Header::read(&*file, &path, FileKind::Rejected)?.is_some();
+        let mut frames = frames(Arc::clone(&file)).map_err(SpoolError::io("read", &path))?;
         while frames.next().is_some() {}
-        rejected.next = frames.expected();
-        rejected.bytes = frames.position() - frames.tail();
+        kept.next = frames.expected();
+        kept.bytes = frames.position() - frames.tail();
         if frames.tail() > 0 {
-            file.set_len(rejected.bytes).map_err(SpoolError::io("truncate", &path))?;
+            file.set_size(kept.bytes).map_err(SpoolError::io("truncate", &path))?;
         }
         if intact {
-            rejected.file = Some(file);
+            kept.file = Some(file);
         } else {
-            rejected.retire().map_err(SpoolError::io("rename", &path))?;
+            kept.retire().map_err(SpoolError::io("rename", &path))?;
         }
-        Ok(rejected)
+        Ok(kept)
     }
 
     fn path(&self) -> PathBuf {
@@ -78,13 +104,12 @@ impl Rejected {
     }
 
     fn retire(&mut self) -> io::Result<()> {
+        self.directory.disk.rename(&self.path(), &self.directory.file(OLD))?;
         self.file = None;
-        fs::rename(self.path(), self.directory.file(OLD))?;
         self.directory.sync()
     }
 
-    /// Keeps a refused value. Not durable before [`Rejected::sync`].
-    pub fn push(&mut self, value: &[u8], reason: &str) -> io::Result<()> {
+    fn push(&mut self, value: &[u8], reason: &str) -> io::Result<()> {
         let as_text;
         let record = match serde_json::from_slice::<&RawValue>(value) {
             Ok(record) => record,
@@ -93,8 +118,8 @@ impl Rejected {
                 &as_text
             }
         };
-        let entry = Entry { rejected_at: Timestamp::now(), reason, record };
-        let payload = serde_json::to_vec(&entry)?;
+        let line = Line { rejected_at: Timestamp::now(), reason, record };
+        let payload = serde_json::to_vec(&line)?;
         if payload.len() > frame::MAX_PAYLOAD {
             return Err(io::Error::other("too large to be kept"));
         }
@@ -107,9 +132,9 @@ impl Rejected {
         let file = match self.file.take() {
             Some(file) => file,
             None => {
-                let file = File::options().create(true).truncate(true).write(true).open(self.path())?;
+                let file = self.directory.disk.open(&self.path(), Access::Empty)?;
                 self.directory.sync()?;
-                bytes.extend_from_slice(&Header::new(Kind::Rejected).encode());
+                bytes.extend_from_slice(&Header::new(FileKind::Rejected).encode());
                 (self.bytes, self.next) = (0, 0);
                 file
             }
@@ -117,7 +142,7 @@ impl Rejected {
         frame::push(&mut bytes, self.next, &payload);
         if let Err(error) = file.write_all_at(&bytes, self.bytes) {
             // What is torn is cut off, now or when it is opened again.
-            let _ = file.set_len(self.bytes);
+            let _ = file.set_size(self.bytes);
             self.file = (self.bytes > 0).then_some(file);
             return Err(error);
         }
@@ -128,17 +153,16 @@ impl Rejected {
         Ok(())
     }
 
-    /// Makes durable what was kept.
-    pub fn sync(&mut self) -> io::Result<()> {
+    fn sync(&mut self) -> io::Result<()> {
         if let (true, Some(file)) = (self.unsynced, &self.file) {
-            file.sync_data()?;
+            file.sync()?;
         }
         self.unsynced = false;
         Ok(())
     }
 }
 
-/// Hands every entry, a JSON object, to `each`, the oldest first.
+/// Hands every line, a JSON object, to `each`, the oldest first.
 ///
 /// # Errors
 /// [`SpoolError`], or whatever `each` returns.
@@ -148,12 +172,9 @@ pub fn read<E: From<SpoolError>>(
 ) -> Result<(), E> {
     for name in [OLD, FILE] {
         let path = directory.file(name);
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(SpoolError::io("open", &path)(error).into()),
-        };
-        Header::read(&file, &path, Kind::Rejected)?;
+        let opened = directory.read(&path).map_err(SpoolError::io("open", &path))?;
+        let Some(file) = opened else { continue };
+        Header::read(&*file, &path, FileKind::Rejected)?;
         let mut frames = frames(file).map_err(SpoolError::io("read", &path))?;
         while let Some(frame) = frames.next() {
             each(frame.payload)?;
@@ -162,7 +183,7 @@ pub fn read<E: From<SpoolError>>(
     Ok(())
 }
 
-fn frames(file: File) -> io::Result<Frames> {
-    let length = file.metadata()?.len();
-    Ok(Frames::new(file, HEADER as u64, length, 0, 0, None))
+fn frames(file: Arc<dyn DiskFile>) -> io::Result<Frames> {
+    let length = file.size()?;
+    Ok(Frames::new(file, Extent::whole(0, length)))
 }

@@ -1,0 +1,27 @@
+//! The spool: what was appended stays, through restarts, `kill -9`, full disks, damaged files and long outages.
+
+#![cfg(all(feature = "check", feature = "store", feature = "librdkafka", feature = "cli"))]
+
+mod damage;
+#[path = "../support/disk.rs"]
+mod disk;
+mod faults;
+mod full;
+mod full_disk;
+mod keeping;
+mod killed;
+mod outage;
+mod panicked;
+mod program;
+mod program_faults;
+mod random_faults;
+mod refused;
+#[path = "../support/sites.rs"]
+mod sites;
+#[path = "../support/spool.rs"]
+mod spool;
+#[path = "../support/mod.rs"]
+mod support;
+mod watermarks;
+
+const CHECK: &str = env!("CARGO_BIN_EXE_webmon-check");

@@ -4,13 +4,13 @@ mod support;
 
 use std::time::Duration;
 
-use support::instance::Instance;
+use support::instance::{Instance, Service};
 use support::{config, unique, value, wait_until};
 use webmon::config::{Config, KafkaClient};
 use webmon::kafka::{self, Delivery, FetchLimits, NewTopic, Outgoing};
 use webmon::record::Outcome;
 
-fn survives_a_killed_broker(service: &'static str, variable: &str, client: KafkaClient) {
+fn survives_a_killed_broker(service: Service, variable: &str, client: KafkaClient) {
     let Some(broker) = Instance::start(service, variable) else { return };
     let mut config: Config = config(&broker.address, &unique("restart"), "postgres://127.0.0.1/none", "");
     config.kafka.client = client;
@@ -64,15 +64,15 @@ fn survives_a_killed_broker(service: &'static str, variable: &str, client: Kafka
 
 #[test]
 fn librdkafka_goes_on_after_its_broker_was_killed() {
-    survives_a_killed_broker("kafka", "WEBMON_TEST_KAFKA", KafkaClient::Librdkafka);
+    survives_a_killed_broker(Service::Kafka, "WEBMON_TEST_KAFKA", KafkaClient::Librdkafka);
 }
 
 #[test]
 fn librdkafka_goes_on_after_its_3_9_broker_was_killed() {
-    survives_a_killed_broker("kafka39", "WEBMON_TEST_KAFKA39", KafkaClient::Librdkafka);
+    survives_a_killed_broker(Service::Kafka39, "WEBMON_TEST_KAFKA39", KafkaClient::Librdkafka);
 }
 
 #[test]
 fn kafka_rust_goes_on_after_its_broker_was_killed() {
-    survives_a_killed_broker("kafka39", "WEBMON_TEST_KAFKA39", KafkaClient::KafkaRust);
+    survives_a_killed_broker(Service::Kafka39, "WEBMON_TEST_KAFKA39", KafkaClient::KafkaRust);
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use local::{Server, response};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use support::instance::{BROKERS, Instance};
+use support::instance::{BROKERS, Instance, Service};
 use support::pipeline::{Pipeline, end, pause};
 use support::{Program, Signal, database, program, scale, wait_within};
 use webmon::record::Record;
@@ -51,7 +51,7 @@ impl Drop for Fault<'_> {
 
 impl Fault<'_> {
     /// Of each partition its leader, where it has one, and how many copies are in step.
-    fn partitions(&self) -> BTreeMap<i32, (Option<&'static str>, usize)> {
+    fn partitions(&self) -> BTreeMap<i32, (Option<Service>, usize)> {
         let Ok(metadata) = self.observer.fetch_metadata(Some(&self.pipeline.topic), Duration::from_secs(2))
         else {
             return BTreeMap::new();
@@ -62,7 +62,7 @@ impl Fault<'_> {
     }
 
     /// Waits until every partition has a leader and all its copies, and says who leads partition 0.
-    fn whole(&self) -> &'static str {
+    fn whole(&self) -> Service {
         let mut leader = None;
         wait_within(PATIENCE, "all brokers are in step", || {
             let partitions = self.partitions();
@@ -75,7 +75,7 @@ impl Fault<'_> {
     }
 
     /// Waits until `broker` leads nothing any more, and everything has a leader.
-    fn wait_for_others_than(&self, broker: &str) {
+    fn wait_for_others_than(&self, broker: Service) {
         wait_within(PATIENCE, "others lead", || {
             let partitions = self.partitions();
             partitions.len() == PARTITIONS as usize

@@ -16,7 +16,7 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use serde_json::json;
-use support::instance::Instance;
+use support::instance::{Instance, Service};
 use support::pipeline::{Pipeline, assert_memory, end, pause, pipeline, random, seed};
 use support::proxy::{Link, Proxy};
 use support::{Database, Signal, empty_database, program, result, scale, value, wait_until};
@@ -198,7 +198,7 @@ fn a_writer_cut_off_from_the_database_is_replaced_within_its_lease_and_goes_on_l
 
 #[test]
 fn a_crash_of_the_database_loses_and_repeats_nothing() {
-    let Some(server) = Instance::start("postgres", "WEBMON_TEST_POSTGRES") else { return };
+    let Some(server) = Instance::start(Service::Postgres, "WEBMON_TEST_POSTGRES") else { return };
     let Some(brokers) = support::kafka() else { return };
     let pipeline = Pipeline::new(&brokers, migrated(&server.address), PARTITIONS);
     let writers = [pipeline.store(), pipeline.store()];
@@ -217,7 +217,7 @@ fn a_crash_of_the_database_loses_and_repeats_nothing() {
 
 #[test]
 fn writers_outlive_a_restart_and_an_outage_of_the_broker() {
-    let Some(broker) = Instance::start("kafka", "WEBMON_TEST_KAFKA") else { return };
+    let Some(broker) = Instance::start(Service::Kafka, "WEBMON_TEST_KAFKA") else { return };
     let Some(database) = support::database() else { return };
     let pipeline = Pipeline::new(&broker.address, database, PARTITIONS);
     let writers = [pipeline.store(), pipeline.store()];

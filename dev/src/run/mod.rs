@@ -1,0 +1,405 @@
+//! dev/run: webmon on this machine, with all that it needs.
+
+mod programs;
+mod webmon;
+
+use std::fs;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result, bail};
+use webmon_dev::in_use::InUse;
+use webmon_dev::interrupt::{self, Interrupted, wait_until};
+use webmon_dev::lock::Lock;
+use webmon_dev::process::PidFile;
+use webmon_dev::{Project, Service, command, env_file, file, given, packages, say};
+
+use crate::args::Run as Options;
+use crate::{Exit, cargo, tell};
+use programs::Programs;
+use webmon::Webmon;
+
+const PARTITIONS: &str = "6";
+
+/// How often the table is shown: on a terminal, where it stands still, and else.
+const TABLE: Duration = Duration::from_secs(2);
+const TABLE_ELSEWHERE: Duration = Duration::from_secs(60);
+/// How often the services are looked at.
+const SERVICES: Duration = Duration::from_secs(5);
+const TICK: Duration = Duration::from_secs(1);
+
+/// How long a program may take to end before it's killed. webmon-check waits for the checks at work (10 s unless
+/// configured) and for Kafka (15 s).
+const CHECK_GRACE: Duration = Duration::from_secs(60);
+const GRACE: Duration = Duration::from_secs(20);
+const BROKEN_GRACE: Duration = Duration::from_secs(3);
+/// How long webmon-store may take to store what is left in Kafka.
+const CATCH_UP: Duration = Duration::from_secs(30);
+const PSQL: Duration = Duration::from_secs(30);
+
+const BROKERS: &str = "WEBMON_KAFKA__BROKERS";
+const URL: &str = "WEBMON_POSTGRES__URL";
+
+pub(crate) fn main(project: &Project, options: Options) -> Result<u8> {
+    let dir = project.shared().join("run");
+    file::make_dir(&dir.join("log"))?;
+    let path = dir.join("lock");
+    let Some(_lock) = Lock::try_take(&path)? else {
+        bail!("another dev/run is at work in this project (pid {}): end it first", file::first_line(&path));
+    };
+    fs::write(&path, format!("{}\n", std::process::id()))?;
+    end_leftovers(&dir)?;
+    let mut run = Run::new(project, options, dir);
+    let result = run.work();
+    Ok(run.finish(result))
+}
+
+/// Ends what a dev/run that was killed has left: its programs end with it, by a signal that needs its time.
+fn end_leftovers(dir: &Path) -> Result<()> {
+    for entry in fs::read_dir(dir)?.flatten() {
+        if entry.path().extension().is_some_and(|extension| extension == "pid") {
+            PidFile::at(entry.path()).stop(GRACE).context("a process of an earlier run can't be ended")?;
+        }
+    }
+    Ok(())
+}
+
+struct Run<'a> {
+    project: &'a Project,
+    options: Options,
+    dir: PathBuf,
+    webmon: Webmon,
+    programs: Programs,
+    /// Those of dev/services that this run uses.
+    services: Vec<Service>,
+    in_use: Option<InUse<'a>>,
+    kafka_is_given: bool,
+    postgres_is_given: bool,
+    began: Option<Instant>,
+    /// The broker or the database is gone: there is nothing to wait for.
+    is_broken: bool,
+    has_finished_checking: bool,
+}
+
+impl<'a> Run<'a> {
+    fn new(project: &'a Project, options: Options, dir: PathBuf) -> Run<'a> {
+        Run {
+            project,
+            webmon: Webmon::new(options.config.clone().unwrap_or_else(|| dir.join("demo.toml"))),
+            options,
+            programs: Programs::new(&dir),
+            dir,
+            services: Vec::new(),
+            in_use: None,
+            kafka_is_given: false,
+            postgres_is_given: false,
+            began: None,
+            is_broken: false,
+            has_finished_checking: false,
+        }
+    }
+
+    /// All up to the last table; false when a site has no result in it, or something went wrong on the way.
+    fn work(&mut self) -> Result<bool> {
+        let (demo_sites, embedded_kafka) = self.build()?;
+        self.decide()?;
+        self.start_services(&embedded_kafka)?;
+        self.start_webmon(&demo_sites)?;
+        self.watch()?;
+        let is_stored = self.finish_checking()?;
+        Ok(self.conclude()? && is_stored)
+    }
+
+    /// The dev profile: it's the one of the tests, and a release build takes several times as long for a speed that a
+    /// dozen sites don't need.
+    fn build(&mut self) -> Result<(PathBuf, PathBuf)> {
+        say!("building (compiles for some minutes when it's the first time)");
+        let arguments = ["build", "--bins", "--example", "demo_sites", "--example", "embedded_kafka"];
+        let built = cargo::build(self.project.root(), &arguments, &self.dir.join("build.json"))?;
+        self.webmon.check = cargo::program(&built, "webmon-check")?;
+        self.webmon.store = cargo::program(&built, "webmon-store")?;
+        Ok((cargo::program(&built, "demo_sites")?, cargo::program(&built, "embedded_kafka")?))
+    }
+
+    /// Which services the environment or the configuration names. A configuration is read by the program itself: only it
+    /// knows TOML and how the two combine.
+    fn decide(&mut self) -> Result<()> {
+        let in_environment = |service: Service, name: &str| {
+            std::env::var(name).is_ok_and(|value| given::is_given(&self.project.of(service), &value))
+        };
+        self.kafka_is_given = in_environment(Service::Kafka, BROKERS);
+        self.postgres_is_given = in_environment(Service::Postgres, URL);
+        // Our own services' addresses from .dev/env, and empty values, aren't given.
+        if !self.kafka_is_given {
+            self.webmon.unset(BROKERS);
+        }
+        if !self.postgres_is_given {
+            self.webmon.unset(URL);
+        }
+        if self.options.config.is_some() {
+            let faults = self.webmon.faults()?;
+            self.kafka_is_given = !faults.contains(": kafka.brokers is missing: ");
+            self.postgres_is_given = !faults.contains(": postgres.url is missing: ");
+            // Its faults end the run before anything is started for it.
+            let brokers = (!self.kafka_is_given).then_some((BROKERS, "127.0.0.1:1"));
+            let url = (!self.postgres_is_given).then_some((URL, "postgres://127.0.0.1/"));
+            if !self.webmon.is_valid(brokers.into_iter().chain(url).collect())? {
+                return Err(Exit(2).into());
+            }
+        }
+        for (name, is_given) in [("kafka", self.kafka_is_given), ("postgres", self.postgres_is_given)] {
+            if is_given {
+                say!("{name}: using the one given, starting none");
+            }
+        }
+        Ok(())
+    }
+
+    fn start_services(&mut self, embedded_kafka: &Path) -> Result<()> {
+        if !self.kafka_is_given && self.options.kafka {
+            self.services.push(Service::Kafka);
+        }
+        if !self.postgres_is_given {
+            self.services.push(Service::Postgres);
+        }
+        if !self.services.is_empty() {
+            self.in_use = Some(InUse::start(self.project, &self.services)?);
+        }
+        if !self.kafka_is_given {
+            self.start_broker(embedded_kafka)?;
+        }
+        if !self.postgres_is_given {
+            self.choose_database()?;
+        }
+        Ok(())
+    }
+
+    fn start_broker(&mut self, embedded_kafka: &Path) -> Result<()> {
+        if self.options.kafka {
+            let brokers = self.service_address(BROKERS)?;
+            self.webmon.set(BROKERS, &brokers);
+            return Ok(());
+        }
+        // This broker forgets, a database that was given doesn't: by a name of its own for each run, no topic is taken for
+        // its predecessor.
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.as_secs());
+        let topic = format!("webmon.dev-run.{now}.{}", std::process::id());
+        let address = self.dir.join("kafka.address");
+        let mut command = self.webmon.command(embedded_kafka);
+        command.args(["--topic", &topic, "--partitions", PARTITIONS, "--address-out"]).arg(&address);
+        self.programs.start("embedded_kafka", &command)?;
+        self.programs.wait_ready("embedded_kafka", GRACE)?;
+        self.webmon.set("WEBMON_KAFKA__TOPIC", &topic);
+        self.webmon.set(BROKERS, &file::first_line(&address));
+        Ok(())
+    }
+
+    /// The offsets in a database belong to one broker. So `webmon` goes with our Apache Kafka, and both are kept; any other
+    /// broker gets an empty one.
+    fn choose_database(&mut self) -> Result<()> {
+        let mut url = self.service_address(URL)?;
+        if self.kafka_is_given || !self.options.kafka {
+            self.make_fresh_database("webmon_run")?;
+            url = url.replace("/webmon?", "/webmon_run?");
+        }
+        self.webmon.set(URL, &url);
+        say!("the results are in {url}");
+        Ok(())
+    }
+
+    fn make_fresh_database(&self, name: &str) -> Result<()> {
+        let mut psql = Command::new(packages::need_postgres(self.project.root())?.join("psql"));
+        psql.args([
+            "-X",
+            "-q",
+            "-w",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-d",
+            &self.service_address("WEBMON_TEST_POSTGRES")?,
+        ]);
+        psql.args(["-c", "SET client_min_messages = warning"]);
+        psql.args(["-c", &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")]);
+        psql.args(["-c", &format!("CREATE DATABASE {name}")]);
+        command::stdout(&mut psql, PSQL).with_context(|| format!("the database {name} can't be made"))?;
+        Ok(())
+    }
+
+    fn service_address(&self, name: &str) -> Result<String> {
+        let path = self.project.env_file();
+        env_file::value(&path, name).with_context(|| format!("there is no {name} in {}", path.display()))
+    }
+
+    /// Sites unless they are given, schema, topic, both programs.
+    fn start_webmon(&mut self, demo_sites: &Path) -> Result<()> {
+        if self.options.config.is_none() {
+            // Where the results stay, the time between two runs is accounted for, too. The embedded broker begins with
+            // nothing each time, and so does the demo.
+            if self.options.kafka {
+                self.webmon.set("WEBMON_CHECK__SPOOL__DIR", &self.dir.join("spool").display().to_string());
+            } else {
+                self.webmon.set("WEBMON_CHECK__SPOOL", "false");
+            }
+            let mut command = self.webmon.command(demo_sites);
+            command.arg("--config-out").arg(&self.webmon.config);
+            command.arg("--ca-out").arg(self.dir.join("demo-ca.pem"));
+            self.programs.start("demo_sites", &command)?;
+            self.programs.wait_ready("demo_sites", GRACE)?;
+        }
+        self.webmon.prepare(&["migrate"])?;
+        // The embedded broker has its topic, and can't make one.
+        if !self.programs.is_started("embedded_kafka") {
+            self.webmon.prepare(&["topic", "create", "--if-missing", "--partitions", PARTITIONS])?;
+        }
+        self.began = Some(Instant::now());
+        let human = ["--log-format", "human", "run"];
+        self.programs.start("webmon-store", self.webmon.store().args(human))?;
+        self.programs.start("webmon-check", self.webmon.check().args(human))?;
+        say!("checking {}; the logs are in {}", self.webmon.sites()?, self.programs.logs().display());
+        Ok(())
+    }
+
+    /// Until the time is over, or something has ended by itself.
+    fn watch(&mut self) -> Result<()> {
+        let pause = if on_terminal() { TABLE } else { TABLE_ELSEWHERE };
+        let (mut table, mut services) = (Instant::now(), Instant::now());
+        loop {
+            wait_until(TICK, || false)?;
+            if let Some(name) = self.programs.ended_by_itself()? {
+                self.is_broken = name == "embedded_kafka";
+                return Err(Exit(1).into());
+            }
+            if services.elapsed() >= SERVICES {
+                services = Instant::now();
+                self.services_run()?;
+            }
+            let checking = self.began.map_or(Duration::ZERO, |began| began.elapsed());
+            if self.options.seconds.is_some_and(|seconds| checking >= Duration::from_secs(seconds.into())) {
+                return Ok(());
+            }
+            if table.elapsed() >= pause {
+                table = Instant::now();
+                self.show_table()?;
+            }
+        }
+    }
+
+    /// An error when one of the services doesn't; they may not be our children.
+    fn services_run(&mut self) -> Result<()> {
+        for service in &self.services {
+            let server = service.of(self.project);
+            if !server.serves() {
+                self.is_broken = true;
+                say!("{} no longer runs", service.name());
+                say::show_log(&server.log());
+                return Err(Exit(1).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// On a terminal in the place of the one before. It asks the terminal (?2026) to show all at once, so that nothing
+    /// flickers.
+    fn show_table(&self) -> Result<()> {
+        if !on_terminal() {
+            return self.webmon.show(&["sites"]).map(drop);
+        }
+        say::answer("\x1b[?2026h\x1b[H\x1b[2J");
+        self.webmon.show(&["sites"])?;
+        let logs = self.programs.logs();
+        say::answer(&format!("\nlogs: {}   Ctrl-C ends\n\x1b[?2026l", logs.display()));
+        Ok(())
+    }
+
+    /// No more checks, and what they came to is stored; false when that went wrong.
+    fn finish_checking(&mut self) -> Result<bool> {
+        if self.has_finished_checking || self.began.is_none() {
+            return Ok(true);
+        }
+        self.has_finished_checking = true;
+        say!("ending the checks, storing what is under way");
+        if self.is_broken {
+            return self.programs.end("webmon-check", BROKEN_GRACE);
+        }
+        let is_good = self.programs.end("webmon-check", CHECK_GRACE)?;
+        Ok(self.catch_up()? && is_good)
+    }
+
+    /// Waits until webmon-store has stored all that is in Kafka.
+    fn catch_up(&mut self) -> Result<bool> {
+        let deadline = Instant::now() + CATCH_UP;
+        while self.programs.is_alive("webmon-store")? {
+            if self.webmon.has_stored_all()? {
+                return Ok(true);
+            }
+            if Instant::now() >= deadline {
+                say!("webmon-store is still at work after {}s:", CATCH_UP.as_secs());
+                self.webmon.prepare(&["status"])?;
+                return Ok(false);
+            }
+            wait_until(Duration::from_millis(250), || false)?;
+        }
+        Ok(true)
+    }
+
+    /// The table of this run, and with the demo sites the proof that nothing is missing.
+    fn conclude(&self) -> Result<bool> {
+        if on_terminal() {
+            say::answer("\n");
+        }
+        let seconds = self.began.map_or(0, |began| began.elapsed().as_secs());
+        let mut is_good =
+            self.webmon.show(&["sites", "--since", &format!("{}s", seconds + 1), "--require-all"])?;
+        if self.options.config.is_none() {
+            let (is_proven, proof) = self.webmon.ask(&["verify"])?;
+            say::answer(&format!("{}\n", proof.lines().last().unwrap_or_default()));
+            is_good &= is_proven;
+        }
+        Ok(is_good)
+    }
+
+    /// The end, whatever came before. A second Ctrl-C doesn't wait for what is under way.
+    fn finish(mut self, result: Result<bool>) -> u8 {
+        let mut code = match result {
+            Ok(is_good) => u8::from(!is_good),
+            Err(error) => tell(&error),
+        };
+        interrupt::forget();
+        interrupt::ignore_hangups();
+        let ended = self.end_all();
+        let _shield = interrupt::shield();
+        let is_bad = match ended {
+            Ok(is_good) => !is_good,
+            Err(error) if error.is::<Interrupted>() => false,
+            Err(error) => tell(&error) != 0,
+        };
+        // An end as asked for that went wrong is a failure.
+        if is_bad && code != 2 {
+            code = 1;
+        }
+        self.programs.kill_all();
+        self.in_use = None;
+        code
+    }
+
+    /// The programs end against the direction in which the results go, so that each has still somewhere to put them.
+    fn end_all(&mut self) -> Result<bool> {
+        let grace = if self.is_broken { BROKEN_GRACE } else { GRACE };
+        let mut is_good = self.finish_checking()?;
+        for (name, grace) in [
+            ("webmon-check", grace),
+            ("webmon-store", grace),
+            ("demo_sites", GRACE),
+            ("embedded_kafka", GRACE),
+        ] {
+            is_good &= self.programs.end(name, grace)?;
+        }
+        Ok(is_good)
+    }
+}
+
+fn on_terminal() -> bool {
+    std::io::stdout().is_terminal() && std::env::var("TERM").is_ok_and(|term| term != "dumb")
+}

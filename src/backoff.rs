@@ -28,6 +28,7 @@ impl Backoff {
     }
 
     /// Starts over, after a try has worked.
+    #[allow(dead_code, reason = "not every combination of features has something that begins again")]
     pub(crate) fn reset(&mut self) {
         self.pauses = 0;
     }

@@ -27,7 +27,8 @@
 //! The crates whose types are in the public interface are re-exported: [`jiff`], [`url`], [`regex`], [`ipnet`], and
 //! with `store` also `postgres`.
 
-#![warn(missing_docs)]
+#![warn(missing_docs, unreachable_pub)]
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
 
 #[cfg(feature = "store")]
 pub use postgres;

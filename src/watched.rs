@@ -18,7 +18,7 @@ struct Ended {
 }
 
 impl Watched {
-    pub fn spawn(name: &'static str, work: impl FnOnce() + Send + 'static) -> io::Result<Watched> {
+    pub(crate) fn spawn(name: &'static str, work: impl FnOnce() + Send + 'static) -> io::Result<Watched> {
         let ended = Arc::new(Ended::default());
         let noted = Arc::clone(&ended);
         Builder::new().name(name.to_owned()).spawn(move || {
@@ -33,23 +33,23 @@ impl Watched {
         Ok(Watched(ended))
     }
 
-    pub fn is_running(&self) -> bool {
+    pub(crate) fn is_running(&self) -> bool {
         self.0.lock().is_none()
     }
 
     /// The panic that ended it, if one has.
-    pub fn fault(&self) -> Option<Panicked> {
+    pub(crate) fn fault(&self) -> Option<Panicked> {
         self.0.lock().clone().and_then(Result::err)
     }
 
     /// Waits until it has ended. It must have been told to end before.
-    pub fn join(&self) -> Result<(), Panicked> {
+    pub(crate) fn join(&self) -> Result<(), Panicked> {
         let outcome = self.0.changed.wait_while(self.0.lock(), |outcome| outcome.is_none());
         outcome.unwrap_or_else(PoisonError::into_inner).clone().unwrap_or(Ok(()))
     }
 
     /// As `join`, for at most `patience`. Returns `None` if it has not ended by then.
-    pub fn join_within(&self, patience: Duration) -> Option<Result<(), Panicked>> {
+    pub(crate) fn join_within(&self, patience: Duration) -> Option<Result<(), Panicked>> {
         let outcome = self.0.changed.wait_timeout_while(self.0.lock(), patience, |outcome| outcome.is_none());
         outcome.unwrap_or_else(PoisonError::into_inner).0.clone()
     }

@@ -357,7 +357,7 @@ fn an_offset_out_of_range_is_an_error_of_its_own(client: &Client) {
         match outcome {
             Ok(records) if held => assert_eq!(offsets_of(&records), (offset..10).collect::<Vec<i64>>()),
             Err(KafkaError::OffsetOutOfRange { topic: named }) if !held => {
-                assert_eq!(named, topic.config.topic)
+                assert_eq!(named, topic.config.topic);
             }
             other => panic!("offset {offset}: {other:?}"),
         }

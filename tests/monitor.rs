@@ -807,7 +807,7 @@ fn a_site_is_not_blamed_while_no_sentinel_answers() {
         let seen = (result.outcome, result.error_type.unwrap(), result.error_detail.as_deref().unwrap());
         match result.site.as_str() {
             "refusing" => {
-                assert_eq!(seen, (Outcome::Missed, ErrorType::NetworkDown, "connect_error refused"))
+                assert_eq!(seen, (Outcome::Missed, ErrorType::NetworkDown, "connect_error refused"));
             }
             "no-name" => {
                 assert_eq!((seen.0, seen.1), (Outcome::Missed, ErrorType::NetworkDown));

@@ -325,5 +325,5 @@ fn kinds_and_their_names_agree() {
     )
     .unwrap();
     let kinds = upkeep::kinds(&config.kafka.topic, &config.store, &config.jobs).unwrap();
-    assert_eq!(kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>(), upkeep::NAMES);
+    assert_eq!(kinds.iter().map(webmon::jobs::Kind::name).collect::<Vec<_>>(), upkeep::NAMES);
 }

@@ -1,6 +1,8 @@
 //! `webmon-check`: checks sites on their schedules and publishes what they came to. Arguments and wiring only, a file a
 //! command.
 
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
+
 mod args;
 mod load;
 mod once;

@@ -1,5 +1,7 @@
 //! `webmon-store`: from Kafka to PostgreSQL, exactly once. Arguments and wiring only, a file a command.
 
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
+
 mod args;
 mod connect;
 mod dead_letters;

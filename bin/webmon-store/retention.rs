@@ -104,7 +104,7 @@ fn print_plan(plan: &RetentionPlan) {
     println!("days          {} rows would go", plan.days);
     match &plan.objection {
         Some(objection) => {
-            println!("the job \"retention\" REFUSES: {objection}; \"webmon-store retention apply\" does it")
+            println!("the job \"retention\" REFUSES: {objection}; \"webmon-store retention apply\" does it");
         }
         None => println!("the job \"retention\" does this by itself"),
     }

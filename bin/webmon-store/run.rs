@@ -51,7 +51,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
             })
         });
         writers.run(&consumer, &shutdown)?;
-        match worker.map(|worker| worker.join()) {
+        match worker.map(std::thread::ScopedJoinHandle::join) {
             Some(Ok(outcome)) => Ok(outcome?),
             Some(Err(_)) => Err(anyhow::anyhow!("the worker at the jobs panicked")),
             None => Ok(()),

@@ -86,7 +86,7 @@ impl Status {
                 (Some(most), Some(lag)) if *lag > most => problems
                     .push(format!("partition {partition} is {lag} records behind: expected at most {most}")),
                 (Some(_), None) => {
-                    problems.push(format!("partition {partition}: kafka does not tell the lag"))
+                    problems.push(format!("partition {partition}: kafka does not tell the lag"));
                 }
                 _ => {}
             }

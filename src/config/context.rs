@@ -50,13 +50,13 @@ impl Faults {
         }
     }
 
-    pub fn into_found(self) -> Vec<Fault> {
+    pub(super) fn into_found(self) -> Vec<Fault> {
         self.found
     }
 }
 
 impl Context<'_> {
-    pub fn origin(&self, tag: Tag, path: &str) -> String {
+    pub(super) fn origin(&self, tag: Tag, path: &str) -> String {
         match self.figment.get_metadata(tag) {
             Some(metadata) if metadata.name == ENVIRONMENT => self.environment.name_of(path).to_owned(),
             Some(metadata) => match &metadata.source {
@@ -67,7 +67,7 @@ impl Context<'_> {
         }
     }
 
-    pub fn report(&self, origin: String, path: String, problem: String) {
+    pub(super) fn report(&self, origin: String, path: String, problem: String) {
         self.faults.borrow_mut().push(Fault { origin, path, problem });
     }
 }

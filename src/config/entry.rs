@@ -24,12 +24,12 @@ pub(super) struct Entry<'a> {
 
 impl Entry<'_> {
     /// Keeps the value out of every report, because it is a secret or may hold one.
-    pub fn hidden(mut self) -> Self {
+    pub(super) fn hidden(mut self) -> Self {
         self.hidden = true;
         self
     }
 
-    pub fn text(&self, max: usize) -> Option<String> {
+    pub(super) fn text(&self, max: usize) -> Option<String> {
         let Value::String(_, text) = self.value else { return self.mistyped("a text", "") };
         if text.contains('\0') {
             return self.refuse("has a NUL character");
@@ -41,7 +41,7 @@ impl Entry<'_> {
     }
 
     /// A text that no message quotes.
-    pub fn secret(&self) -> Option<Secret> {
+    pub(super) fn secret(&self) -> Option<Secret> {
         match self.value {
             Value::String(_, text) if !text.is_empty() && text.len() <= 4_096 && !text.contains('\0') => {
                 Some(Secret::new(text))
@@ -51,7 +51,7 @@ impl Entry<'_> {
         }
     }
 
-    pub fn duration(&self, min: Duration, max: Duration) -> Option<Duration> {
+    pub(super) fn duration(&self, min: Duration, max: Duration) -> Option<Duration> {
         let expected = format!("{} to {}", show_duration(min), show_duration(max));
         let duration = self.value.as_str().and_then(parse_duration);
         let Some(duration) = duration else {
@@ -62,7 +62,7 @@ impl Entry<'_> {
 
     /// How long something is kept: a duration, whole years of 365 days such as `"2y"`, or `"forever"`, which is the
     /// inner none.
-    pub fn age(&self, min: Duration, max: Duration) -> Option<Option<Duration>> {
+    pub(super) fn age(&self, min: Duration, max: Duration) -> Option<Option<Duration>> {
         let text = self.value.as_str().unwrap_or_default();
         if text == "forever" {
             return Some(None);
@@ -77,7 +77,7 @@ impl Entry<'_> {
         }
     }
 
-    pub fn integer(&self) -> Option<i128> {
+    pub(super) fn integer(&self) -> Option<i128> {
         match self.value {
             Value::Num(_, Num::F32(_) | Num::F64(_)) => None,
             Value::Num(_, number) => number.to_i128().or_else(|| number.to_u128()?.try_into().ok()),
@@ -86,23 +86,23 @@ impl Entry<'_> {
         }
     }
 
-    pub fn is_environment(&self) -> bool {
+    pub(super) fn is_environment(&self) -> bool {
         self.context.figment.get_metadata(self.value.tag()).is_some_and(|m| m.name == ENVIRONMENT)
     }
 
     /// Reports that the value cannot be used, and why.
-    pub fn refuse<T>(&self, problem: impl Display) -> Option<T> {
+    pub(super) fn refuse<T>(&self, problem: impl Display) -> Option<T> {
         let origin = self.context.origin(self.value.tag(), &self.path);
         self.context.report(origin, self.path.clone(), problem.to_string());
         None
     }
 
-    pub fn mistyped<T>(&self, kind: &str, expected: &str) -> Option<T> {
+    pub(super) fn mistyped<T>(&self, kind: &str, expected: &str) -> Option<T> {
         let expected = if expected.is_empty() { String::new() } else { format!(": expected {expected}") };
         self.refuse(format_args!("{} is not {kind}{expected}", self.shown()))
     }
 
-    pub fn out_of_range<T>(&self, expected: &str) -> Option<T> {
+    pub(super) fn out_of_range<T>(&self, expected: &str) -> Option<T> {
         self.refuse(format_args!("{} is out of range: expected {expected}", self.shown()))
     }
 
@@ -121,7 +121,7 @@ pub(super) struct Item<'a> {
 
 impl Item<'_> {
     /// The text, parsed.
-    pub fn parse<T, E: Display>(&self, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
+    pub(super) fn parse<T, E: Display>(&self, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
         let problem = match &self.text {
             Ok(text) if text.is_empty() || text.len() > MAX_ITEM => {
                 format!("{} is out of range: expected 1 to {MAX_ITEM} bytes", quoted(text))

@@ -25,7 +25,7 @@ struct Variable {
 
 impl Environment {
     /// Takes the variables `WEBMON_<SECTION>__<KEY>…` and ignores all others.
-    pub fn new(variables: impl IntoIterator<Item = (String, String)>) -> Environment {
+    pub(super) fn new(variables: impl IntoIterator<Item = (String, String)>) -> Environment {
         let named = variables
             .into_iter()
             .filter_map(|(name, value)| Some(Variable { keys: Environment::keys(&name)?, name, value }));
@@ -33,13 +33,13 @@ impl Environment {
     }
 
     /// The keys that a variable of this name sets; none if it is not ours.
-    pub fn keys(name: &str) -> Option<Vec<String>> {
+    pub(super) fn keys(name: &str) -> Option<Vec<String>> {
         let keys: Vec<String> = name.strip_prefix(PREFIX)?.split(SEPARATOR).map(str::to_lowercase).collect();
         (keys.len() > 1).then_some(keys)
     }
 
     /// The name, as given, of a variable that sets the value at `path` or one within it.
-    pub fn name_of(&self, path: &str) -> &str {
+    pub(super) fn name_of(&self, path: &str) -> &str {
         let sets = |variable: &&Variable| {
             let keys: Vec<_> = variable.keys.iter().map(|key| show_key(key)).collect();
             let rest = keys.join(".");

@@ -27,12 +27,12 @@ pub(super) struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    pub fn root(context: &'a Context<'a>, dict: &'a Dict) -> Table<'a> {
+    pub(super) fn root(context: &'a Context<'a>, dict: &'a Dict) -> Table<'a> {
         Table::new(context, String::new(), "", dict)
     }
 
     /// The section `key` of the root, or an empty one.
-    pub fn section(&self, key: &'static str, empty: &'a Dict) -> Table<'a> {
+    pub(super) fn section(&self, key: &'static str, empty: &'a Dict) -> Table<'a> {
         self.table(key).unwrap_or_else(|| Table::new(self.context, key.to_owned(), ".", empty))
     }
 
@@ -41,13 +41,13 @@ impl<'a> Table<'a> {
     }
 
     /// Takes from `defaults` what the table itself does not have.
-    pub fn with_defaults(mut self, path: &'a str, defaults: &'a Dict) -> Table<'a> {
+    pub(super) fn with_defaults(mut self, path: &'a str, defaults: &'a Dict) -> Table<'a> {
         self.defaults = Some((path, defaults));
         self
     }
 
     /// Adds a readable name after the index: `site[2] "shop"`.
-    pub fn named(mut self, name: &str) -> Table<'a> {
+    pub(super) fn named(mut self, name: &str) -> Table<'a> {
         self.path = format!("{} {}", self.path, quoted(name));
         self
     }
@@ -56,7 +56,7 @@ impl<'a> Table<'a> {
         format!("{}{}{}", self.path, self.separator, show_key(key))
     }
 
-    pub fn get(&self, key: &'static str) -> Option<Entry<'a>> {
+    pub(super) fn get(&self, key: &'static str) -> Option<Entry<'a>> {
         self.known.borrow_mut().insert(key);
         let own = self.dict.get(key).map(|value| (self.path_of(key), value));
         let (path, value) = own.or_else(|| {
@@ -67,23 +67,23 @@ impl<'a> Table<'a> {
     }
 
     /// Reports the absence of `key`.
-    pub fn missing(&self, key: &'static str, expected: &str) {
+    pub(super) fn missing(&self, key: &'static str, expected: &str) {
         let problem = format!("is missing: expected {expected}");
         self.context.report(self.context.default_origin.clone(), self.path_of(key), problem);
     }
 
     /// Reports a fault of the table as a whole.
-    pub fn fault(&self, problem: String) {
+    pub(super) fn fault(&self, problem: String) {
         let separator = if self.separator == ": " { ":" } else { "" };
         let path = format!("{}{separator}", self.path);
         self.context.report(self.context.default_origin.clone(), path, problem);
     }
 
-    pub fn text(&self, key: &'static str, max: usize) -> Option<String> {
+    pub(super) fn text(&self, key: &'static str, max: usize) -> Option<String> {
         self.get(key)?.text(max)
     }
 
-    pub fn bool(&self, key: &'static str) -> Option<bool> {
+    pub(super) fn bool(&self, key: &'static str) -> Option<bool> {
         let entry = self.get(key)?;
         match entry.value {
             Value::Bool(_, value) => Some(*value),
@@ -94,7 +94,7 @@ impl<'a> Table<'a> {
     }
 
     /// Whether the key is `false` instead of a table.
-    pub fn is_off(&self, key: &'static str) -> bool {
+    pub(super) fn is_off(&self, key: &'static str) -> bool {
         self.get(key).is_some_and(|entry| match entry.value {
             Value::Bool(_, value) => !value,
             Value::String(_, text) => entry.is_environment() && text == "false",
@@ -102,7 +102,7 @@ impl<'a> Table<'a> {
         })
     }
 
-    pub fn integer<T>(&self, key: &'static str, min: T, max: T) -> Option<T>
+    pub(super) fn integer<T>(&self, key: &'static str, min: T, max: T) -> Option<T>
     where
         T: TryFrom<i128> + Into<i128> + Copy + Display,
     {
@@ -116,12 +116,12 @@ impl<'a> Table<'a> {
         T::try_from(number).ok()
     }
 
-    pub fn duration(&self, key: &'static str, min: Duration, max: Duration) -> Option<Duration> {
+    pub(super) fn duration(&self, key: &'static str, min: Duration, max: Duration) -> Option<Duration> {
         self.get(key)?.duration(min, max)
     }
 
     /// A size such as `"64KiB"` or a number of bytes.
-    pub fn size(&self, key: &'static str, min: u64, max: u64) -> Option<u64> {
+    pub(super) fn size(&self, key: &'static str, min: u64, max: u64) -> Option<u64> {
         let entry = self.get(key)?;
         let expected = format!("{} to {}", show_size(min), show_size(max));
         let size = match (entry.integer(), entry.value) {
@@ -138,7 +138,7 @@ impl<'a> Table<'a> {
     }
 
     /// A path. A relative one starts at the folder of the file that has it.
-    pub fn file(&self, key: &'static str) -> Option<PathBuf> {
+    pub(super) fn file(&self, key: &'static str) -> Option<PathBuf> {
         let entry = self.get(key)?;
         let path = PathBuf::from(entry.text(4_096)?);
         let source = self.context.figment.get_metadata(entry.value.tag()).and_then(|m| m.source.as_ref());
@@ -149,7 +149,7 @@ impl<'a> Table<'a> {
     }
 
     /// The entries of an array, `min` to `max` of them. One text from the environment is split at commas.
-    pub fn list(&self, key: &'static str, min: usize, max: usize) -> Option<Vec<Item<'a>>> {
+    pub(super) fn list(&self, key: &'static str, min: usize, max: usize) -> Option<Vec<Item<'a>>> {
         let entry = self.get(key)?;
         let items: Vec<Item> = match entry.value {
             Value::Array(_, values) => values
@@ -179,7 +179,7 @@ impl<'a> Table<'a> {
         Some(items)
     }
 
-    pub fn table(&self, key: &'static str) -> Option<Table<'a>> {
+    pub(super) fn table(&self, key: &'static str) -> Option<Table<'a>> {
         let entry = self.get(key)?;
         match entry.value {
             Value::Dict(_, dict) => Some(Table::new(self.context, entry.path, ".", dict)),
@@ -188,7 +188,7 @@ impl<'a> Table<'a> {
     }
 
     /// The tables of an array of tables, such as `[[site]]`.
-    pub fn tables(&self, key: &'static str) -> Vec<Table<'a>> {
+    pub(super) fn tables(&self, key: &'static str) -> Vec<Table<'a>> {
         let Some(entry) = self.get(key) else { return Vec::new() };
         let Value::Array(_, values) = entry.value else {
             return entry.mistyped("an array of tables", "").unwrap_or_default();
@@ -208,7 +208,7 @@ impl<'a> Table<'a> {
     }
 
     /// The entries of a table of at most `max` free keys, each of 1 to 200 characters.
-    pub fn entries(&self, key: &'static str, max: usize) -> Option<Vec<(&'a str, Entry<'a>)>> {
+    pub(super) fn entries(&self, key: &'static str, max: usize) -> Option<Vec<(&'a str, Entry<'a>)>> {
         let entry = self.get(key)?;
         let Value::Dict(_, dict) = entry.value else { return entry.mistyped("a table", "") };
         if dict.len() > max {
@@ -227,7 +227,7 @@ impl<'a> Table<'a> {
     }
 
     /// Reports every key that was not read.
-    pub fn refuse_unknown(&self) {
+    pub(super) fn refuse_unknown(&self) {
         let known = self.known.borrow();
         for (key, value) in self.dict.iter().filter(|(key, _)| !known.contains(key.as_str())) {
             let path = self.path_of(key);
@@ -237,7 +237,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    pub fn raw(&self) -> &'a Dict {
+    pub(super) fn raw(&self) -> &'a Dict {
         self.dict
     }
 }

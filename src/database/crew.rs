@@ -27,12 +27,12 @@ struct Roll<E> {
 
 impl<E: From<DatabaseError> + Send> Crew<'_, E> {
     /// A crew without threads yet. It works until `shutdown` is requested, and requests that if a thread fails.
-    pub fn new(shutdown: &Shutdown) -> Crew<'_, E> {
+    pub(crate) fn new(shutdown: &Shutdown) -> Crew<'_, E> {
         Crew { shutdown, state: Mutex::new(Roll { threads: 0, fault: None }), changed: Condvar::new() }
     }
 
     /// Starts a thread.
-    pub fn spawn<'scope>(
+    pub(crate) fn spawn<'scope>(
         &'scope self,
         scope: &'scope Scope<'scope, '_>,
         name: String,
@@ -54,7 +54,7 @@ impl<E: From<DatabaseError> + Send> Crew<'_, E> {
 
     /// Waits until all threads have ended. After a stop is requested they have `grace`. Then all connections of
     /// `connector` are cut off. Returns the first fault.
-    pub fn see_out(&self, connector: &Connector, grace: Duration) -> Result<(), E> {
+    pub(crate) fn see_out(&self, connector: &Connector, grace: Duration) -> Result<(), E> {
         while !self.shutdown.wait(Duration::from_secs(3_600)) {}
         let mut patience = grace;
         while !self.wait_until_idle(patience) {

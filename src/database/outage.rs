@@ -38,7 +38,13 @@ impl Outage {
     /// Notes that the connection begun at `begun` failed with `error`, by itself or by this `end`. `doing` says what is
     /// done about it. Returns how long to wait before the next connection: 100 ms, doubled with each failure, up to 5
     /// s.
-    pub fn note(&mut self, begun: Instant, error: &impl Display, end: Option<End>, doing: &str) -> Duration {
+    pub(crate) fn note(
+        &mut self,
+        begun: Instant,
+        error: &impl Display,
+        end: Option<End>,
+        doing: &str,
+    ) -> Duration {
         let silent = match end {
             Some(End::Silence(limit)) => limit,
             _ => Duration::ZERO,

@@ -72,12 +72,12 @@ pub(super) struct NoTlsOffered;
 
 impl Line {
     /// A line not connected yet.
-    pub fn new() -> Line {
+    pub(crate) fn new() -> Line {
         Line(Arc::new(Mutex::new(LineState { limit: CONNECT, deadline: None, end: None, waker: None })))
     }
 
     /// Sets how long the server may be silent from now on while somebody waits for it.
-    pub fn set_limit(&self, limit: Duration) {
+    pub(crate) fn set_limit(&self, limit: Duration) {
         self.lock().limit = limit;
     }
 
@@ -90,13 +90,13 @@ impl Line {
     }
 
     /// Notes that it is connected.
-    pub fn begun(&self, limit: Duration) {
+    pub(crate) fn begun(&self, limit: Duration) {
         let mut state = self.lock();
         (state.limit, state.deadline) = (limit, None);
     }
 
     /// Ends it from another thread. Whoever waits for the server gets an error, now and later.
-    pub fn cut(&self) {
+    pub(crate) fn cut(&self) {
         let waker = {
             let mut state = self.lock();
             state.end.get_or_insert(End::CutOff);
@@ -108,11 +108,11 @@ impl Line {
     }
 
     /// Why it ended, if the server did not end it.
-    pub fn end(&self) -> Option<End> {
+    pub(crate) fn end(&self) -> Option<End> {
         self.lock().end
     }
 
-    pub fn downgrade(&self) -> WeakLine {
+    pub(crate) fn downgrade(&self) -> WeakLine {
         WeakLine(Arc::downgrade(&self.0))
     }
 
@@ -125,7 +125,7 @@ impl Line {
 pub(crate) struct WeakLine(std::sync::Weak<Mutex<LineState>>);
 
 impl WeakLine {
-    pub fn upgrade(&self) -> Option<Line> {
+    pub(crate) fn upgrade(&self) -> Option<Line> {
         self.0.upgrade().map(Line)
     }
 }

@@ -11,7 +11,7 @@ pub(crate) struct AnyTime(pub Timestamp);
 
 impl AnyTime {
     /// Whether it is before or after every time that can occur.
-    pub fn is_infinite(self) -> bool {
+    pub(crate) fn is_infinite(self) -> bool {
         self.0 == Timestamp::MIN || self.0 == Timestamp::MAX
     }
 }

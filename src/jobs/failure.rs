@@ -29,13 +29,13 @@ pub(super) struct Failure {
 
 impl Failure {
     /// The failure of a job whose worker is gone.
-    pub fn vanished(id: i64, epoch: i64, worker: &str, attempt: i16) -> Failure {
+    pub(super) fn vanished(id: i64, epoch: i64, worker: &str, attempt: i16) -> Failure {
         let error = format!("worker {worker} let the lease run out: it was killed, frozen or cut off");
         Failure { id, epoch, kind: String::new(), attempt, error, discard: false, counts: true }
     }
 
     /// Records the failure. Returns what became of the job, or none if another worker has it.
-    pub fn record(&self, client: &mut Client) -> Result<Option<Recorded>, DatabaseError> {
+    pub(super) fn record(&self, client: &mut Client) -> Result<Option<Recorded>, DatabaseError> {
         let pause = if self.counts { random_pause(self.attempt) } else { Duration::ZERO };
         let mut tries = 1;
         loop {

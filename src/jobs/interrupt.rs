@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub(super) struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    pub fn set(&self) {
+    pub(super) fn set(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    pub fn is_set(&self) -> bool {
+    pub(super) fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }

@@ -20,7 +20,7 @@ pub(super) struct Periodic<'a>(BTreeMap<&'a str, (&'a Schedule, NewJob)>);
 
 impl<'a> Periodic<'a> {
     /// Writes the schedules into the database. A new or changed schedule begins at its next instant.
-    pub fn register(
+    pub(super) fn register(
         client: &mut Client,
         kinds: impl Iterator<Item = &'a Kind>,
     ) -> Result<Periodic<'a>, DatabaseError> {
@@ -42,7 +42,7 @@ impl<'a> Periodic<'a> {
     }
 
     /// Enqueues the jobs that are due, and moves each schedule on.
-    pub fn enqueue_due(&self, client: &mut Client) -> Result<(), DatabaseError> {
+    pub(super) fn enqueue_due(&self, client: &mut Client) -> Result<(), DatabaseError> {
         if self.0.is_empty() {
             return Ok(());
         }
@@ -110,7 +110,7 @@ fn advance(client: &mut Client, schedule: &Schedule, job: &NewJob) -> Result<(),
             log::debug!(kind = job.kind, job = enqueued.id, is_new = enqueued.is_new; "a periodic job is due");
         }
         Step::BeginAnew => {
-            log::warn!(kind = job.kind; "the database's clock was set back: a schedule starts over")
+            log::warn!(kind = job.kind; "the database's clock was set back: a schedule starts over");
         }
     }
     transaction

@@ -38,7 +38,7 @@ pub(super) struct Runner<'a> {
 }
 
 impl<'a> Runner<'a> {
-    pub fn open(
+    pub(super) fn open(
         setup: &'a Setup,
         connector: &Connector,
         line: &'a Line,
@@ -55,7 +55,7 @@ impl<'a> Runner<'a> {
     }
 
     /// Runs jobs until a stop is requested, or until the connection should not be used any more.
-    pub fn run(
+    pub(super) fn run(
         &mut self,
         shutdown: &Shutdown,
         unrecorded: &mut Option<Failure>,

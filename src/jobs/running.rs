@@ -43,7 +43,7 @@ struct Fate {
 impl RunningJob {
     /// Asks the job to end, and cancels its statement. It does so with each call, as there may be a next statement.
     /// Does nothing if the job has ended, because the connection may be used for something else.
-    pub fn interrupt(&self, reason: Reason, connector: &Connector) {
+    pub(super) fn interrupt(&self, reason: Reason, connector: &Connector) {
         let mut fate = lock(&self.fate);
         if fate.ended {
             return;
@@ -59,17 +59,17 @@ impl RunningJob {
         }
     }
 
-    pub fn is_overdue(&self) -> bool {
+    pub(super) fn is_overdue(&self) -> bool {
         self.deadline <= Instant::now()
     }
 
     /// Why it was interrupted, if it was.
-    pub fn reason(&self) -> Option<Reason> {
+    pub(super) fn reason(&self) -> Option<Reason> {
         lock(&self.fate).reason
     }
 
     /// Whether to renew the lease. The lease of a job that was given up runs out, so that another worker may start it.
-    pub fn is_kept(&self) -> bool {
+    pub(super) fn is_kept(&self) -> bool {
         !self.is_overdue() && !matches!(self.reason(), Some(Reason::Lost | Reason::Stopped))
     }
 }
@@ -84,7 +84,7 @@ pub(super) struct Running {
 
 impl Running {
     /// Registers a job before it begins.
-    pub fn begin(&self, job: &Job, timeout: Duration, token: CancelToken) -> Arc<RunningJob> {
+    pub(super) fn begin(&self, job: &Job, timeout: Duration, token: CancelToken) -> Arc<RunningJob> {
         let entry = Arc::new(RunningJob {
             id: job.id,
             epoch: job.epoch,
@@ -99,7 +99,7 @@ impl Running {
 
     /// Removes a job that has ended, so that nothing interrupts its connection any more. Returns why it was
     /// interrupted, if it was.
-    pub fn end(&self, entry: &RunningJob) -> Option<Reason> {
+    pub(super) fn end(&self, entry: &RunningJob) -> Option<Reason> {
         let reason = {
             let mut fate = lock(&entry.fate);
             fate.ended = true;
@@ -109,22 +109,22 @@ impl Running {
         reason
     }
 
-    pub fn entries(&self) -> Vec<Arc<RunningJob>> {
+    pub(super) fn entries(&self) -> Vec<Arc<RunningJob>> {
         lock(&self.jobs).values().cloned().collect()
     }
 
     /// Counts a thread in until the guard is dropped.
-    pub fn thread(&self) -> ThreadGuard<'_> {
+    pub(super) fn thread(&self) -> ThreadGuard<'_> {
         *lock(&self.threads) += 1;
         ThreadGuard(self)
     }
 
-    pub fn has_threads(&self) -> bool {
+    pub(super) fn has_threads(&self) -> bool {
         *lock(&self.threads) > 0
     }
 
     /// Waits until no thread is left, for at most `timeout`.
-    pub fn wait_until_idle(&self, timeout: Duration) {
+    pub(super) fn wait_until_idle(&self, timeout: Duration) {
         let threads = lock(&self.threads);
         drop(
             self.changed

@@ -16,7 +16,7 @@ pub(super) struct Setup {
 }
 
 impl Setup {
-    pub fn new(kinds: BTreeMap<String, Kind>, options: WorkerOptions) -> Setup {
+    pub(super) fn new(kinds: BTreeMap<String, Kind>, options: WorkerOptions) -> Setup {
         Setup {
             kind_names: kinds.keys().cloned().collect(),
             kinds,
@@ -28,7 +28,7 @@ impl Setup {
 
     /// Returns a name for a connection that was not used before, so that nothing meant for an earlier connection
     /// affects this one.
-    pub fn next_owner(&self) -> String {
+    pub(super) fn next_owner(&self) -> String {
         format!("{}:{}", self.process, self.connections.fetch_add(1, Ordering::Relaxed))
     }
 }

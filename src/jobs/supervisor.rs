@@ -24,7 +24,7 @@ pub(super) struct Supervisor<'a> {
 
 impl Supervisor<'_> {
     /// Watches until a stop is requested and no thread is left.
-    pub fn run(&self) -> Result<(), DatabaseError> {
+    pub(super) fn run(&self) -> Result<(), DatabaseError> {
         let mut outage = Outage::default();
         while !self.is_over() {
             let begun = Instant::now();

@@ -4,10 +4,10 @@ use super::consumer::Consumer;
 use super::error::KafkaError;
 #[cfg(feature = "kafka-rust")]
 use super::kafka_rust;
+#[cfg(feature = "librdkafka")]
 use super::librdkafka;
 use super::producer::Producer;
 use super::topic::NewTopic;
-#[cfg(feature = "librdkafka")]
 use crate::config::{Kafka, KafkaClient};
 
 /// The producer of the client that `config` names.

@@ -292,8 +292,10 @@ impl KafkaRustConsumer {
             }))
         })?;
         let (mut records, mut bytes) = (0, 0);
-        for partition in
-            responses.iter().flat_map(|response| response.topics()).flat_map(|topic| topic.partitions())
+        for partition in responses
+            .iter()
+            .flat_map(|response| response.topics())
+            .flat_map(kafka::client::fetch::Topic::partitions)
         {
             let number = partition.partition();
             let Some(position) = positions.iter_mut().find(|position| position.partition == number) else {

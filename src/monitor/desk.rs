@@ -18,11 +18,11 @@ use crate::schedule::Agenda;
 pub(super) struct SharedAccount(Arc<Mutex<Account>>);
 
 impl SharedAccount {
-    pub fn new(account: Account) -> SharedAccount {
+    pub(super) fn new(account: Account) -> SharedAccount {
         SharedAccount(Arc::new(Mutex::new(account)))
     }
 
-    pub fn lock(&self) -> MutexGuard<'_, Account> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Account> {
         lock(&self.0)
     }
 }
@@ -52,7 +52,7 @@ pub(super) struct Desk {
 
 impl Desk {
     /// Appends the results of checks, durable together, and only then settles their instants.
-    pub fn keep(&self, results: Vec<CheckResult>) {
+    pub(super) fn keep(&self, results: Vec<CheckResult>) {
         let instants: Vec<(String, Timestamp)> =
             results.iter().map(|result| (result.site.clone(), result.scheduled_at)).collect();
         let (seen, missed): (Vec<_>, Vec<_>) =
@@ -76,7 +76,7 @@ impl Desk {
         }
     }
 
-    pub fn carry_out(&self, pool: &Pool, steps: Vec<Step>) {
+    pub(super) fn carry_out(&self, pool: &Pool, steps: Vec<Step>) {
         enum Done {
             Settled(String, Timestamp),
             Retired(String),
@@ -104,7 +104,7 @@ impl Desk {
     }
 
     /// Carries out everything that is due, some at a time.
-    pub fn catch_up(&self, pool: &Pool) {
+    pub(super) fn catch_up(&self, pool: &Pool) {
         loop {
             let steps = self.account.lock().take_due(Timestamp::now());
             if steps.is_empty() {

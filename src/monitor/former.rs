@@ -12,7 +12,7 @@ pub(super) struct FormerSchedules(HashMap<(String, String), Schedule>);
 
 impl FormerSchedules {
     /// The schedule of `mark`, whose site is `site` now. None when it has no instant after the mark, or cannot be read.
-    pub fn of(&mut self, mark: &Watermark, site: Option<&Site>) -> Option<Schedule> {
+    pub(super) fn of(&mut self, mark: &Watermark, site: Option<&Site>) -> Option<Schedule> {
         if let Some(same) = site.map(|site| &site.schedule)
             && same.expression() == mark.expression
             && same.timezone() == mark.timezone

@@ -3,14 +3,14 @@
 //! - [`Monitor`] owns scheduler, pool and accounting. A reload swaps the sites under it.
 //! - [`Account`] is the accounting itself, a state machine without clock, threads or I/O.
 //! - [`Watermarks`] keep across restarts up to where each site is accounted for.
-//! - [`Sentinel`]s tell a site that is down from a checker without network.
+//! - [`Sentinel`](crate::site::Sentinel)s tell a site that is down from a checker without network.
 //!
 //! # What becomes of an instant
 //!
 //! | the instant | becomes |
 //! |---|---|
 //! | comes, and a thread is free | a check: `success` or `failure` |
-//! | lies in a window of [maintenance](crate::maintenance) | `missed`, `maintenance`; no request |
+//! | lies in a window of [maintenance](crate::site::Maintenance) | `missed`, `maintenance`; no request |
 //! | is found overdue, and the next one is due too, or it is later than `max_lateness` | `missed`, `late` |
 //! | came while the checker was down | the same, but `checker_down` |
 //! | is longer ago than `backfill`, or beyond the site's share of the backlog | in one gap a site, `checker_down` |

@@ -13,7 +13,7 @@ pub(super) struct Records(pub Origin);
 
 impl Records {
     /// An instant that was missed.
-    pub fn missed(
+    pub(super) fn missed(
         &self,
         due: &Due<Site>,
         error_type: ErrorType,
@@ -26,7 +26,7 @@ impl Records {
     }
 
     /// A gap of `site`.
-    pub fn gap(&self, site: &str, gap: Gap) -> Step {
+    pub(super) fn gap(&self, site: &str, gap: Gap) -> Step {
         let Origin { location, checker } = self.0.clone();
         let site = site.to_owned();
         Step::Record(Record::Gap(GapRecord { v: RecordVersion, site, location, checker, gap }))
@@ -35,7 +35,7 @@ impl Records {
     /// The gap for an instant that was announced and will not come; none where `next`, the first instant of the
     /// new schedule, is the one announced. Where the new one begins earlier no stretch joins the two: the old
     /// chain ends.
-    pub fn taken_back(
+    pub(super) fn taken_back(
         &self,
         site: &str,
         announced: Option<Timestamp>,

@@ -229,7 +229,7 @@ impl Asker {
             match std::thread::Builder::new().name("sentinel".to_owned()).spawn(ask) {
                 Ok(_) => asked += 1,
                 Err(error) => {
-                    log::warn!(error = error.to_string(); "cannot start a thread to ask a sentinel")
+                    log::warn!(error = error.to_string(); "cannot start a thread to ask a sentinel");
                 }
             }
         }

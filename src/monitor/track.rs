@@ -43,23 +43,23 @@ pub(super) enum Owed {
 }
 
 impl Track {
-    pub fn new(site: Arc<Site>, schedule: Schedule, until: Timestamp) -> Track {
+    pub(super) fn new(site: Arc<Site>, schedule: Schedule, until: Timestamp) -> Track {
         let next = schedule.next_after(until);
         Track { site, schedule, handed_out_until: until, next, open: VecDeque::new(), noted: None }
     }
 
-    pub fn open(&mut self, at: Timestamp, owed: Owed) {
+    pub(super) fn open(&mut self, at: Timestamp, owed: Owed) {
         let place = self.open.partition_point(|open| open.at <= at);
         self.open.insert(place, Open { at, owed });
     }
 
     /// Whether the row of the instant `at` is still to come.
-    pub fn awaits_row(&self, at: Timestamp) -> bool {
+    pub(super) fn awaits_row(&self, at: Timestamp) -> bool {
         self.open.iter().any(|open| open.at == at && matches!(open.owed, Owed::Row(_)))
     }
 
     /// Notes that what was owed at `at` is in the outbox. The watermark, if that has moved it.
-    pub fn settle(&mut self, at: Timestamp) -> Option<Watermark> {
+    pub(super) fn settle(&mut self, at: Timestamp) -> Option<Watermark> {
         // What a reload has closed is settled already.
         let place = self.open.iter().position(|open| open.at == at)?;
         self.open.remove(place);

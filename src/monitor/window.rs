@@ -12,11 +12,11 @@ pub(super) struct Window {
 }
 
 impl Window {
-    pub fn new(maintenance: Maintenance) -> Window {
+    pub(super) fn new(maintenance: Maintenance) -> Window {
         Window { maintenance, known: (Timestamp::MAX, Timestamp::MAX, false) }
     }
 
-    pub fn covers(&mut self, site: &Site, instant: Timestamp) -> bool {
+    pub(super) fn covers(&mut self, site: &Site, instant: Timestamp) -> bool {
         if !(self.known.0..self.known.1).contains(&instant) {
             self.known = self.maintenance.stretch_at(instant);
         }

@@ -17,16 +17,16 @@ pub(super) struct Gaps {
 }
 
 impl Gaps {
-    pub fn new(capacity: usize) -> Gaps {
+    pub(super) fn new(capacity: usize) -> Gaps {
         Gaps { capacity, stretches: BTreeMap::new(), count: 0 }
     }
 
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.count
     }
 
     /// Accounts for a record that will not be sent: a result for `reason`, a gap for its own.
-    pub fn cover(&mut self, record: Record, reason: GapReason) {
+    pub(super) fn cover(&mut self, record: Record, reason: GapReason) {
         match record {
             Record::Result(result) => self.add(result.gap(reason)),
             Record::Gap(gap) => self.add(gap),
@@ -34,7 +34,7 @@ impl Gaps {
     }
 
     /// Adds a gap, merged with whatever it touches.
-    pub fn add(&mut self, gap: GapRecord) {
+    pub(super) fn add(&mut self, gap: GapRecord) {
         let key = (gap.site.clone(), gap.location.clone(), gap.gap.reason);
         let stretches = self.stretches.entry(key).or_default();
         let before = stretches.len();
@@ -43,7 +43,7 @@ impl Gaps {
     }
 
     /// Takes out the first gap, after which nothing merges with it any more.
-    pub fn pop(&mut self) -> Option<GapRecord> {
+    pub(super) fn pop(&mut self) -> Option<GapRecord> {
         let mut entry = self.stretches.first_entry()?;
         let gap = entry.get_mut().pop_first().map(|(_, stretch)| stretch.record);
         if entry.get().is_empty() {
@@ -53,7 +53,7 @@ impl Gaps {
         gap
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &GapRecord> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &GapRecord> {
         self.stretches.values().flat_map(BTreeMap::values).map(|stretch| &stretch.record)
     }
 }

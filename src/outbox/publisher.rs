@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::contract::{Outbox, Sequence};
 use super::deliver::{Deliver, Undelivered};
+use crate::backoff::Backoff;
 use crate::panicked::Panicked;
 use crate::record::Record;
 use crate::shutdown::Shutdown;
@@ -79,7 +80,7 @@ impl Publisher {
 
 /// Publishes until `stop` is requested, and then goes on until the outbox is empty or `drain` is over.
 pub fn publish(outbox: &dyn Outbox, mut deliverer: impl Deliver, stop: &Shutdown, drain: Duration) {
-    let mut backoff = BACKOFF_MIN;
+    let mut backoff = Backoff::new(BACKOFF_MIN, BACKOFF_MAX);
     let mut draining_since: Option<Instant> = None;
     loop {
         if stop.is_requested() {
@@ -105,16 +106,16 @@ pub fn publish(outbox: &dyn Outbox, mut deliverer: impl Deliver, stop: &Shutdown
         }
         outbox.acknowledge(&done);
         match trouble {
-            None => backoff = BACKOFF_MIN,
+            None => backoff.reset(),
             Some(error) => {
                 log::warn!(error = error.to_string(), waiting = outbox.len(); "cannot publish, trying again");
+                let pause = backoff.pause();
                 // A stop cuts the pause short once; afterwards the pause itself must limit the tries.
-                if !stop.is_requested() {
-                    stop.wait(backoff);
+                if stop.is_requested() {
+                    std::thread::sleep(pause.min(drain / 10));
                 } else {
-                    std::thread::sleep(backoff.min(drain / 10));
+                    stop.wait(pause);
                 }
-                backoff = (backoff * 2).min(BACKOFF_MAX);
             }
         }
     }

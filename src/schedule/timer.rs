@@ -69,7 +69,7 @@ pub enum SchedulerError {
 impl<A: Agenda> Timer<A> {
     /// Starts to pass what `agenda` holds to `fire`, on the timer's thread. `fire` must not block. If it panics, the
     /// timer ends.
-    pub fn start(
+    pub(crate) fn start(
         agenda: A,
         fire: impl FnMut(Vec<A::Due>) + Send + 'static,
     ) -> Result<Timer<A>, SchedulerError> {
@@ -93,14 +93,14 @@ impl<A: Agenda> Timer<A> {
 
     /// Lets `change` change the agenda, and then looks what is due. What was taken before may still be on its way to
     /// `fire`.
-    pub fn change<R>(&self, change: impl FnOnce(&mut A) -> R) -> R {
+    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut A) -> R) -> R {
         let changed = change(&mut self.shared.agenda());
         self.shared.wake.notify_one();
         changed
     }
 
     /// Whether it still fires: not stopped, and `fire` has not panicked.
-    pub fn is_running(&self) -> bool {
+    pub(crate) fn is_running(&self) -> bool {
         // If it is locked, somebody is stopping it.
         let thread = self.thread.try_lock();
         thread.is_ok_and(|thread| thread.as_ref().is_some_and(|thread| !thread.is_finished()))
@@ -111,7 +111,7 @@ impl<A: Agenda> Timer<A> {
 impl<A> Timer<A> {
     /// Stops. After it returns nothing is fired any more, and `fire` is dropped. Called from `fire` itself, it only
     /// makes that call the last. Does nothing the second time.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.shared.stopped.store(true, Ordering::Release);
         self.shared.wake.notify_one();
         if thread::current().id() != self.thread_id {

@@ -110,7 +110,7 @@ impl Consumer for LibrdkafkaConsumer {
             .client
             .offsets_for_times(wanted, REQUEST_TIMEOUT)
             .map_err(|cause| error(&self.config, doing, code(&cause), &cause.to_string()))?;
-        match found.elements().first().map(|element| element.offset()) {
+        match found.elements().first().map(rdkafka::topic_partition_list::TopicPartitionListElem::offset) {
             Some(Offset::Offset(offset)) => Ok(offset),
             // There is no record that new.
             _ => Ok(self.offsets(partition)?.end),

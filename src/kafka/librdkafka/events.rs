@@ -54,7 +54,7 @@ impl ClientContext for Events {
                 text.clone_into(&mut lock(&self.last_words));
             }
             RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
-                log::info!(target: "librdkafka", facility; "{text}")
+                log::info!(target: "librdkafka", facility; "{text}");
             }
             RDKafkaLogLevel::Debug => log::debug!(target: "librdkafka", facility; "{text}"),
         }

@@ -66,8 +66,11 @@ fn partitions_once(
         let code = RDKafkaErrorCode::from(failure);
         return Err(error(config, doing, code, &code.to_string()));
     }
-    let leaderless =
-        topic.partitions().iter().filter(|partition| partition.leader() < 0).map(|partition| partition.id());
+    let leaderless = topic
+        .partitions()
+        .iter()
+        .filter(|partition| partition.leader() < 0)
+        .map(rdkafka::metadata::MetadataPartition::id);
     match i32::try_from(topic.partitions().len()) {
         Ok(count) if count > 0 => Ok(TopicPartitions { count, leaderless: leaderless.collect() }),
         _ => Err(unknown()),

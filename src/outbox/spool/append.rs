@@ -10,7 +10,7 @@ use crate::record::{GapReason, Record};
 
 impl Shared {
     /// Encodes outside the lock and leaves the records to the caller, so that they are not freed under it either.
-    pub fn append(&self, records: &[Record], durable: bool) {
+    pub(super) fn append(&self, records: &[Record], durable: bool) {
         let payloads: Vec<Vec<u8>> = records.iter().map(Record::encode).collect();
         let mut contents = self.lock();
         for (record, payload) in records.iter().zip(payloads) {
@@ -34,7 +34,7 @@ impl Shared {
     }
 
     /// Returns when everything taken so far is on disk, or the disk fails. False then.
-    pub fn flush(&self) -> bool {
+    pub(super) fn flush(&self) -> bool {
         let contents = self.lock();
         let target = contents.queue.next();
         self.wait_durable(contents, target).queue.is_durable(target)

@@ -15,7 +15,7 @@ use crate::mutex::lock;
 use crate::outbox::contract::Sequence;
 
 /// The queue, the disk and the gaps.
-pub struct Contents {
+pub(super) struct Contents {
     pub queue: Queue,
     pub reading: Reading,
     pub gaps: GapBook,
@@ -30,7 +30,7 @@ pub struct Contents {
 }
 
 impl Contents {
-    pub fn new(queue: Queue, reading: Reading, gaps: GapBook) -> Contents {
+    pub(super) fn new(queue: Queue, reading: Reading, gaps: GapBook) -> Contents {
         Contents {
             queue,
             reading,
@@ -44,13 +44,13 @@ impl Contents {
     }
 
     /// How many records wait; an estimate where segments are damaged.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         let queued = self.queue.count(self.reading.next());
         self.reading.unread() as usize + queued + self.reading.open() + self.gaps.len()
     }
 
     /// Whether there is something to send.
-    pub fn has_something(&self) -> bool {
+    pub(super) fn has_something(&self) -> bool {
         self.reading.open() > 0
             || self.reading.has_unread()
             || self.gaps.has_something()
@@ -58,12 +58,12 @@ impl Contents {
     }
 
     /// Whether there is room to send gaps, or nothing else waits: until then they merge.
-    pub fn offers_gaps(&self, budget: u64) -> bool {
+    pub(super) fn offers_gaps(&self, budget: u64) -> bool {
         self.reading.is_half_free(budget) || (self.reading.open() == 0 && !self.reading.has_unread())
     }
 
     /// Lets go of an open record.
-    pub fn settle(&mut self, sequence: Sequence) {
+    pub(super) fn settle(&mut self, sequence: Sequence) {
         if self.gaps.settle(sequence).is_none()
             && let Some(Place::Memory(_)) = self.reading.settle(sequence)
         {
@@ -72,14 +72,14 @@ impl Contents {
     }
 
     /// The disk cannot be read, for lack of descriptors say: it is tried again.
-    pub fn cannot_read(&mut self, error: &io::Error) {
+    pub(super) fn cannot_read(&mut self, error: &io::Error) {
         if self.log_reading.is_due() {
             log::warn!(error = error.to_string(); "cannot read the spool, trying again");
         }
     }
 
     /// Something could not be written down that may lag: it is tried again.
-    pub fn cannot_settle(&mut self, doing: &str, error: io::Error) {
+    pub(super) fn cannot_settle(&mut self, doing: &str, error: io::Error) {
         if self.log_settling.is_due() {
             log::warn!(error = error.to_string(); "cannot {doing}, trying again");
         }
@@ -88,7 +88,7 @@ impl Contents {
 }
 
 /// The lock, and what is waited for under it.
-pub struct Locked {
+pub(super) struct Locked {
     contents: Mutex<Contents>,
     /// The state of the disk has changed, for better or worse.
     written: Condvar,
@@ -99,7 +99,7 @@ pub struct Locked {
 }
 
 impl Locked {
-    pub fn new(contents: Contents) -> Locked {
+    pub(super) fn new(contents: Contents) -> Locked {
         Locked {
             contents: Mutex::new(contents),
             written: Condvar::new(),
@@ -108,23 +108,23 @@ impl Locked {
         }
     }
 
-    pub fn lock(&self) -> MutexGuard<'_, Contents> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Contents> {
         lock(&self.contents)
     }
 
     /// Wakes those who wait for the disk, or for something to send.
-    pub fn wake_all(&self) {
+    pub(super) fn wake_all(&self) {
         self.written.notify_all();
         self.filled.notify_all();
     }
 
     /// Wakes the spool's own thread.
-    pub fn wake_writer(&self) {
+    pub(super) fn wake_writer(&self) {
         self.work.notify_one();
     }
 
     /// Waits for the disk, for a while.
-    pub fn wait_written<'a>(
+    pub(super) fn wait_written<'a>(
         &'a self,
         contents: MutexGuard<'a, Contents>,
         at_most: Duration,
@@ -133,7 +133,7 @@ impl Locked {
     }
 
     /// Waits for something to do, for a while.
-    pub fn wait_work<'a>(
+    pub(super) fn wait_work<'a>(
         &'a self,
         contents: MutexGuard<'a, Contents>,
         at_most: Duration,
@@ -142,7 +142,7 @@ impl Locked {
     }
 
     /// Waits until there is something to send, for a while.
-    pub fn wait_filled(&self, at_most: Duration) {
+    pub(super) fn wait_filled(&self, at_most: Duration) {
         let nothing = |contents: &mut Contents| !contents.has_something();
         drop(self.filled.wait_timeout_while(self.lock(), at_most, nothing));
     }

@@ -9,7 +9,7 @@ use super::frame::{u32_at, u64_at};
 use crate::outbox::contract::Sequence;
 
 /// The file's name.
-pub const FILE: &str = "cursor";
+pub(super) const FILE: &str = "cursor";
 /// Bytes of a slot, and their distance.
 const SLOT: usize = 24;
 const MAGIC: u32 = 0x4375_7231;
@@ -17,7 +17,7 @@ const MAGIC: u32 = 0x4375_7231;
 /// Records below the cursor are settled: acknowledged, rejected, or part of a gap. It may lag behind, and is not
 /// synced: records that were settled are then sent again. It never runs ahead, as nothing is sent that is not
 /// durable before.
-pub struct Cursor {
+pub(super) struct Cursor {
     file: Arc<dyn DiskFile>,
     turn: u64,
     settled: Sequence,
@@ -25,7 +25,7 @@ pub struct Cursor {
 
 impl Cursor {
     /// Opens the cursor, or makes one that settles nothing.
-    pub fn open(directory: &Directory) -> io::Result<Cursor> {
+    pub(super) fn open(directory: &Directory) -> io::Result<Cursor> {
         let file = directory.disk.open(&directory.file(FILE), Access::Create)?;
         if file.size()? < 2 * SLOT as u64 {
             // Its place is taken while there is room: a full disk must not keep what is settled from being deleted.
@@ -36,17 +36,17 @@ impl Cursor {
     }
 
     /// Where the cursor stands, without touching it.
-    pub fn look(directory: &Directory) -> io::Result<Sequence> {
+    pub(super) fn look(directory: &Directory) -> io::Result<Sequence> {
         let file = directory.read(&directory.file(FILE))?;
         Ok(file.and_then(|file| newest(&*file)).unwrap_or_default().1)
     }
 
-    pub fn settled(&self) -> Sequence {
+    pub(super) fn settled(&self) -> Sequence {
         self.settled
     }
 
     /// Moves forward to `settled`.
-    pub fn advance(&mut self, settled: Sequence) -> io::Result<()> {
+    pub(super) fn advance(&mut self, settled: Sequence) -> io::Result<()> {
         if settled <= self.settled {
             return Ok(());
         }

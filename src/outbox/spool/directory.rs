@@ -16,23 +16,23 @@ const DAMAGED: &str = "damaged";
 
 /// A directory with segments in it.
 #[derive(Clone, Debug)]
-pub struct Directory {
+pub(super) struct Directory {
     pub path: PathBuf,
     pub disk: Arc<dyn Disk>,
 }
 
 /// Keeps other checkers out as long as it lives.
-pub struct Lock {
+pub(super) struct Lock {
     _file: File,
 }
 
 impl Directory {
-    pub fn new(path: &Path, disk: Arc<dyn Disk>) -> Directory {
+    pub(super) fn new(path: &Path, disk: Arc<dyn Disk>) -> Directory {
         Directory { path: path.to_owned(), disk }
     }
 
     /// Makes the directory where there is none, and takes it for this process.
-    pub fn take(&self) -> Result<Lock, SpoolError> {
+    pub(super) fn take(&self) -> Result<Lock, SpoolError> {
         let path = &self.path;
         if !path.is_dir() {
             fs::create_dir_all(path).map_err(SpoolError::io("create the spool's directory", path))?;
@@ -54,17 +54,17 @@ impl Directory {
         }
     }
 
-    pub fn file(&self, name: &str) -> PathBuf {
+    pub(super) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
     /// The file of the segment that begins with `first`; names sort as numbers do.
-    pub fn segment(&self, first: Sequence) -> PathBuf {
+    pub(super) fn segment(&self, first: Sequence) -> PathBuf {
         self.path.join(format!("{first:020}.{SEGMENT}"))
     }
 
     /// The first numbers of all segments, in order.
-    pub fn segments(&self) -> io::Result<Vec<Sequence>> {
+    pub(super) fn segments(&self) -> io::Result<Vec<Sequence>> {
         let files = self.disk.list(&self.path)?;
         let mut segments: Vec<Sequence> = files
             .iter()
@@ -76,7 +76,7 @@ impl Directory {
     }
 
     /// The segments moved aside, oldest first, with their sizes.
-    pub fn damaged(&self) -> io::Result<Vec<(PathBuf, u64)>> {
+    pub(super) fn damaged(&self) -> io::Result<Vec<(PathBuf, u64)>> {
         let mut damaged = self.disk.list(&self.path)?;
         damaged.retain(|(path, _)| path.extension() == Some(OsStr::new(DAMAGED)));
         damaged.sort_unstable();
@@ -84,7 +84,7 @@ impl Directory {
     }
 
     /// Opens a segment, or another file, to be read; none where it is gone.
-    pub fn read(&self, path: &Path) -> io::Result<Option<Arc<dyn DiskFile>>> {
+    pub(super) fn read(&self, path: &Path) -> io::Result<Option<Arc<dyn DiskFile>>> {
         match self.disk.open(path, Access::Read) {
             Ok(file) => Ok(Some(file)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -93,13 +93,13 @@ impl Directory {
     }
 
     /// Deletes a segment.
-    pub fn remove_segment(&self, first: Sequence) -> io::Result<()> {
+    pub(super) fn remove_segment(&self, first: Sequence) -> io::Result<()> {
         self.disk.remove(&self.segment(first))
     }
 
     /// Moves a segment aside for somebody to look at. Where these files come to more than `max` bytes the oldest
     /// are deleted.
-    pub fn move_aside(&self, first: Sequence, max: u64) -> io::Result<()> {
+    pub(super) fn move_aside(&self, first: Sequence, max: u64) -> io::Result<()> {
         let before = self.damaged()?;
         // A number may come twice, when the cursor was lost too; a file moved aside is not replaced.
         let mut aside = self.path.join(format!("{first:020}.{DAMAGED}"));
@@ -122,13 +122,13 @@ impl Directory {
     }
 
     /// Makes names created, changed and removed so far durable.
-    pub fn sync(&self) -> io::Result<()> {
+    pub(super) fn sync(&self) -> io::Result<()> {
         self.disk.sync_directory(&self.path)
     }
 
     /// Puts a file with these bytes in the place of `name`: after a crash it is the old or the new one. The room of
     /// [`Directory::reserve`] is used up.
-    pub fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<Arc<dyn DiskFile>> {
+    pub(super) fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<Arc<dyn DiskFile>> {
         let (path, new) = (self.file(name), self.successor(name));
         // Not emptied: what is reserved must not go to somebody else.
         let file = self.disk.open(&new, Access::Create)?;
@@ -142,7 +142,7 @@ impl Directory {
 
     /// Keeps room on the disk for `bytes` that are to replace `name`, and returns for how many there was some. On file
     /// systems that write nothing in place, such as Btrfs and ZFS, this promises nothing.
-    pub fn reserve(&self, name: &str, bytes: u64) -> u64 {
+    pub(super) fn reserve(&self, name: &str, bytes: u64) -> u64 {
         let reserve = || {
             let file = self.disk.open(&self.successor(name), Access::Create)?;
             let mut length = file.size()?;
@@ -159,7 +159,7 @@ impl Directory {
     }
 
     /// Bytes of the disk that are free for us, where that can be asked.
-    pub fn free(&self) -> Option<u64> {
+    pub(super) fn free(&self) -> Option<u64> {
         self.disk.free(&self.path)
     }
 

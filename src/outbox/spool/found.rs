@@ -8,12 +8,12 @@ use super::header::{FileKind, Header};
 use crate::outbox::contract::Sequence;
 
 /// All of them, by the numbers that they are named for.
-pub struct Found {
+pub(super) struct Found {
     pub segments: BTreeMap<Sequence, FoundSegment>,
 }
 
 /// One of them.
-pub struct FoundSegment {
+pub(super) struct FoundSegment {
     pub bytes: u64,
     pub header: Option<Header>,
 }
@@ -23,7 +23,7 @@ impl Found {
     ///
     /// # Errors
     /// A segment of another version, or a directory that cannot be read. A file that is gone by now is left out.
-    pub fn in_directory(directory: &Directory) -> Result<Found, SpoolError> {
+    pub(super) fn in_directory(directory: &Directory) -> Result<Found, SpoolError> {
         let firsts = directory.segments().map_err(SpoolError::io("read", &directory.path))?;
         let mut segments = BTreeMap::new();
         for first in firsts {
@@ -40,7 +40,7 @@ impl Found {
 
     /// The number after the last record of each segment but the last one: known from the header of the one after
     /// it, or guessed from that one's name.
-    pub fn ends(&self) -> BTreeMap<Sequence, (Sequence, bool)> {
+    pub(super) fn ends(&self) -> BTreeMap<Sequence, (Sequence, bool)> {
         let firsts: Vec<(&Sequence, &FoundSegment)> = self.segments.iter().collect();
         firsts
             .windows(2)

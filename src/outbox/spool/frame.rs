@@ -16,14 +16,14 @@ use crate::limits::MAX_RECORD;
 use crate::outbox::contract::Sequence;
 
 /// Bytes before the payload.
-pub const HEAD: usize = 16;
+pub(super) const HEAD: usize = 16;
 /// The longest payload: a record, and in the file of the rejected ones a few words around it. Less than 16 MiB, so
 /// that a length has a zero byte.
-pub const MAX_PAYLOAD: usize = MAX_RECORD * 2;
+pub(super) const MAX_PAYLOAD: usize = MAX_RECORD * 2;
 
 /// What the bytes at some place are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Parsed {
+pub(super) enum Parsed {
     /// A whole frame, with the length of its payload.
     Frame { sequence: Sequence, length: usize },
     /// Maybe the start of a frame of this many bytes, head included.
@@ -33,7 +33,7 @@ pub enum Parsed {
 }
 
 /// Appends a frame to `buffer`.
-pub fn push(buffer: &mut Vec<u8>, sequence: Sequence, payload: &[u8]) {
+pub(super) fn push(buffer: &mut Vec<u8>, sequence: Sequence, payload: &[u8]) {
     let start = buffer.len();
     buffer.extend_from_slice(&[0; 4]);
     // A payload is at most MAX_PAYLOAD: whoever makes one sees to it.
@@ -45,7 +45,7 @@ pub fn push(buffer: &mut Vec<u8>, sequence: Sequence, payload: &[u8]) {
 }
 
 /// Reads the frame at the start of `bytes`, whose number must be `first` to `last`.
-pub fn parse(bytes: &[u8], first: Sequence, last: Sequence) -> Parsed {
+pub(super) fn parse(bytes: &[u8], first: Sequence, last: Sequence) -> Parsed {
     let (Some(crc), Some(length), Some(sequence)) = (u32_at(bytes, 0), u32_at(bytes, 4), u64_at(bytes, 8))
     else {
         return Parsed::Short(HEAD);
@@ -61,10 +61,10 @@ pub fn parse(bytes: &[u8], first: Sequence, last: Sequence) -> Parsed {
     }
 }
 
-pub fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
-pub fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+pub(super) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
 }

@@ -17,7 +17,7 @@ const FAR: u64 = 1 << 40;
 
 /// A record in its file, the payload borrowed from the reader.
 #[derive(Debug)]
-pub struct Frame<'a> {
+pub(super) struct Frame<'a> {
     pub sequence: Sequence,
     /// Where the frame begins.
     pub offset: u64,
@@ -26,21 +26,21 @@ pub struct Frame<'a> {
 
 /// What was not readable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Damage {
+pub(super) struct Damage {
     pub bytes: u64,
     /// Records that were there, by their numbers.
     pub records: u64,
 }
 
 impl Damage {
-    pub fn is_none(self) -> bool {
+    pub(super) fn is_none(self) -> bool {
         self == Damage::default()
     }
 }
 
 /// Which frames of a file are read.
 #[derive(Clone, Copy, Debug)]
-pub struct Extent {
+pub(super) struct Extent {
     /// Where a frame begins, the first to be read.
     pub offset: u64,
     /// How far the file may be read.
@@ -55,14 +55,14 @@ pub struct Extent {
 
 impl Extent {
     /// All frames of a file of `length` bytes, whose numbers begin with `first`.
-    pub fn whole(first: Sequence, length: u64) -> Extent {
+    pub(super) fn whole(first: Sequence, length: u64) -> Extent {
         Extent { offset: HEADER as u64, length, first, expected: first, end: None }
     }
 }
 
 /// Reads the frames of a file in order, in memory that does not depend on the file's size. It passes over what is
 /// damaged and counts it.
-pub struct Frames {
+pub(super) struct Frames {
     file: Arc<dyn DiskFile>,
     /// What is still to be read: `offset` and `expected` move on.
     left: Extent,
@@ -76,7 +76,7 @@ pub struct Frames {
 
 impl Frames {
     /// Reads `extent` of `file`.
-    pub fn new(file: Arc<dyn DiskFile>, extent: Extent) -> Frames {
+    pub(super) fn new(file: Arc<dyn DiskFile>, extent: Extent) -> Frames {
         Frames {
             file,
             left: extent,
@@ -88,7 +88,7 @@ impl Frames {
     }
 
     /// The next record, or none at the end.
-    pub fn next(&mut self) -> Option<Frame<'_>> {
+    pub(super) fn next(&mut self) -> Option<Frame<'_>> {
         let (offset, sequence, length) = self.advance()?;
         let from = (offset - self.buffer_at) as usize + HEAD;
         Some(Frame { sequence, offset, payload: &self.buffer[from..from + length] })
@@ -203,28 +203,33 @@ impl Frames {
     }
 
     /// Where the next frame begins.
-    pub fn position(&self) -> u64 {
+    pub(super) fn position(&self) -> u64 {
         self.left.offset
     }
 
     /// The number after that of the last record read.
-    pub fn expected(&self) -> Sequence {
+    pub(super) fn expected(&self) -> Sequence {
         self.left.expected
     }
 
     /// Bytes at the end that no whole frame follows; part of the damage where the end was known.
-    pub fn tail(&self) -> u64 {
+    pub(super) fn tail(&self) -> u64 {
         self.tail
     }
 
     /// What was passed over since the last call.
-    pub fn take_damage(&mut self) -> Damage {
+    pub(super) fn take_damage(&mut self) -> Damage {
         std::mem::take(&mut self.damage)
     }
 }
 
 /// Reads one frame again, at a place where one was read before.
-pub fn read_payload(file: &dyn DiskFile, offset: u64, sequence: Sequence, length: usize) -> Option<Vec<u8>> {
+pub(super) fn read_payload(
+    file: &dyn DiskFile,
+    offset: u64,
+    sequence: Sequence,
+    length: usize,
+) -> Option<Vec<u8>> {
     let mut bytes = vec![0; HEAD + length];
     file.read_exact_at(&mut bytes, offset).ok()?;
     match frame::parse(&bytes, sequence, sequence) {

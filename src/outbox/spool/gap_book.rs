@@ -14,7 +14,7 @@ const MAX_GAPS: usize = 100_000;
 const FIRST_GAP: Sequence = 1 << 63;
 
 /// Gaps that grow, gaps that do not change any more, and gaps that were offered.
-pub struct GapBook {
+pub(super) struct GapBook {
     growing: Gaps,
     /// Gaps that do not change any more: read from the file.
     closed: VecDeque<GapRecord>,
@@ -31,14 +31,14 @@ pub struct GapBook {
 }
 
 /// What the file of gaps is to be.
-pub struct Page {
+pub(super) struct Page {
     pub bytes: Vec<u8>,
     changes: u64,
 }
 
 impl GapBook {
     /// Begins with what the file has; `stale` where that names a segment which is deleted.
-    pub fn new(saved: Vec<GapRecord>, stale: bool) -> GapBook {
+    pub(super) fn new(saved: Vec<GapRecord>, stale: bool) -> GapBook {
         let mut growing = Gaps::new(MAX_GAPS);
         let mut closed = VecDeque::from(saved);
         // They may have been sent. Where there are too many they merge nevertheless: what the store gets is then a
@@ -61,12 +61,12 @@ impl GapBook {
     }
 
     /// Whether `sequence` is that of a gap.
-    pub fn has_number(sequence: Sequence) -> bool {
+    pub(super) fn has_number(sequence: Sequence) -> bool {
         sequence >= FIRST_GAP
     }
 
     /// Accounts for a record that gets no place.
-    pub fn cover(&mut self, record: Record, reason: GapReason) {
+    pub(super) fn cover(&mut self, record: Record, reason: GapReason) {
         if reason == GapReason::OutboxFull && matches!(record, Record::Result(_)) {
             self.dropped += 1;
             if self.dropped == 1 || self.dropped.is_multiple_of(10_000) {
@@ -78,37 +78,37 @@ impl GapBook {
     }
 
     /// More is about to be covered: until it is written nothing counts as settled.
-    pub fn expect_more(&mut self) {
+    pub(super) fn expect_more(&mut self) {
         self.changes += 1;
     }
 
     /// Whether the file of gaps lacks some.
-    pub fn lacks_some(&self) -> bool {
+    pub(super) fn lacks_some(&self) -> bool {
         self.changes != self.changes_written
     }
 
     /// Whether the file is to be written again when there is time.
-    pub fn is_stale(&self) -> bool {
+    pub(super) fn is_stale(&self) -> bool {
         self.stale
     }
 
     /// The file has what is no gap any more.
-    pub fn set_stale(&mut self) {
+    pub(super) fn set_stale(&mut self) {
         self.stale = true;
     }
 
     /// How many gaps there are.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.growing.len() + self.closed.len() + self.open.len()
     }
 
     /// How many are lost if the spool ends now.
-    pub fn unwritten(&self) -> usize {
+    pub(super) fn unwritten(&self) -> usize {
         if self.lacks_some() { self.growing.len() } else { 0 }
     }
 
     /// Whether there are some to be offered. What is sent must be durable.
-    pub fn has_something(&self) -> bool {
+    pub(super) fn has_something(&self) -> bool {
         !self.open.is_empty() || (self.has_more() && !self.lacks_some())
     }
 
@@ -118,7 +118,7 @@ impl GapBook {
 
     /// What was offered and is not settled, after `more` says up to how many are to be. A gap that was offered never
     /// changes.
-    pub fn offer(&mut self, more: Option<usize>) -> impl Iterator<Item = (Sequence, &GapRecord)> {
+    pub(super) fn offer(&mut self, more: Option<usize>) -> impl Iterator<Item = (Sequence, &GapRecord)> {
         while self.open.len() < more.unwrap_or(0)
             && let Some(gap) = self.closed.pop_front().or_else(|| self.growing.pop())
         {
@@ -129,14 +129,14 @@ impl GapBook {
     }
 
     /// Lets go of a gap that was offered.
-    pub fn settle(&mut self, sequence: Sequence) -> Option<GapRecord> {
+    pub(super) fn settle(&mut self, sequence: Sequence) -> Option<GapRecord> {
         let gap = self.open.remove(&sequence);
         self.stale |= gap.is_some();
         gap
     }
 
     /// The file as it is to be; `dropping` is the segment whose records are among the gaps, and which is to be deleted.
-    pub fn page(&mut self, dropping: Option<Sequence>) -> Page {
+    pub(super) fn page(&mut self, dropping: Option<Sequence>) -> Page {
         let gaps = self.open.values().chain(&self.closed).chain(self.growing.iter());
         let bytes = gap_file::encode(dropping, gaps);
         self.stale = false;
@@ -144,14 +144,14 @@ impl GapBook {
     }
 
     /// What became of a page.
-    pub fn wrote(&mut self, page: &Page, written: &io::Result<()>) {
+    pub(super) fn wrote(&mut self, page: &Page, written: &io::Result<()>) {
         match written {
             Ok(()) => self.changes_written = page.changes,
             Err(_) => self.stale = true,
         }
     }
 
-    pub fn dropped(&self) -> u64 {
+    pub(super) fn dropped(&self) -> u64 {
         self.dropped
     }
 }

@@ -18,39 +18,39 @@ use crate::record::{GapRecord, Record};
 const FILE: &str = "gaps";
 
 /// The right to write the file.
-pub struct GapFile {
+pub(super) struct GapFile {
     directory: Directory,
     /// For how many bytes of it there is room for certain.
     reserved: Mutex<u64>,
 }
 
 impl GapFile {
-    pub fn new(directory: &Directory) -> GapFile {
+    pub(super) fn new(directory: &Directory) -> GapFile {
         GapFile { directory: directory.clone(), reserved: Mutex::new(0) }
     }
 
     /// Keeps others from writing the file.
-    pub fn hold(&self) -> HeldGapFile<'_> {
+    pub(super) fn hold(&self) -> HeldGapFile<'_> {
         let reserved = lock(&self.reserved);
         HeldGapFile { directory: &self.directory, reserved }
     }
 }
 
 /// The file of gaps, for the one who may write it.
-pub struct HeldGapFile<'a> {
+pub(super) struct HeldGapFile<'a> {
     directory: &'a Directory,
     reserved: MutexGuard<'a, u64>,
 }
 
 impl HeldGapFile<'_> {
     /// Replaces the file; durable when it returns.
-    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         *self.reserved = 0;
         self.directory.replace(FILE, bytes).map(drop)
     }
 
     /// Keeps room on the disk for a file of so many bytes.
-    pub fn reserve(&mut self, bytes: u64) {
+    pub(super) fn reserve(&mut self, bytes: u64) {
         if *self.reserved < bytes {
             *self.reserved = self.directory.reserve(FILE, bytes);
         }
@@ -67,13 +67,13 @@ struct Head {
 
 /// What the file of gaps holds.
 #[derive(Default)]
-pub struct SavedGaps {
+pub(super) struct SavedGaps {
     pub dropping: Option<Sequence>,
     pub gaps: Vec<GapRecord>,
 }
 
 /// The file's bytes.
-pub fn encode<'a>(dropping: Option<Sequence>, gaps: impl Iterator<Item = &'a GapRecord>) -> Vec<u8> {
+pub(super) fn encode<'a>(dropping: Option<Sequence>, gaps: impl Iterator<Item = &'a GapRecord>) -> Vec<u8> {
     let mut bytes = Header::new(FileKind::Gaps).encode().to_vec();
     let head = serde_json::to_vec(&Head { dropping }).unwrap_or_default();
     frame::push(&mut bytes, 0, &head);
@@ -87,7 +87,7 @@ pub fn encode<'a>(dropping: Option<Sequence>, gaps: impl Iterator<Item = &'a Gap
 ///
 /// # Errors
 /// [`SpoolError`]. What is damaged is logged and passed over.
-pub fn read(directory: &Directory) -> Result<SavedGaps, SpoolError> {
+pub(super) fn read(directory: &Directory) -> Result<SavedGaps, SpoolError> {
     let path = directory.file(FILE);
     let opened = directory.read(&path).map_err(SpoolError::io("open", &path))?;
     let Some(file) = opened else { return Ok(SavedGaps::default()) };

@@ -9,15 +9,15 @@ use super::frame::{u32_at, u64_at};
 use crate::outbox::contract::Sequence;
 
 /// The format that this library writes; it reads no other.
-pub const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 /// Bytes of a file's header.
-pub const HEADER: usize = 48;
+pub(super) const HEADER: usize = 48;
 const MAGIC: &[u8; 8] = b"webmon\0\n";
 
 /// What kind of frames a file has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
-pub enum FileKind {
+pub(super) enum FileKind {
     Records = 1,
     Gaps = 2,
     Rejected = 3,
@@ -31,7 +31,7 @@ pub enum FileKind {
 /// ├ magic ┼ version ┼ kind ┼ first ┼ previous first ┼ previous end ┼ crc ┼ reserved ┤
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Header {
+pub(super) struct Header {
     pub kind: FileKind,
     /// The number of the first record.
     pub first: Sequence,
@@ -42,11 +42,11 @@ pub struct Header {
 }
 
 impl Header {
-    pub fn new(kind: FileKind) -> Header {
+    pub(super) fn new(kind: FileKind) -> Header {
         Header { kind, first: 0, previous: (0, 0) }
     }
 
-    pub fn encode(&self) -> [u8; HEADER] {
+    pub(super) fn encode(&self) -> [u8; HEADER] {
         let mut bytes = [0; HEADER];
         bytes[..8].copy_from_slice(MAGIC);
         bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
@@ -63,7 +63,11 @@ impl Header {
     ///
     /// # Errors
     /// [`SpoolError::Version`] for an intact header of another version.
-    pub fn read(file: &dyn DiskFile, path: &Path, kind: FileKind) -> Result<Option<Header>, SpoolError> {
+    pub(super) fn read(
+        file: &dyn DiskFile,
+        path: &Path,
+        kind: FileKind,
+    ) -> Result<Option<Header>, SpoolError> {
         let mut bytes = [0; HEADER];
         match file.read_exact_at(&mut bytes, 0) {
             Ok(()) => {}

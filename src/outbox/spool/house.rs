@@ -11,18 +11,18 @@ use super::writing::Writing;
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
 /// What that thread works with.
-pub struct House {
+pub(super) struct House {
     shared: Arc<Shared>,
     writing: Writing,
 }
 
 impl House {
-    pub fn new(shared: Arc<Shared>, writer: Writer) -> House {
+    pub(super) fn new(shared: Arc<Shared>, writer: Writer) -> House {
         House { shared, writing: Writing::new(writer) }
     }
 
     /// Works until the spool is closed.
-    pub fn keep(self) {
+    pub(super) fn keep(self) {
         let House { shared, mut writing } = self;
         let mut next = Instant::now() + HOUSEKEEPING;
         let mut contents = shared.lock();

@@ -49,7 +49,7 @@ impl Batch {
 type Kept = Option<(Sequence, Arc<dyn DiskFile>)>;
 
 impl Shared {
-    pub fn peek(&self, max: usize, wait: Duration) -> Vec<(Sequence, Record)> {
+    pub(super) fn peek(&self, max: usize, wait: Duration) -> Vec<(Sequence, Record)> {
         self.contents.wait_filled(wait);
 
         let mut batch = Batch { records: Vec::new(), bytes: 0, max, unreadable: Vec::new() };
@@ -93,7 +93,12 @@ impl Shared {
     }
 
     /// Reads an open record again. None where it lies no more at its place.
-    pub fn payload(&self, sequence: Sequence, place: &Place, kept: &mut Kept) -> io::Result<Option<Vec<u8>>> {
+    pub(super) fn payload(
+        &self,
+        sequence: Sequence,
+        place: &Place,
+        kept: &mut Kept,
+    ) -> io::Result<Option<Vec<u8>>> {
         let (segment, offset, length) = match place {
             Place::Memory(payload) => return Ok(Some(payload.to_vec())),
             Place::Disk { segment, offset, length } => (*segment, *offset, *length),

@@ -9,7 +9,7 @@ use super::seldom::Seldom;
 use crate::outbox::contract::Sequence;
 
 /// Records in the order in which they came. Those that are being written are not in the list, but count.
-pub struct Queue {
+pub(super) struct Queue {
     waiting: VecDeque<Queued>,
     next: Sequence,
     /// Bytes of records not on disk, those being written included.
@@ -26,14 +26,14 @@ pub struct Queue {
 }
 
 /// A record that waits for the disk.
-pub struct Queued {
+pub(super) struct Queued {
     pub sequence: Sequence,
     pub payload: Vec<u8>,
 }
 
 impl Queue {
     /// An empty one, whose first record gets the number `next`.
-    pub fn new(next: Sequence) -> Queue {
+    pub(super) fn new(next: Sequence) -> Queue {
         Queue {
             waiting: VecDeque::new(),
             next,
@@ -47,7 +47,7 @@ impl Queue {
         }
     }
 
-    pub fn push(&mut self, payload: Vec<u8>) {
+    pub(super) fn push(&mut self, payload: Vec<u8>) {
         if self.unwritten() == 0 {
             self.progress_at = Instant::now();
         }
@@ -57,37 +57,37 @@ impl Queue {
     }
 
     /// The number of the record to come.
-    pub fn next(&self) -> Sequence {
+    pub(super) fn next(&self) -> Sequence {
         self.next
     }
 
     /// Bytes of records not on disk.
-    pub fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// Whether all below `target` is on disk, settled, or a gap.
-    pub fn is_durable(&self, target: Sequence) -> bool {
+    pub(super) fn is_durable(&self, target: Sequence) -> bool {
         self.durable >= target
     }
 
     /// Whether the disk takes nothing: it failed when it was tried last.
-    pub fn fails(&self) -> bool {
+    pub(super) fn fails(&self) -> bool {
         self.failed_until.is_some()
     }
 
     /// When what waits is to be tried again on a disk that failed.
-    pub fn retry_at(&self) -> Option<Instant> {
+    pub(super) fn retry_at(&self) -> Option<Instant> {
         self.failed_until.filter(|_| !self.waiting.is_empty())
     }
 
     /// Whether the disk failed a moment ago and is not to be tried now.
-    pub fn rests(&self) -> bool {
+    pub(super) fn rests(&self) -> bool {
         self.failed_until.is_some_and(|until| Instant::now() < until)
     }
 
     /// Whether the disk takes longer than `patience`, which is logged.
-    pub fn hangs(&mut self, patience: Duration, directory: &Path) -> bool {
+    pub(super) fn hangs(&mut self, patience: Duration, directory: &Path) -> bool {
         let waited = self.progress_at.elapsed();
         let failing = self.fails() && !self.being_written;
         if failing || self.unwritten() == 0 || waited < patience {
@@ -103,24 +103,24 @@ impl Queue {
     }
 
     /// Whether there is something that can be written now.
-    pub fn is_writable(&self) -> bool {
+    pub(super) fn is_writable(&self) -> bool {
         !self.waiting.is_empty() && !self.rests()
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
     /// Takes all that waits, to be written: to be followed by [`Queue::wrote`] and [`Queue::gave_up`] for what becomes of
     /// it, and by [`Queue::put_back`] for the rest.
-    pub fn take(&mut self) -> VecDeque<Queued> {
+    pub(super) fn take(&mut self) -> VecDeque<Queued> {
         self.being_written = true;
         self.progress_at = Instant::now();
         std::mem::take(&mut self.waiting)
     }
 
     /// The first `count` records of `group` are on disk: the number after the last of them.
-    pub fn wrote(&mut self, group: &mut VecDeque<Queued>, count: usize) -> Sequence {
+    pub(super) fn wrote(&mut self, group: &mut VecDeque<Queued>, count: usize) -> Sequence {
         let mut end = self.durable;
         for queued in group.drain(..count) {
             self.bytes -= queued.payload.len();
@@ -132,13 +132,13 @@ impl Queue {
     }
 
     /// A record that was taken gets no place on the disk.
-    pub fn gave_up(&mut self, queued: &Queued) {
+    pub(super) fn gave_up(&mut self, queued: &Queued) {
         self.bytes -= queued.payload.len();
         self.durable = queued.sequence + 1;
     }
 
     /// Ends the writing of what was taken. What could not be written goes first again.
-    pub fn put_back(&mut self, mut group: VecDeque<Queued>) {
+    pub(super) fn put_back(&mut self, mut group: VecDeque<Queued>) {
         self.being_written = false;
         if self.log_hanging.is_over() {
             log::info!(waiting = self.unwritten() + group.len(); "the spool's disk answers again");
@@ -149,7 +149,7 @@ impl Queue {
     }
 
     /// All that was taken found its place. True where the disk had failed before.
-    pub fn works(&mut self) -> bool {
+    pub(super) fn works(&mut self) -> bool {
         // Also where the last ones were sent from memory before.
         self.durable = self.waiting.front().map_or(self.next, |queued| queued.sequence);
         self.log_failing.is_over();
@@ -157,7 +157,7 @@ impl Queue {
     }
 
     /// The disk failed: it is left alone for as long as `rest`.
-    pub fn failed(&mut self, error: &io::Error, rest: Duration, directory: &Path) {
+    pub(super) fn failed(&mut self, error: &io::Error, rest: Duration, directory: &Path) {
         self.failed_until = Some(Instant::now() + rest);
         if self.log_failing.is_due() {
             log::error!(
@@ -168,7 +168,7 @@ impl Queue {
     }
 
     /// Lets go of a record that was sent from memory.
-    pub fn settle(&mut self, sequence: Sequence) {
+    pub(super) fn settle(&mut self, sequence: Sequence) {
         if let Ok(at) = self.waiting.binary_search_by_key(&sequence, |queued| queued.sequence)
             && let Some(queued) = self.waiting.remove(at)
         {
@@ -180,23 +180,23 @@ impl Queue {
     }
 
     /// Records from the number `from` on, to be sent from memory: there are some only while the disk fails.
-    pub fn sendable(&self, from: Sequence) -> impl Iterator<Item = &Queued> {
+    pub(super) fn sendable(&self, from: Sequence) -> impl Iterator<Item = &Queued> {
         let all = if self.fails() && !self.being_written { self.waiting.len() } else { 0 };
         self.waiting.iter().take(all).skip_while(move |queued| queued.sequence < from)
     }
 
     /// Whether there will be something to send from memory, of the number `from` or a later one.
-    pub fn has_sendable(&self, from: Sequence) -> bool {
+    pub(super) fn has_sendable(&self, from: Sequence) -> bool {
         self.fails() && self.waiting.back().is_some_and(|queued| queued.sequence >= from)
     }
 
     /// Records that are not on disk, and in no gap.
-    pub fn unwritten(&self) -> usize {
+    pub(super) fn unwritten(&self) -> usize {
         self.written_now(self.durable) + self.waiting.len()
     }
 
     /// How many records have the number `from` or a later one.
-    pub fn count(&self, from: Sequence) -> usize {
+    pub(super) fn count(&self, from: Sequence) -> usize {
         let before = self.waiting.partition_point(|queued| queued.sequence < from);
         self.written_now(self.durable.max(from)) + self.waiting.len() - before
     }

@@ -12,7 +12,7 @@ use crate::outbox::contract::Sequence;
 const READ: u64 = u64::MAX;
 
 /// The segments, and the reading of them: forward only.
-pub struct Reading {
+pub(super) struct Reading {
     /// By their first numbers; what is in them is durable.
     segments: BTreeMap<Sequence, Segment>,
     at: Position,
@@ -36,20 +36,20 @@ struct Position {
 
 /// Where an open record can be read again.
 #[derive(Clone)]
-pub enum Place {
+pub(super) enum Place {
     Disk { segment: Sequence, offset: u64, length: usize },
     Memory(Arc<[u8]>),
 }
 
 /// A segment that gives way to newer records.
 #[derive(Clone, Copy)]
-pub struct Victim {
+pub(super) struct Victim {
     pub first: Sequence,
     pub segment: Segment,
 }
 
 /// What is to be read next, of one segment.
-pub struct Portion {
+pub(super) struct Portion {
     pub segment: Sequence,
     pub extent: Extent,
     /// The number after its last record, known or not.
@@ -59,7 +59,7 @@ pub struct Portion {
 }
 
 /// What reading a [`Portion`] came to.
-pub struct Progress {
+pub(super) struct Progress {
     pub found: Vec<(Sequence, Place)>,
     /// Where the next frame begins, and its number.
     pub offset: u64,
@@ -71,7 +71,7 @@ pub struct Progress {
 
 impl Reading {
     /// Begins with the oldest of `segments`, at the number `from`, or where there are none at `next`.
-    pub fn new(segments: BTreeMap<Sequence, Segment>, from: Sequence, next: Sequence) -> Reading {
+    pub(super) fn new(segments: BTreeMap<Sequence, Segment>, from: Sequence, next: Sequence) -> Reading {
         let oldest = segments.keys().next().copied().unwrap_or(next);
         let at = Position { segment: oldest, offset: HEADER as u64, next: from.max(oldest) };
         Reading {
@@ -85,36 +85,36 @@ impl Reading {
     }
 
     /// The next number to read.
-    pub fn next(&self) -> Sequence {
+    pub(super) fn next(&self) -> Sequence {
         self.at.next
     }
 
     /// The newest segment has grown, or was begun.
-    pub fn appended(&mut self, first: Sequence, bytes: u64, end: Sequence) {
+    pub(super) fn appended(&mut self, first: Sequence, bytes: u64, end: Sequence) {
         let segment = Segment { bytes, end, end_known: true, damaged: false };
         let known = self.segments.entry(first).or_insert(segment);
         (known.bytes, known.end) = (bytes, end);
     }
 
     /// Bytes on disk that count towards the size.
-    pub fn used(&self) -> u64 {
+    pub(super) fn used(&self) -> u64 {
         let victim = self.victim.as_ref().map_or(0, |victim| victim.segment.size());
         self.segments.values().map(Segment::size).sum::<u64>() + victim
     }
 
     /// Takes note of the bytes that are free on the disk: how many the segments can take.
-    pub fn set_free(&mut self, free: Option<u64>) -> u64 {
+    pub(super) fn set_free(&mut self, free: Option<u64>) -> u64 {
         self.room = free.map_or(u64::MAX, |free| free.saturating_add(self.used()));
         self.room
     }
 
     /// Whether half of `budget`, or of the disk, is free.
-    pub fn is_half_free(&self, budget: u64) -> bool {
+    pub(super) fn is_half_free(&self, budget: u64) -> bool {
         self.used() <= self.room.min(budget) / 2
     }
 
     /// Records in segments that were not offered yet.
-    pub fn unread(&self) -> u64 {
+    pub(super) fn unread(&self) -> u64 {
         let from = self.at.next;
         self.segments
             .range(self.at.segment..)
@@ -122,27 +122,27 @@ impl Reading {
             .sum()
     }
 
-    pub fn has_unread(&self) -> bool {
+    pub(super) fn has_unread(&self) -> bool {
         self.segments.last_key_value().is_some_and(|(_, segment)| segment.end > self.at.next)
     }
 
     /// How many were offered and are not settled.
-    pub fn open(&self) -> usize {
+    pub(super) fn open(&self) -> usize {
         self.open.len()
     }
 
     /// The oldest that were offered and are not settled, at most `max`.
-    pub fn oldest_open(&self, max: usize) -> Vec<(Sequence, Place)> {
+    pub(super) fn oldest_open(&self, max: usize) -> Vec<(Sequence, Place)> {
         self.open.iter().take(max).map(|(sequence, place)| (*sequence, place.clone())).collect()
     }
 
     /// Where an open record can be read again.
-    pub fn place(&self, sequence: Sequence) -> Option<Place> {
+    pub(super) fn place(&self, sequence: Sequence) -> Option<Place> {
         self.open.get(&sequence).cloned()
     }
 
     /// Moves on to what is to be read next: in the present segment, or the one after it.
-    pub fn enter(&mut self) -> Option<Portion> {
+    pub(super) fn enter(&mut self) -> Option<Portion> {
         if !self.has_unread() {
             return None;
         }
@@ -160,7 +160,7 @@ impl Reading {
     }
 
     /// Takes note of what was read. Whether there may be more to read.
-    pub fn advance(&mut self, portion: &Portion, progress: Progress) -> bool {
+    pub(super) fn advance(&mut self, portion: &Portion, progress: Progress) -> bool {
         let Progress { found, offset, next, ended, damage } = progress;
         self.open.extend(found);
         (self.at.offset, self.at.next) = (offset, next);
@@ -179,7 +179,7 @@ impl Reading {
     }
 
     /// The segment of `portion` is gone: its records are counted as damaged.
-    pub fn lost(&mut self, portion: &Portion) {
+    pub(super) fn lost(&mut self, portion: &Portion) {
         log::error!(segment = portion.segment; "a segment of the spool is gone");
         self.damage.records += portion.end.saturating_sub(self.at.next);
         self.segments.remove(&portion.segment);
@@ -187,7 +187,7 @@ impl Reading {
     }
 
     /// Takes note of what is sent from memory, behind all that is on disk.
-    pub fn offered_from_memory(&mut self, offered: Vec<(Sequence, Place)>) {
+    pub(super) fn offered_from_memory(&mut self, offered: Vec<(Sequence, Place)>) {
         if let Some((sequence, _)) = offered.last() {
             self.at.next = sequence + 1;
         }
@@ -195,26 +195,26 @@ impl Reading {
     }
 
     /// An open record is settled: where it was.
-    pub fn settle(&mut self, sequence: Sequence) -> Option<Place> {
+    pub(super) fn settle(&mut self, sequence: Sequence) -> Option<Place> {
         self.open.remove(&sequence)
     }
 
     /// An open record lies no more where it was read before.
-    pub fn open_is_damaged(&mut self, sequence: Sequence) {
+    pub(super) fn open_is_damaged(&mut self, sequence: Sequence) {
         if let Some(Place::Disk { segment, .. }) = self.open.remove(&sequence) {
             self.count_damage(segment, Damage { bytes: 0, records: 1 });
         }
     }
 
     /// Below this number everything is settled.
-    pub fn settled(&self) -> Sequence {
+    pub(super) fn settled(&self) -> Sequence {
         let read = self.at.next;
         self.open.keys().next().map_or(read, |oldest| read.min(*oldest))
     }
 
     /// The segments that were read and have no open record, but for the last one: it is appended to, or its end is
     /// to be known by the one after it.
-    pub fn settled_segments(&self) -> Vec<Sequence> {
+    pub(super) fn settled_segments(&self) -> Vec<Sequence> {
         let firsts: Vec<Sequence> = self.segments.keys().copied().collect();
         let read = |first| first < self.at.segment || (first == self.at.segment && self.at.offset == READ);
         firsts
@@ -225,13 +225,13 @@ impl Reading {
     }
 
     /// Lets go of a segment that is settled; none where a full spool has dropped it meanwhile.
-    pub fn remove(&mut self, first: Sequence) -> Option<Segment> {
+    pub(super) fn remove(&mut self, first: Sequence) -> Option<Segment> {
         self.segments.remove(&first)
     }
 
     /// The oldest segment that nothing is being sent from, and what of it was not read. The newest one counts only where
     /// `newest_too` says that nobody appends to it.
-    pub fn droppable(&self, newest_too: bool) -> Option<(Victim, Extent)> {
+    pub(super) fn droppable(&self, newest_too: bool) -> Option<(Victim, Extent)> {
         let newest = self.segments.keys().next_back().copied();
         let (&first, &segment) = self.segments.iter().find(|(first, segment)| {
             (newest_too || Some(**first) != newest)
@@ -247,7 +247,7 @@ impl Reading {
     }
 
     /// From here on nobody reads the victim but who drops it. False where it was settled meanwhile.
-    pub fn drop_segment(&mut self, victim: &Victim, extent: &Extent) -> bool {
+    pub(super) fn drop_segment(&mut self, victim: &Victim, extent: &Extent) -> bool {
         if self.segments.remove(&victim.first).is_none() {
             return false;
         }
@@ -258,21 +258,21 @@ impl Reading {
     }
 
     /// The victim's records are gaps: it waits to be deleted.
-    pub fn set_victim(&mut self, mut victim: Victim, damage: Damage) {
+    pub(super) fn set_victim(&mut self, mut victim: Victim, damage: Damage) {
         self.count_damage(victim.first, damage);
         victim.segment.damaged |= !damage.is_none();
         self.victim = Some(victim);
     }
 
-    pub fn victim(&self) -> Option<Victim> {
+    pub(super) fn victim(&self) -> Option<Victim> {
         self.victim
     }
 
-    pub fn take_victim(&mut self) -> Option<Victim> {
+    pub(super) fn take_victim(&mut self) -> Option<Victim> {
         self.victim.take()
     }
 
-    pub fn count_damage(&mut self, segment: Sequence, damage: Damage) {
+    pub(super) fn count_damage(&mut self, segment: Sequence, damage: Damage) {
         if damage.is_none() {
             return;
         }
@@ -285,7 +285,7 @@ impl Reading {
     }
 
     /// Records that could not be read any more.
-    pub fn damaged(&self) -> u64 {
+    pub(super) fn damaged(&self) -> u64 {
         self.damage.records
     }
 }

@@ -25,7 +25,7 @@ use super::writer::Writer;
 use crate::outbox::contract::Sequence;
 
 /// Opens the spool, or makes one.
-pub fn open(options: SpoolOptions) -> Result<(Shared, Writer), SpoolError> {
+pub(super) fn open(options: SpoolOptions) -> Result<(Shared, Writer), SpoolError> {
     let directory = Directory::new(&options.directory, Arc::clone(&options.disk));
     let held = directory.take()?;
     let cursor_path = directory.file(cursor::FILE);

@@ -19,9 +19,9 @@ use super::header::{FileKind, HEADER, Header};
 use crate::mutex::lock;
 
 /// The file being written.
-pub const FILE: &str = "rejected";
+pub(super) const FILE: &str = "rejected";
 /// The one before it.
-pub const OLD: &str = "rejected.old";
+pub(super) const OLD: &str = "rejected.old";
 
 /// A line of `spool dump --rejected`.
 #[derive(Serialize)]
@@ -33,18 +33,18 @@ struct Line<'a> {
 }
 
 /// The file of rejected records, as it is written.
-pub struct Rejected(Mutex<RejectedFile>);
+pub(super) struct Rejected(Mutex<RejectedFile>);
 
 impl Rejected {
     /// # Errors
     /// [`SpoolError`]: written by another version, or unreadable.
-    pub fn open(directory: &Directory, max: u64) -> Result<Rejected, SpoolError> {
+    pub(super) fn open(directory: &Directory, max: u64) -> Result<Rejected, SpoolError> {
         Ok(Rejected(Mutex::new(RejectedFile::open(directory, max)?)))
     }
 
     /// Keeps what will never be delivered for somebody to look at. It must not hold up what can be. Not durable before
     /// [`Rejected::sync`].
-    pub fn keep(&self, value: &[u8], reason: &str) {
+    pub(super) fn keep(&self, value: &[u8], reason: &str) {
         let kept = lock(&self.0).push(value, reason);
         if let Err(error) = kept {
             log::error!(error = error.to_string(), reason; "cannot keep a rejected record: it is lost");
@@ -52,7 +52,7 @@ impl Rejected {
     }
 
     /// Makes durable what was kept.
-    pub fn sync(&self) -> io::Result<()> {
+    pub(super) fn sync(&self) -> io::Result<()> {
         lock(&self.0).sync()
     }
 }
@@ -166,7 +166,7 @@ impl RejectedFile {
 ///
 /// # Errors
 /// [`SpoolError`], or whatever `each` returns.
-pub fn read<E: From<SpoolError>>(
+pub(super) fn read<E: From<SpoolError>>(
     directory: &Directory,
     mut each: impl FnMut(&[u8]) -> Result<(), E>,
 ) -> Result<(), E> {

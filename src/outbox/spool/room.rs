@@ -14,7 +14,7 @@ const DROP_BATCH: usize = 1_000;
 
 impl Shared {
     /// Drops the oldest segments until `bytes` more fit in. False when none may be dropped.
-    pub fn make_room(&self, bytes: u64) -> io::Result<bool> {
+    pub(super) fn make_room(&self, bytes: u64) -> io::Result<bool> {
         loop {
             let contents = self.lock();
             let reading = &contents.reading;
@@ -30,7 +30,7 @@ impl Shared {
 
     /// Turns the records of the oldest segment that is not being sent from into gaps, and deletes it: its size, or `None`
     /// where there is none. The newest one counts only where `newest_too` says that nobody appends to it.
-    pub fn drop_oldest(&self, newest_too: bool) -> io::Result<Option<u64>> {
+    pub(super) fn drop_oldest(&self, newest_too: bool) -> io::Result<Option<u64>> {
         let turn = lock(&self.turn);
         // The file of gaps must have all of this segment's, or none of them.
         let mut gap_file = self.gap_file.hold();

@@ -4,7 +4,7 @@ use crate::outbox::contract::Sequence;
 
 /// A file of records; its first number is its name.
 #[derive(Clone, Copy, Debug)]
-pub struct Segment {
+pub(super) struct Segment {
     /// Readable bytes; all of them are durable.
     pub bytes: u64,
     /// The number after its last record; a guess where `end_known` is not set.
@@ -15,12 +15,12 @@ pub struct Segment {
 
 impl Segment {
     /// What it takes on disk.
-    pub fn size(&self) -> u64 {
+    pub(super) fn size(&self) -> u64 {
         self.bytes.next_multiple_of(4_096)
     }
 
     /// The number after its last record, where that is known.
-    pub fn known_end(&self) -> Option<Sequence> {
+    pub(super) fn known_end(&self) -> Option<Sequence> {
         self.end_known.then_some(self.end)
     }
 }

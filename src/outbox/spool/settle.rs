@@ -20,7 +20,7 @@ struct Settled {
 }
 
 impl Shared {
-    pub fn acknowledge(&self, sequences: &[Sequence]) {
+    pub(super) fn acknowledge(&self, sequences: &[Sequence]) {
         let mut contents = self.lock();
         for sequence in sequences {
             contents.settle(*sequence);
@@ -30,7 +30,7 @@ impl Shared {
         self.settle();
     }
 
-    pub fn reject(&self, sequence: Sequence, reason: &str) {
+    pub(super) fn reject(&self, sequence: Sequence, reason: &str) {
         if GapBook::has_number(sequence) {
             self.reject_gap(sequence, reason);
         } else {
@@ -74,7 +74,7 @@ impl Shared {
 
     /// Writes down what is settled, and deletes the segments that are. What fails is tried again by and by; until
     /// then it is at worst sent twice.
-    pub fn settle(&self) {
+    pub(super) fn settle(&self) {
         let mut cursor = lock(&self.cursor);
         let Some(settled) = self.take_settled() else { return };
         if let Err(error) = self.write_down(&mut cursor, &settled) {

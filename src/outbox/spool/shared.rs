@@ -18,7 +18,7 @@ const RESERVE_EACH: u64 = 512;
 
 /// The parts of a spool. Locks are taken in this order: `cursor` or `turn`, `gap_file`, `contents`; none but the last is
 /// needed to append, and it is never held while the disk is waited for.
-pub struct Shared {
+pub(super) struct Shared {
     pub options: SpoolOptions,
     pub directory: Directory,
     pub contents: Locked,
@@ -32,12 +32,12 @@ pub struct Shared {
 }
 
 impl Shared {
-    pub fn lock(&self) -> MutexGuard<'_, Contents> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Contents> {
         self.contents.lock()
     }
 
     /// Writes the file of gaps; durable when it returns.
-    pub fn write_gaps(&self, file: &mut HeldGapFile<'_>) -> io::Result<()> {
+    pub(super) fn write_gaps(&self, file: &mut HeldGapFile<'_>) -> io::Result<()> {
         let mut contents = self.lock();
         let dropping = contents.reading.victim().map(|victim| victim.first);
         let page = contents.gaps.page(dropping);
@@ -48,18 +48,18 @@ impl Shared {
     }
 
     /// Keeps room on the disk for the file of gaps, as it would be if each site had one more.
-    pub fn reserve(&self) {
+    pub(super) fn reserve(&self) {
         self.gap_file.hold().reserve(self.gap_bytes());
     }
 
     /// Bytes that the file of gaps may come to.
-    pub fn gap_bytes(&self) -> u64 {
+    pub(super) fn gap_bytes(&self) -> u64 {
         let gaps = self.lock().gaps.len() + self.watermarks.len();
         RESERVE + gaps as u64 * RESERVE_EACH
     }
 
     /// Deletes a segment, or moves it aside where it is damaged.
-    pub fn remove_segment(&self, first: Sequence, damaged: bool) {
+    pub(super) fn remove_segment(&self, first: Sequence, damaged: bool) {
         let removed = if damaged {
             self.directory.move_aside(first, self.options.max_aside())
         } else {

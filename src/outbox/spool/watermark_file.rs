@@ -26,7 +26,7 @@ const INSTANTS: u8 = 1;
 const PER_FRAME: usize = 16_384;
 
 /// What is on disk.
-pub struct WatermarkFile {
+pub(super) struct WatermarkFile {
     directory: Directory,
     /// None where the next write is to begin with a new file.
     file: Option<Arc<dyn DiskFile>>,
@@ -38,7 +38,7 @@ pub struct WatermarkFile {
 
 /// The payload that names a site.
 #[derive(Clone, Serialize, Deserialize)]
-pub struct Named {
+pub(super) struct Named {
     pub id: u32,
     pub site: String,
     pub location: String,
@@ -51,7 +51,7 @@ pub struct Named {
 
 /// What is to be written.
 #[derive(Default)]
-pub struct Noted {
+pub(super) struct Noted {
     pub marks: Vec<Named>,
     /// Ids that mean nothing any more.
     pub forgotten: Vec<u32>,
@@ -62,7 +62,7 @@ impl WatermarkFile {
     ///
     /// # Errors
     /// [`SpoolError`]: written by another version, unreadable, or not to be written. That there is no room is none.
-    pub fn open(directory: &Directory) -> Result<(WatermarkFile, Vec<Named>), SpoolError> {
+    pub(super) fn open(directory: &Directory) -> Result<(WatermarkFile, Vec<Named>), SpoolError> {
         let mut marks = read(directory)?;
         // Ids are given anew: a forgotten one may have been given twice in a log that was cut off.
         for (id, named) in (0..).zip(&mut marks) {
@@ -88,7 +88,7 @@ impl WatermarkFile {
     }
 
     /// Writes what was noted; durable when it returns.
-    pub fn write(&mut self, noted: &Noted) -> io::Result<()> {
+    pub(super) fn write(&mut self, noted: &Noted) -> io::Result<()> {
         let written = self.append(noted);
         if written.is_err() {
             // Where a write broke off is not known: the next one begins with a new file.

@@ -15,7 +15,7 @@ use crate::outbox::contract::Sequence;
 const GROUP: usize = 4 << 20;
 
 /// It begins with the first write, so that there are no empty segments.
-pub struct Writer {
+pub(super) struct Writer {
     directory: Directory,
     file: Option<Arc<dyn DiskFile>>,
     /// Of the segment being written, or the last one that was: its first number, and the one after its last record.
@@ -34,7 +34,7 @@ pub struct Writer {
 impl Writer {
     /// Begins behind a segment whose first number is `first`, and the one after its last record `end`: the same where
     /// that is not known, or where there is none.
-    pub fn new(directory: &Directory, first: Sequence, end: Sequence) -> Writer {
+    pub(super) fn new(directory: &Directory, first: Sequence, end: Sequence) -> Writer {
         Writer {
             directory: directory.clone(),
             file: None,
@@ -48,7 +48,7 @@ impl Writer {
     }
 
     /// Ends the segment where `record` does not fit into it any more. Whether the next one begins another.
-    pub fn is_to_begin(&mut self, record: &Queued) -> bool {
+    pub(super) fn is_to_begin(&mut self, record: &Queued) -> bool {
         if self.file.is_some() && self.bytes + (HEAD + record.payload.len()) as u64 > self.max {
             self.file = None;
         }
@@ -56,12 +56,12 @@ impl Writer {
     }
 
     /// Sets how large the segment may become that is to begin.
-    pub fn set_max(&mut self, bytes: u64) {
+    pub(super) fn set_max(&mut self, bytes: u64) {
         self.max = bytes;
     }
 
     /// Puts the frames of as many records as go into one write into the buffer: how many these are.
-    pub fn fill(&mut self, group: &VecDeque<Queued>) -> usize {
+    pub(super) fn fill(&mut self, group: &VecDeque<Queued>) -> usize {
         self.buffer.clear();
         let Some(next) = group.front() else { return 0 };
         self.buffer_first = next.sequence;
@@ -93,12 +93,12 @@ impl Writer {
     }
 
     /// Bytes in the buffer.
-    pub fn buffered(&self) -> u64 {
+    pub(super) fn buffered(&self) -> u64 {
         self.buffer.len() as u64
     }
 
     /// Appends the buffer, to a new segment where none is open; durable when it returns.
-    pub fn append(&mut self) -> io::Result<()> {
+    pub(super) fn append(&mut self) -> io::Result<()> {
         let appended = match &self.file {
             Some(file) => file.write_all_at(&self.buffer, self.bytes).and_then(|()| file.sync()),
             None => return self.begin(),
@@ -138,7 +138,7 @@ impl Writer {
     }
 
     /// Takes note of the number after the last record that was appended: the segment's first number, and its bytes.
-    pub fn appended(&mut self, end: Sequence) -> (Sequence, u64) {
+    pub(super) fn appended(&mut self, end: Sequence) -> (Sequence, u64) {
         self.end = end;
         (self.first, self.bytes)
     }

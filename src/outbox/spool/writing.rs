@@ -16,18 +16,18 @@ use crate::record::{GapReason, Record};
 const MIN_SEGMENT: u64 = 64 << 10;
 
 /// Who writes the queue to the disk: the spool's own thread, and nobody else.
-pub struct Writing {
+pub(super) struct Writing {
     writer: Writer,
     log_full: Seldom,
 }
 
 impl Writing {
-    pub fn new(writer: Writer) -> Writing {
+    pub(super) fn new(writer: Writer) -> Writing {
         Writing { writer, log_full: Seldom::default() }
     }
 
     /// Writes what is queued. The lock is given up meanwhile.
-    pub fn write_queue<'a>(
+    pub(super) fn write_queue<'a>(
         &mut self,
         shared: &'a Shared,
         mut contents: MutexGuard<'a, Contents>,

@@ -37,7 +37,7 @@ pub(crate) struct Admissible {
 impl Admissible {
     /// From `max_age` before the earliest of the clocks to `max_ahead` after the latest of them. Retention decides in
     /// the database how old a result may really be.
-    pub fn around(clocks: Clocks, max_age: Duration, max_ahead: Duration) -> Admissible {
+    pub(crate) fn around(clocks: Clocks, max_age: Duration, max_ahead: Duration) -> Admissible {
         let Clocks { server, own, newest_stored } = clocks;
         let earliest = server.min(own).min(newest_stored.unwrap_or(Timestamp::MAX));
         let latest = server.max(own);
@@ -67,7 +67,7 @@ pub(crate) struct Fingerprint {
 }
 
 impl Fingerprint {
-    pub fn of(record: &Fetched<'_>) -> Fingerprint {
+    pub(crate) fn of(record: &Fetched<'_>) -> Fingerprint {
         let mut crc = crc32fast::Hasher::new();
         crc.update(record.key.unwrap_or_default());
         crc.update(record.value.unwrap_or_default());
@@ -75,7 +75,7 @@ impl Fingerprint {
     }
 
     /// Whether both can be marks of one record. Not every client reports the timestamp.
-    pub fn fits(self, other: Fingerprint) -> bool {
+    pub(crate) fn fits(self, other: Fingerprint) -> bool {
         let timestamps = self.timestamp_ms.zip(other.timestamp_ms);
         self.crc == other.crc && timestamps.is_none_or(|(a, b)| a == b)
     }
@@ -138,14 +138,14 @@ pub(crate) struct Letter {
 
 impl Letter {
     /// What can still be kept of a letter that the database refuses as it is: everything but the record itself.
-    pub fn stripped(&self, refusal: &str) -> Letter {
+    pub(crate) fn stripped(&self, refusal: &str) -> Letter {
         let detail = format!("{}; kept without key and value: {refusal}", truncated(&self.detail, 100));
         Letter { key: None, value: None, detail: truncated(&detail, 300), ..self.clone() }
     }
 }
 
 impl Batch {
-    pub fn new(partition: i32, from: i64) -> Batch {
+    pub(crate) fn new(partition: i32, from: i64) -> Batch {
         Batch {
             partition,
             from,
@@ -164,7 +164,7 @@ impl Batch {
     }
 
     /// Adds the next record of the partition. A record below the expected offset was stored before, so it is ignored.
-    pub fn add(&mut self, record: Fetched<'_>, window: Admissible) {
+    pub(crate) fn add(&mut self, record: Fetched<'_>, window: Admissible) {
         if record.offset < self.to {
             return;
         }
@@ -223,7 +223,7 @@ impl Batch {
     }
 
     /// Counts the results of instants before `floor`, and the gaps that end there, as expired.
-    pub fn expire_before(&mut self, floor: Timestamp) {
+    pub(crate) fn expire_before(&mut self, floor: Timestamp) {
         let before = self.results.len() + self.gaps.len();
         self.results.retain(|row| row.result.scheduled_at >= floor);
         self.gaps.retain(|row| row.gap.gap.end() > floor);
@@ -231,7 +231,7 @@ impl Batch {
     }
 
     /// The dead letter of a record that the database will not store.
-    pub fn refused(&self, source: &Provenance, detail: &str) -> Letter {
+    pub(crate) fn refused(&self, source: &Provenance, detail: &str) -> Letter {
         log::warn!(partition = self.partition, offset = source.offset; "the database refuses a record: {detail}");
         Letter {
             offset: source.offset,
@@ -245,7 +245,7 @@ impl Batch {
 
     /// Gives every result and gap the ids that are found for it. If they cannot be found, the record becomes a dead
     /// letter with the reason.
-    pub fn identify(
+    pub(crate) fn identify(
         &mut self,
         results: &dyn Fn(&Row) -> Result<Ids, String>,
         gaps: &dyn Fn(&GapRow) -> Result<Ids, String>,
@@ -272,7 +272,7 @@ impl Batch {
 
     /// Sorts by identity, so that two writers lock in the same order, and keeps only the highest of duplicates. Among
     /// equals the first stays, as it would in the database. Needs the rows' ids. Calling it again changes nothing.
-    pub fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         let identity = |row: &Row| (row.ids.site, row.ids.location, row.result.scheduled_at);
         self.results.sort_by_key(|row| (identity(row), Reverse(row.result.outcome)));
         let before = self.results.len();

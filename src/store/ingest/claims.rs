@@ -52,7 +52,7 @@ impl Company {
     /// How many of `partitions` are this writer's share. The newcomers together have one partition, and the youngest of
     /// them holds it. So a writer that dies again and again as soon as it has begun costs the others only that one. The
     /// others share the rest, and no two shares differ by more than one.
-    pub fn share(self, partitions: usize) -> usize {
+    pub(crate) fn share(self, partitions: usize) -> usize {
         if self.writers == 0 {
             // Only newcomers are left: the writers that they joined are gone.
             return part(partitions, self.newcomers, self.younger);
@@ -115,7 +115,7 @@ pub(crate) struct Claims {
 }
 
 impl Claims {
-    pub fn new(topic: &str, owner: &str, lease: Duration) -> Claims {
+    pub(crate) fn new(topic: &str, owner: &str, lease: Duration) -> Claims {
         Claims {
             topic: topic.to_owned(),
             owner: owner.to_owned(),
@@ -126,12 +126,12 @@ impl Claims {
         }
     }
 
-    pub fn lease_ms(&self) -> f64 {
+    pub(crate) fn lease_ms(&self) -> f64 {
         self.lease.as_millis() as f64
     }
 
     /// Inserts a row for each partition of the topic that has none.
-    pub fn discover(&self, client: &mut Client, partitions: i32) -> Result<(), StoreError> {
+    pub(crate) fn discover(&self, client: &mut Client, partitions: i32) -> Result<(), StoreError> {
         let sql = "INSERT INTO webmon.partition_offsets (topic, partition) \
                    SELECT $1, p FROM generate_series(0, $2::integer - 1) AS p \
                    WHERE NOT EXISTS (SELECT FROM webmon.partition_offsets o WHERE o.topic = $1 AND o.partition = p) \
@@ -143,7 +143,7 @@ impl Claims {
     }
 
     /// Records that this writer is at work, and returns which others are.
-    pub fn heartbeat(&self, client: &mut Client) -> Result<Company, StoreError> {
+    pub(crate) fn heartbeat(&self, client: &mut Client) -> Result<Company, StoreError> {
         let row = client
             .query_one(
                 include_str!("../../../sql/queries/claims/heartbeat.sql"),
@@ -161,7 +161,7 @@ impl Claims {
     }
 
     /// Claims up to `count` free ones of the topic's `partitions`, except those `barred`, to store them from `cluster`.
-    pub fn claim(
+    pub(crate) fn claim(
         &self,
         client: &mut Client,
         count: usize,
@@ -198,7 +198,7 @@ impl Claims {
 
     /// Looks for connections of writers that keep partitions or rows locked although their lease is over. Ends those
     /// that have not moved since the look before.
-    pub fn end_frozen(&mut self, client: &mut Client) -> Result<(), StoreError> {
+    pub(crate) fn end_frozen(&mut self, client: &mut Client) -> Result<(), StoreError> {
         if self.looked_at.is_some_and(|at| at.elapsed() < LOOKS_APART.min(self.lease / 3)) {
             return Ok(());
         }
@@ -232,7 +232,7 @@ impl Claims {
 
     /// After a claim that found too few partitions: logs those that are free but that nobody could take for at least a
     /// lease, and which process of the server keeps them locked.
-    pub fn tell_locked(
+    pub(crate) fn tell_locked(
         &mut self,
         client: &mut Client,
         partitions: i32,
@@ -254,7 +254,7 @@ impl Claims {
     }
 
     /// Renews the leases of `held`, and returns the partitions that are still held.
-    pub fn renew(&self, client: &mut Client, held: &[Claim]) -> Result<Vec<i32>, StoreError> {
+    pub(crate) fn renew(&self, client: &mut Client, held: &[Claim]) -> Result<Vec<i32>, StoreError> {
         let (partitions, epochs) = columns(held);
         let rows = client
             .query(
@@ -266,7 +266,7 @@ impl Claims {
     }
 
     /// Gives partitions back.
-    pub fn release(
+    pub(crate) fn release(
         &self,
         client: &mut Client,
         held: &[Claim],
@@ -288,7 +288,7 @@ impl Claims {
     }
 
     /// Signs the writer off, so that the others share its part at once. Also deletes writers not seen for an hour.
-    pub fn sign_off(&self, client: &mut Client) -> Result<(), StoreError> {
+    pub(crate) fn sign_off(&self, client: &mut Client) -> Result<(), StoreError> {
         client
             .execute(
                 "DELETE FROM webmon.writers WHERE (topic = $1 AND owner = $2) OR seen_at < clock_timestamp() - interval '1 hour'",
@@ -299,7 +299,12 @@ impl Claims {
     }
 
     /// Sets the first offset of a partition that was never stored. Returns whether the claim still holds.
-    pub fn begin_at(&self, client: &mut Client, claim: Claim, offset: i64) -> Result<bool, StoreError> {
+    pub(crate) fn begin_at(
+        &self,
+        client: &mut Client,
+        claim: Claim,
+        offset: i64,
+    ) -> Result<bool, StoreError> {
         let sql = "UPDATE webmon.partition_offsets SET next_offset = $4, updated_at = clock_timestamp() \
                    WHERE topic = $1 AND partition = $2 AND epoch = $3 AND next_offset IS NULL";
         client
@@ -309,7 +314,7 @@ impl Claims {
     }
 
     /// Returns how many dead letters of a partition the ledger counts.
-    pub fn dead_letters(&self, client: &mut Client, partition: i32) -> Result<i64, StoreError> {
+    pub(crate) fn dead_letters(&self, client: &mut Client, partition: i32) -> Result<i64, StoreError> {
         let sql = "SELECT coalesce(sum(dead), 0)::bigint FROM webmon.ingest_batches \
                    WHERE topic = $1 AND partition = $2";
         client
@@ -320,7 +325,7 @@ impl Claims {
 
     /// Records that Kafka no longer holds `[lost_from, held_from)`, and moves the offset past it. Returns the claim's
     /// new epoch, or none if the claim was lost.
-    pub fn skip_lost(
+    pub(crate) fn skip_lost(
         &self,
         client: &mut Client,
         claim: Claim,

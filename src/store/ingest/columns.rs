@@ -74,7 +74,7 @@ fn micros(value: Option<u32>) -> Option<i32> {
 }
 
 impl<'a> Columns<'a> {
-    pub fn of(rows: &[&'a Row]) -> Columns<'a> {
+    pub(super) fn of(rows: &[&'a Row]) -> Columns<'a> {
         let mut columns = Columns::default();
         for row in rows {
             columns.push(&row.result, row.ids);
@@ -83,12 +83,12 @@ impl<'a> Columns<'a> {
     }
 
     /// The parameters of `insert_results.sql` and `supersede_results.sql`.
-    pub fn parameters(&self) -> [&(dyn ToSql + Sync); NAMES.len()] {
-        self.columns().map(|column| column.parameter())
+    pub(super) fn parameters(&self) -> [&(dyn ToSql + Sync); NAMES.len()] {
+        self.columns().map(Column::parameter)
     }
 
     /// The rows in the binary format of COPY (PostgreSQL manual, "COPY: Binary Format").
-    pub fn copy_format(&self) -> Result<BytesMut, Box<dyn Error + Sync + Send>> {
+    pub(super) fn copy_format(&self) -> Result<BytesMut, Box<dyn Error + Sync + Send>> {
         let columns = self.columns();
         let rows = self.scheduled_at.len();
         let mut out = BytesMut::with_capacity(64 + rows * 320);

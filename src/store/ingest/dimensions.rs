@@ -136,7 +136,7 @@ impl Dimensions {
     /// Gives every row of `batch` its ids. It asks the database only for names that are not cached, and waits for a
     /// lock no longer than `patience`, because its holder may be frozen. A record whose name or version the database
     /// refuses becomes a dead letter.
-    pub fn resolve(
+    pub(super) fn resolve(
         &mut self,
         client: &mut Client,
         batch: &mut Batch,

@@ -20,11 +20,11 @@ pub(super) struct Held {
 }
 
 impl Held {
-    pub fn new(claim: Claim, unverified: Option<Fingerprint>) -> Held {
+    pub(super) fn new(claim: Claim, unverified: Option<Fingerprint>) -> Held {
         Held { claim, recent: (0, 0), unverified, unchecked: true, trouble: None, committed: None }
     }
 
-    pub fn fetch_from(&self) -> Option<i64> {
+    pub(super) fn fetch_from(&self) -> Option<i64> {
         Some(self.claim.next_offset? - i64::from(self.unverified.is_some())).filter(|_| !self.unchecked)
     }
 }

@@ -24,7 +24,7 @@ impl Locked {
     /// Notes the partitions that are `locked` at `now`. Returns those to log, with how long each has been locked: first
     /// after a lease, then once a minute. After a lease without a look it starts over, because nobody knows what
     /// happened meanwhile.
-    pub fn look(&mut self, now: Instant, lease: Duration, locked: &[i32]) -> Vec<(i32, Duration)> {
+    pub(super) fn look(&mut self, now: Instant, lease: Duration, locked: &[i32]) -> Vec<(i32, Duration)> {
         if self.looked_at.replace(now).is_some_and(|at| now.duration_since(at) >= lease) {
             self.seen.clear();
         }

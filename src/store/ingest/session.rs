@@ -74,7 +74,7 @@ pub(super) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    pub fn open(writer: &'a Writer<'a>, line: &Line, owner: &str) -> Result<Session<'a>, StoreError> {
+    pub(super) fn open(writer: &'a Writer<'a>, line: &Line, owner: &str) -> Result<Session<'a>, StoreError> {
         let mut client = writer.connector.named(&application_name(owner)).connect_on(line)?;
         check_schema(&mut client)?;
         let mut consumer = (writer.consumer)()?;
@@ -105,7 +105,7 @@ impl<'a> Session<'a> {
     }
 
     /// Stores until a stop is asked for.
-    pub fn run(mut self) -> Result<(), StoreError> {
+    pub(super) fn run(mut self) -> Result<(), StoreError> {
         while !self.writer.shutdown.is_requested() {
             self.beat()?;
             self.step()?;

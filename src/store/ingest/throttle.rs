@@ -13,17 +13,17 @@ pub(crate) struct Throttle {
 }
 
 impl Throttle {
-    pub fn new(most: usize) -> Throttle {
+    pub(super) fn new(most: usize) -> Throttle {
         Throttle { most, now: Cell::new(most), in_time: Cell::new(0) }
     }
 
     /// The most records that a batch may have.
-    pub fn records(&self) -> usize {
+    pub(super) fn records(&self) -> usize {
         self.now.get()
     }
 
     /// A batch took too long: halves the next ones. Returns false if they have only one record already.
-    pub fn halve(&self) -> bool {
+    pub(super) fn halve(&self) -> bool {
         let now = self.now.get();
         self.in_time.set(0);
         self.now.set((now / 2).max(1));
@@ -31,7 +31,7 @@ impl Throttle {
     }
 
     /// A batch was in time: doubles the next ones after many of these in a row.
-    pub fn note_in_time(&self) {
+    pub(super) fn note_in_time(&self) {
         if self.now.get() == self.most {
             return;
         }

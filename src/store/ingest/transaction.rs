@@ -52,7 +52,7 @@ pub(crate) struct Ingest {
 impl Ingest {
     /// Stores `batch` under `claim`. After an error nothing is stored, with one exception: a commit that a lost
     /// connection cut off may have taken effect. The offset tells.
-    pub fn store(
+    pub(crate) fn store(
         &mut self,
         client: &mut Client,
         claims: &Claims,
@@ -133,7 +133,7 @@ impl Ingest {
     }
 
     /// Prepares a batch before its transaction: finds the ids, sorts the rows, and makes partitions for their days.
-    pub fn prepare(
+    pub(crate) fn prepare(
         &mut self,
         client: &mut Client,
         batch: &mut Batch,
@@ -146,7 +146,7 @@ impl Ingest {
 
     /// Writes a batch's results and gaps, and marks their hours as changed. Returns what became of them, and those that
     /// the database refuses.
-    pub fn write(
+    pub(crate) fn write(
         &mut self,
         transaction: &mut Transaction<'_>,
         batch: &mut Batch,
@@ -190,7 +190,7 @@ impl Ingest {
     }
 
     /// Forgets which days have a partition, because one was found missing.
-    pub fn forget_days(&mut self) {
+    pub(crate) fn forget_days(&mut self) {
         self.days.clear();
     }
 

@@ -24,23 +24,23 @@ pub(super) struct Trouble {
 }
 
 impl Trouble {
-    pub fn new() -> Trouble {
+    pub(super) fn new() -> Trouble {
         let now = Instant::now();
         let backoff = Backoff::new(AGAIN_MIN, AGAIN_MAX);
         Trouble { since: now, last_at: now, again_at: now, backoff, told_at: now }
     }
 
     /// Notes that the trouble is still there. The next pause is a little longer than the one before.
-    pub fn again(&mut self) {
+    pub(super) fn again(&mut self) {
         self.last_at = Instant::now();
         self.again_at = self.last_at + self.backoff.pause();
     }
 
-    pub fn lasts(&self) -> Duration {
+    pub(super) fn lasts(&self) -> Duration {
         self.since.elapsed()
     }
 
-    pub fn wait(&self) -> Duration {
+    pub(super) fn wait(&self) -> Duration {
         self.again_at.saturating_duration_since(Instant::now())
     }
 }
@@ -52,12 +52,12 @@ pub(super) struct Barred {
 }
 
 impl Barred {
-    pub fn new() -> Barred {
+    pub(super) fn new() -> Barred {
         Barred { until: Instant::now(), backoff: Backoff::new(BARRED_MIN, BARRED_MAX) }
     }
 
     /// Bars the partition again, for longer than the time before. Returns for how long.
-    pub fn again(&mut self) -> Duration {
+    pub(super) fn again(&mut self) -> Duration {
         let pause = self.backoff.pause();
         self.until = Instant::now() + pause;
         pause

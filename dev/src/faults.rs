@@ -102,7 +102,9 @@ impl Faults<'_> {
 fn tests_of(program: &Built, part: &str) -> Result<Vec<String>> {
     let list = command::stdout(Command::new(&program.path).arg("--list"), LIST)?;
     let tests = list.lines().filter_map(|line| line.strip_suffix(": test"));
-    Ok(tests.filter(|test| !test.starts_with("helper_") && test.contains(part)).map(str::to_owned).collect())
+    // Behind the name of its module, if it has one.
+    let is_helper = |test: &str| test.rsplit("::").next().is_some_and(|name| name.starts_with("helper_"));
+    Ok(tests.filter(|test| !is_helper(test) && test.contains(part)).map(str::to_owned).collect())
 }
 
 /// Removes in the end what tests that were ended have left.

@@ -269,7 +269,7 @@ impl Test<'_> {
 
     fn run_jobs(&mut self, jobs: Vec<Job>) -> Result<()> {
         let mut done = Vec::new();
-        let result = pool::run(jobs, &self.dir, &mut done);
+        let result = pool::run(pool::AT_ONCE, jobs, &self.dir, &mut done);
         pool::report(&done, &mut self.report);
         result
     }

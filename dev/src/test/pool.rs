@@ -1,4 +1,4 @@
-//! Test programs, several at a time: most wait most of the time.
+//! Test programs, some at a time.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use webmon_dev::{interrupt, say};
 use crate::report::{self, Report};
 
 /// How many run at a time. With two, leases run out on two cores before their holders have had the processor.
-const AT_ONCE: usize = 1;
+pub(crate) const AT_ONCE: usize = 1;
 /// The longest that one may take.
 const PATIENCE: Duration = Duration::from_secs(1800);
 const PAUSE: Duration = Duration::from_millis(50);
@@ -52,11 +52,11 @@ struct Running {
     log: PathBuf,
 }
 
-/// Runs all, and shows what each has printed when it ends.
-pub(crate) fn run(jobs: Vec<Job>, dir: &Path, done: &mut Vec<Done>) -> Result<()> {
+/// Runs all, `at_once` at a time, and shows what each has printed when it ends.
+pub(crate) fn run(at_once: usize, jobs: Vec<Job>, dir: &Path, done: &mut Vec<Done>) -> Result<()> {
     let (alone, mut together): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| job.is_alone);
     together.sort_by_key(|job| LONGEST.iter().position(|name| job.name == *name).unwrap_or(LONGEST.len()));
-    run_at_once(AT_ONCE, together, dir, done)?;
+    run_at_once(at_once, together, dir, done)?;
     run_at_once(1, alone, dir, done)
 }
 
@@ -179,7 +179,7 @@ mod tests {
             job("bad", "echo said; exit 3", false),
         ];
         let mut done = Vec::new();
-        run(jobs, dir.path(), &mut done).unwrap();
+        run(2, jobs, dir.path(), &mut done).unwrap();
         let mut report = Report::new(dir.path().join("skipped"));
         super::report(&done, &mut report);
         assert!(report.has_failed);

@@ -83,7 +83,11 @@ impl Instance {
         let stat = std::fs::read_to_string(format!("/proc/{backend}/stat")).unwrap();
         let pid = stat.rsplit_once(") ").unwrap().1.split(' ').nth(1).unwrap();
         send(pid.parse().unwrap(), Signal::QUIT).unwrap();
-        wait_until("PostgreSQL has stopped", || !Path::new("/proc").join(pid).exists());
+        // Whoever takes in orphans may leave it a zombie for a while.
+        let stat = Path::new("/proc").join(pid).join("stat");
+        wait_until("PostgreSQL has stopped", || {
+            std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "))
+        });
         self.up();
     }
 }

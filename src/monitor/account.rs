@@ -16,7 +16,7 @@ use super::track::{Owed, Track};
 use super::watermark::Watermark;
 use super::window::Window;
 use crate::record::{ErrorType, Gap, GapReason};
-use crate::schedule::{BATCH, Backlog, Due, Entry, Planner};
+use crate::schedule::{BATCH, Backlog, Due, Entry, Planner, whole_second};
 use crate::site::{Maintenance, Origin, Site};
 
 /// What is overdue by no more than this is handed out, however many instants it is.
@@ -410,10 +410,4 @@ impl Account {
         }
         steps
     }
-}
-
-/// The last whole second up to `instant`.
-fn whole_second(instant: Timestamp) -> Timestamp {
-    let second = instant.as_second() - i64::from(instant.subsec_nanosecond() < 0);
-    Timestamp::from_second(second).unwrap_or(instant)
 }

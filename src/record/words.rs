@@ -122,7 +122,7 @@ words! {
 }
 
 words! {
-    /// Why instants lie in a [`Gap`](super::Gap) and not in rows.
+    /// Why instants lie in a gap and not in rows.
     GapReason {
         /// The checker was down for longer than it backfills.
         CheckerDown = "checker_down",

@@ -251,7 +251,7 @@ impl Schedule {
 }
 
 /// The last whole second up to `instant`, before 1970 too.
-fn whole_second(instant: Timestamp) -> Timestamp {
+pub(crate) fn whole_second(instant: Timestamp) -> Timestamp {
     let second = instant.as_second() - i64::from(instant.subsec_nanosecond() < 0);
     Timestamp::from_second(second).unwrap_or(Timestamp::MIN)
 }

@@ -44,6 +44,8 @@ mod scheduler;
 #[cfg(feature = "schedule")]
 mod timer;
 
+#[cfg(feature = "check")]
+pub(crate) use expression::whole_second;
 pub use expression::{MAX_EXPRESSION, MAX_PERIOD, Schedule, ScheduleError, Schedules};
 pub use planner::{BATCH, Backlog, Due, Entry, HORIZON, Planner, Skipped};
 #[cfg(feature = "schedule")]

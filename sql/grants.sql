@@ -51,8 +51,8 @@ BEGIN
         writes := CASE
             WHEN relation.relkind = 'v' OR relation.relname IN ('migrations', 'error_types') THEN 'SELECT'
             -- Nothing that is stored here can be deleted. Results go only when their day is dropped.
-            WHEN relation.relname IN ('check_results', 'gaps', 'sites', 'site_versions', 'locations', 'checkers',
-                                      'offset_gaps') THEN 'SELECT, INSERT, UPDATE'
+            WHEN relation.relname IN ('check_results', 'gaps', 'sites', 'site_versions', 'site_certificates', 'locations',
+                                      'checkers', 'offset_gaps') THEN 'SELECT, INSERT, UPDATE'
             -- To lock the row, the writer needs the right to update a column. This column can only be true.
             WHEN relation.relname = 'retention' THEN 'SELECT, UPDATE (one)'
             ELSE 'SELECT, INSERT, UPDATE, DELETE' END;

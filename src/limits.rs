@@ -9,6 +9,16 @@ pub const MAX_LABELS: usize = 16;
 pub const MAX_URL: usize = 2_048;
 /// The longest `error_message`, in bytes.
 pub const MAX_MESSAGE: usize = 1_024;
+/// The most redirects of a check that are followed and recorded.
+pub const MAX_HOPS: usize = 20;
+/// The longest URL of a recorded redirect, in bytes.
+pub const MAX_HOP_URL: usize = 1_024;
+/// The most recorded tries before the last one: the retries, and the repetitions after the checker stood still.
+pub const MAX_TRIES: usize = 8;
+/// The most recorded names of a certificate.
+pub const MAX_SUBJECT_NAMES: usize = 32;
+/// The longest name of a certificate, in bytes: that of a host, with room for a longer one of its subject.
+pub const MAX_NAME: usize = 256;
 /// The longest sampled body, in bytes of UTF-8.
 pub const MAX_SAMPLE_BODY: usize = 4_096;
 /// The most sampled headers.
@@ -17,4 +27,4 @@ pub const MAX_SAMPLE_HEADERS: usize = 32;
 pub const MAX_THRESHOLD: u16 = 100;
 /// The largest encoded record, in bytes. A larger Kafka value is not parsed. Every valid record is smaller, even one
 /// with only control characters, which JSON writes as six bytes each. Kafka's own default limit is larger.
-pub const MAX_RECORD: usize = 512 * 1024;
+pub const MAX_RECORD: usize = 768 * 1024;

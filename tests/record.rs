@@ -11,12 +11,12 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use url::Url;
 use webmon::limits::{
-    MAX_LABELS, MAX_MESSAGE, MAX_RECORD, MAX_SAMPLE_BODY, MAX_SAMPLE_HEADERS, MAX_TEXT, MAX_THRESHOLD,
-    MAX_URL,
+    MAX_HOP_URL, MAX_HOPS, MAX_LABELS, MAX_MESSAGE, MAX_NAME, MAX_RECORD, MAX_SAMPLE_BODY,
+    MAX_SAMPLE_HEADERS, MAX_SUBJECT_NAMES, MAX_TEXT, MAX_THRESHOLD, MAX_TRIES, MAX_URL,
 };
 use webmon::record::{
-    CheckResult, DecodeError, ErrorType, Expectation, Gap, GapReason, GapRecord, HttpVersion, Outcome,
-    Record, RecordVersion, Sample, TlsVersion,
+    Certificate, CheckResult, DecodeError, ErrorType, Expectation, Gap, GapReason, GapRecord, Hop,
+    HttpVersion, Outcome, Record, RecordVersion, Sample, TlsVersion, Try,
 };
 use webmon::schedule::Schedule;
 use webmon::site::{Origin, Site, redacted};
@@ -71,6 +71,50 @@ fn sample() -> impl Strategy<Value = Sample> {
         .prop_map(|(headers, body)| Sample { headers, body })
 }
 
+/// When a certificate expires.
+fn expiry() -> impl Strategy<Value = Option<Timestamp>> {
+    let any = prop_oneof![Just(last_second()), Just(-62_167_219_200), -62_167_219_200..=last_second()];
+    option::of(any.prop_map(second))
+}
+
+fn certificate() -> impl Strategy<Value = Certificate> {
+    let names = vec(bytes(MAX_NAME), 0..=MAX_SUBJECT_NAMES);
+    ("[0-9a-f]{64}", prop_oneof![Just(String::new()), text(MAX_TEXT)], names, expiry()).prop_map(
+        |(sha256, issuer, subject_names, chain_not_after)| Certificate {
+            sha256,
+            issuer,
+            subject_names,
+            chain_not_after,
+        },
+    )
+}
+
+fn hop() -> impl Strategy<Value = Hop> {
+    let times = (micros(), micros(), micros(), micros());
+    (bytes(MAX_HOP_URL), 100..=999u16, option::of(any::<IpAddr>()), times).prop_map(
+        |(url, http_status, remote_ip, (dns_us, connect_us, tls_us, ttfb_us))| Hop {
+            url,
+            http_status,
+            remote_ip,
+            dns_us,
+            connect_us,
+            tls_us,
+            ttfb_us,
+        },
+    )
+}
+
+fn tried() -> impl Strategy<Value = Try> {
+    (word(ErrorType::ALL), option::of(text(MAX_TEXT)), micros()).prop_map(
+        |(error_type, error_detail, total_us)| Try {
+            outcome: error_type.outcome(),
+            error_type,
+            error_detail,
+            total_us,
+        },
+    )
+}
+
 /// Any result that is valid: every field over its whole range. Boxed: the strategies' own types fill a stack.
 fn check_result() -> BoxedStrategy<CheckResult> {
     let identity = (
@@ -86,7 +130,7 @@ fn check_result() -> BoxedStrategy<CheckResult> {
         instant(),
         option::of(prop_oneof![Just(1), Just(i64::from(i32::MAX)), 1..=i64::from(i32::MAX)]),
         option::of(prop_oneof![Just(i32::MIN), Just(i32::MAX), any::<i32>()]),
-        option::of(prop_oneof![Just(last_second()), Just(-62_167_219_200), -62_167_219_200..=last_second()]),
+        expiry(),
     );
     let verdict = (
         option::of(word(ErrorType::ALL)),
@@ -95,7 +139,9 @@ fn check_result() -> BoxedStrategy<CheckResult> {
         prop::sample::subsequence(Expectation::ALL.to_vec(), 0..=Expectation::ALL.len()),
         option::of(100..=999u16),
         option::of(any::<bool>()),
+        any::<bool>(),
     );
+    let way = (option::of(certificate()), vec(hop(), 0..=MAX_HOPS), vec(tried(), 0..=MAX_TRIES));
     let phases = (micros(), micros(), micros(), micros(), micros(), micros(), micros());
     let rest = (
         any::<bool>(),
@@ -107,13 +153,15 @@ fn check_result() -> BoxedStrategy<CheckResult> {
         micros(),
         (option::of(1..=MAX_THRESHOLD), option::of(1..=MAX_THRESHOLD)),
     );
-    let parts = (identity.boxed(), times.boxed(), verdict.boxed(), phases.boxed(), rest.boxed());
+    let parts = (identity.boxed(), times.boxed(), verdict.boxed(), phases.boxed(), rest.boxed(), way.boxed());
     parts
-        .prop_map(|(identity, times, verdict, phases, rest)| {
+        .prop_map(|(identity, times, verdict, phases, rest, way)| {
             let ((site, name, location, checker), labels, (url, final_url, method, redirects, attempts)) =
                 identity;
             let (scheduled_at, next_after, started_after, not_after) = times;
-            let (error_type, error_detail, error_message, failed, http_status, body_matched) = verdict;
+            let (error_type, error_detail, error_message, failed, http_status, body_matched, is_slow) =
+                verdict;
+            let (certificate, hops, tries) = way;
             let (dns_us, connect_us, tls_us, ttfb_us, download_us, total_us, body_bytes) = phases;
             let (
                 body_truncated,
@@ -150,6 +198,7 @@ fn check_result() -> BoxedStrategy<CheckResult> {
                 next_at,
                 started_at,
                 outcome,
+                degraded: is_slow && outcome == Outcome::Success,
                 error_type,
                 error_detail,
                 error_message,
@@ -167,7 +216,10 @@ fn check_result() -> BoxedStrategy<CheckResult> {
                 remote_ip,
                 http_version,
                 tls_version,
-                cert_not_after: not_after.map(second),
+                cert_not_after: not_after,
+                certificate,
+                hops,
+                tries,
                 attempts,
                 sample,
             }
@@ -429,6 +481,33 @@ fn the_largest_valid_record_is_within_the_bound_on_values() {
         http_version: Some(HttpVersion::Http11),
         tls_version: Some(TlsVersion::Tls13),
         cert_not_after: Some(second(last_second())),
+        certificate: Some(Certificate {
+            sha256: "f".repeat(64),
+            issuer: full(MAX_TEXT),
+            subject_names: vec![full(MAX_NAME); MAX_SUBJECT_NAMES],
+            chain_not_after: Some(second(last_second())),
+        }),
+        hops: vec![
+            Hop {
+                url: full(MAX_HOP_URL),
+                http_status: 999,
+                remote_ip: Some("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff".parse().unwrap()),
+                dns_us: Some(i32::MAX as u32),
+                connect_us: Some(i32::MAX as u32),
+                tls_us: Some(i32::MAX as u32),
+                ttfb_us: Some(i32::MAX as u32),
+            };
+            MAX_HOPS
+        ],
+        tries: vec![
+            Try {
+                outcome: Outcome::Failure,
+                error_type: ErrorType::ExpectationFailed,
+                error_detail: Some(full(MAX_TEXT)),
+                total_us: Some(i32::MAX as u32),
+            };
+            MAX_TRIES
+        ],
         attempts: i16::MAX as u16,
         sample: Some(Sample {
             headers: vec![(full(MAX_MESSAGE), full(MAX_MESSAGE)); MAX_SAMPLE_HEADERS],
@@ -453,7 +532,7 @@ fn a_value_one_byte_over_the_bound_is_not_parsed() {
     value.push(b' ');
     let error = Record::decode(&value).unwrap_err();
     assert_eq!(error, DecodeError::TooLarge(MAX_RECORD + 1));
-    assert_eq!(error.to_string(), "524289 bytes are more than a record may have (524288)");
+    assert_eq!(error.to_string(), "786433 bytes are more than a record may have (786432)");
     assert_eq!(error.reason(), "too_large");
 }
 
@@ -798,6 +877,7 @@ fn null_is_as_good_as_absent() {
         "http_version",
         "tls_version",
         "cert_not_after",
+        "certificate",
         "sample",
     ] {
         value[field] = Value::Null;
@@ -805,6 +885,73 @@ fn null_is_as_good_as_absent() {
     let Ok(Record::Result(result)) = decode(&value) else { panic!("{:?}", decode(&value)) };
     let written = serde_json::to_value(&*result).unwrap();
     assert!(written.as_object().unwrap().values().all(|field| !field.is_null()), "{written}");
+}
+
+#[test]
+fn a_certificate_is_bounded() {
+    let certificate = |field: &str, value: Value| {
+        let full =
+            json!({"sha256": "0a".repeat(32), "issuer": "", "subject_names": [], "chain_not_after": null});
+        with(plain(), "certificate", with(full, field, value))
+    };
+    for (field, good, bad, message) in [
+        ("sha256", json!("ff".repeat(32)), json!("FF".repeat(32)), "not 64 lower-case hexadecimal digits"),
+        ("sha256", json!("00".repeat(32)), json!("0".repeat(63)), "not 64 lower-case hexadecimal digits"),
+        ("issuer", json!("ü".repeat(200)), json!("ü".repeat(201)), "longer than 200 characters"),
+        ("subject_names", json!(vec!["a"; 32]), json!(vec!["a"; 33]), "33 are more than 32"),
+        ("subject_names", json!(["a".repeat(256)]), json!(["a".repeat(257)]), "257 bytes are more than 256"),
+        (
+            "chain_not_after",
+            json!("2026-03-01T12:00:00Z"),
+            json!("2026-03-01T12:00:00.5Z"),
+            "2026-03-01T12:00:00.5Z is not in whole seconds",
+        ),
+    ] {
+        assert_decodes(&certificate(field, good));
+        assert_refused(&certificate(field, bad), &format!("certificate.{field}: {message}"));
+    }
+}
+
+#[test]
+fn tries_and_hops_are_bounded() {
+    let hop = |field: &str, value: Value| with(json!({"url": "http://a/", "http_status": 301}), field, value);
+    let tried = |field: &str, value: Value| {
+        with(json!({"outcome": "failure", "error_type": "timeout"}), field, value)
+    };
+    let hops = |hops: Value| with(plain(), "hops", hops);
+    let tries = |tries: Value| with(plain(), "tries", tries);
+    assert_decodes(&hops(json!(vec![hop("url", json!("u".repeat(1_024))); 20])));
+    assert_decodes(&tries(json!(vec![tried("error_detail", json!("d".repeat(200))); 8])));
+    for (value, message) in [
+        (hops(json!(vec![hop("url", json!("u")); 21])), "hops: 21 are more than 20"),
+        (hops(json!([hop("url", json!("u".repeat(1_025)))])), "hops.url: 1025 bytes are more than 1024"),
+        (
+            hops(json!([hop("http_status", json!(99))])),
+            "hops.http_status: 99 is out of range: expected 100 to 999",
+        ),
+        (
+            hops(json!([hop("ttfb_us", json!(1u64 << 31))])),
+            "hops.ttfb_us: 2147483648 is out of range: expected 0 to 2147483647",
+        ),
+        (tries(json!(vec![tried("error_detail", json!("d")); 9])), "tries: 9 are more than 8"),
+        (
+            tries(json!([tried("error_detail", json!("d".repeat(201)))])),
+            "tries.error_detail: longer than 200 characters",
+        ),
+        (
+            tries(json!([tried("outcome", json!("missed"))])),
+            "tries.error_type: timeout does not belong to a missed",
+        ),
+    ] {
+        assert_refused(&value, message);
+    }
+}
+
+#[test]
+fn only_a_success_is_degraded() {
+    let success = with(with(plain(), "outcome", "success".into()), "error_type", Value::Null);
+    assert_decodes(&with(success, "degraded", true.into()));
+    assert_refused(&with(plain(), "degraded", true.into()), "degraded: set on a failure");
 }
 
 // ---- Rank.

@@ -9,8 +9,8 @@ use support::log::Log;
 use support::{Database, database, instant, result, value};
 use webmon::config::Config;
 use webmon::record::{
-    CheckResult, ErrorType, Expectation, Gap, GapReason, GapRecord, HttpVersion, Outcome, Record,
-    RecordVersion, Sample, TlsVersion,
+    Certificate, CheckResult, ErrorType, Expectation, Gap, GapReason, GapRecord, Hop, HttpVersion, Outcome,
+    Record, RecordVersion, Sample, TlsVersion, Try,
 };
 use webmon::shutdown::Shutdown;
 
@@ -55,6 +55,27 @@ fn full_result() -> CheckResult {
     r.http_version = Some(HttpVersion::Http11);
     r.tls_version = Some(TlsVersion::Tls13);
     r.cert_not_after = Some("2027-01-02T03:04:05Z".parse().unwrap());
+    r.certificate = Some(Certificate {
+        sha256: "0a".repeat(32),
+        issuer: "CN=Issuing CA, O=Example".to_owned(),
+        subject_names: vec!["full.example".to_owned(), "192.0.2.1".to_owned()],
+        chain_not_after: Some("2026-12-31T23:59:59Z".parse().unwrap()),
+    });
+    r.hops = vec![Hop {
+        url: "https://full.example/".to_owned(),
+        http_status: 302,
+        remote_ip: Some("2001:db8::2".parse().unwrap()),
+        dns_us: Some(1),
+        connect_us: Some(2),
+        tls_us: Some(3),
+        ttfb_us: Some(4),
+    }];
+    r.tries = vec![Try {
+        outcome: Outcome::Failure,
+        error_type: ErrorType::Timeout,
+        error_detail: Some("body".to_owned()),
+        total_us: Some(9),
+    }];
     r.attempts = 3;
     r.sample = Some(Sample { headers: vec![("server".to_owned(), "x".to_owned())], body: "<h1>".to_owned() });
     r
@@ -70,17 +91,74 @@ fn every_field_of_a_record_reaches_the_view_unchanged() {
 
     let mut stored = database.json("SELECT * FROM webmon.checks").remove(0);
     let mut expected = serde_json::to_value(&sent).unwrap();
-    expected.as_object_mut().unwrap().remove("v");
+    let expected_fields = expected.as_object_mut().unwrap();
+    expected_fields.remove("v");
+    expected_fields.insert("degraded".to_owned(), json!(false));
+    let certificate = expected_fields.remove("certificate").unwrap();
+    for (field, value) in certificate.as_object().unwrap() {
+        expected_fields.insert(format!("cert_{field}"), value.clone());
+    }
     // The view is read through PostgreSQL's own JSON, which writes times with an offset.
     for object in [&mut stored, &mut expected] {
         for (key, value) in object.as_object_mut().unwrap() {
-            if key.ends_with("_at") || key == "cert_not_after" {
+            if key.ends_with("_at") || key.ends_with("_not_after") {
                 let at: jiff::Timestamp = value.as_str().unwrap().parse().unwrap();
                 *value = at.as_microsecond().into();
             }
         }
     }
     assert_eq!(stored, expected);
+}
+
+fn certified(site: &str, seconds: i64, certificate: usize) -> CheckResult {
+    let mut r = result(site, seconds, Outcome::Success);
+    r.cert_not_after = Some("2027-01-02T03:04:05Z".parse().unwrap());
+    r.certificate = Some(Certificate {
+        sha256: format!("{certificate:064x}"),
+        issuer: "CN=CA".to_owned(),
+        subject_names: Vec::new(),
+        chain_not_after: None,
+    });
+    r
+}
+
+#[test]
+fn each_certificate_of_a_site_is_stored_once_and_its_change_is_seen() {
+    let Some(database) = database() else { return };
+    let log = Log::new(1);
+    for (seconds, certificate) in [(0, 1), (1, 1), (2, 2), (3, 2), (4, 1)] {
+        log.append(0, value(certified("shop", seconds, certificate)));
+    }
+    log.append(0, value(certified("other", 0, 1)));
+    log.append(0, value(result("plain", 0, Outcome::Success)));
+    log.store(&config(&database, "store.batch_records = 2")).unwrap();
+    // A writer that knows nothing yet finds the same rows.
+    log.append(0, value(certified("shop", 5, 2)));
+    log.store(&config(&database, "")).unwrap();
+    assert_eq!(
+        database.json("SELECT site, sha256::numeric FROM webmon.certificate_history ORDER BY site, sha256"),
+        [
+            json!({"site": "other", "sha256": 1}),
+            json!({"site": "shop", "sha256": 1}),
+            json!({"site": "shop", "sha256": 2})
+        ],
+    );
+    let sql = "SELECT count(*) FROM webmon.checks WHERE site = 'shop' AND cert_sha256::numeric = ";
+    assert_eq!((database.number(&format!("{sql}1")), database.number(&format!("{sql}2"))), (3, 3));
+    assert_eq!(database.number("SELECT count(*) FROM webmon.checks WHERE cert_sha256 IS NULL"), 1);
+}
+
+#[test]
+fn a_site_that_shows_another_certificate_each_time_fills_no_table_and_loses_no_result() {
+    let Some(database) = database() else { return };
+    let log = Log::new(1);
+    for i in 0..150 {
+        log.append(0, value(certified("hostile", i, i as usize)));
+    }
+    log.store(&config(&database, "store.batch_records = 30")).unwrap();
+    assert_eq!(database.number("SELECT count(*) FROM webmon.checks WHERE cert_not_after IS NOT NULL"), 150);
+    assert_eq!(database.number("SELECT count(*) FROM webmon.checks WHERE cert_sha256 IS NOT NULL"), 100);
+    assert_eq!(database.number("SELECT count(*) FROM webmon.site_certificates"), 100);
 }
 
 #[test]

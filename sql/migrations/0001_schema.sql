@@ -1,6 +1,7 @@
 -- The schema of webmon 0.1.0.
 
--- Dimensions are small tables. The writer looks ids up in them and caches them. Nothing that a site controls is in one.
+-- Dimensions are small tables. The writer looks ids up in them and caches them. A site controls nothing in
+-- them but its certificates, whose number is limited.
 
 CREATE TABLE webmon.sites (
     site_id integer GENERATED ALWAYS AS IDENTITY,
@@ -44,6 +45,38 @@ COMMENT ON COLUMN webmon.site_versions.incident_failures IS 'After so many conse
 COMMENT ON COLUMN webmon.site_versions.incident_locations IS 'When so many locations are down, there is an incident. Null for records that did not say it: then it is 1.';
 COMMENT ON COLUMN webmon.site_versions.first_seen_at IS 'Its first instant, or the time when its first record was stored, whichever is earlier.';
 COMMENT ON COLUMN webmon.site_versions.last_seen_at IS 'Its last instant. Null until the hour of that instant is rolled up.';
+
+-- The texts together may be too long for an index entry, so the key has this digest instead.
+CREATE FUNCTION webmon.certificate_digest(
+        sha256 text, issuer text, subject_names jsonb, not_after timestamptz, chain_not_after timestamptz) RETURNS uuid
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN md5(sha256 || md5(issuer) || md5(subject_names::text)
+               || coalesce(extract(epoch FROM not_after AT TIME ZONE 'UTC')::text, '') || ':'
+               || coalesce(extract(epoch FROM chain_not_after AT TIME ZONE 'UTC')::text, ''))::uuid;
+COMMENT ON FUNCTION webmon.certificate_digest IS 'Distinguishes the rows of webmon.site_certificates.';
+
+CREATE TABLE webmon.site_certificates (
+    certificate_id integer GENERATED ALWAYS AS IDENTITY,
+    site_id integer NOT NULL,
+    sha256 text NOT NULL,
+    issuer text NOT NULL,
+    subject_names jsonb NOT NULL,
+    not_after timestamptz,
+    chain_not_after timestamptz,
+    first_seen_at timestamptz NOT NULL DEFAULT now(),
+    last_seen_at timestamptz,
+    stored_at timestamptz NOT NULL DEFAULT now(),
+    digest uuid NOT NULL GENERATED ALWAYS AS (
+        webmon.certificate_digest(sha256, issuer, subject_names, not_after, chain_not_after)
+    ) STORED,
+    CONSTRAINT site_certificates_pkey PRIMARY KEY (certificate_id),
+    CONSTRAINT site_certificates_site_id_fkey FOREIGN KEY (site_id) REFERENCES webmon.sites (site_id),
+    CONSTRAINT site_certificates_site_id_digest_key UNIQUE (site_id, digest)
+);
+COMMENT ON TABLE webmon.site_certificates IS 'The certificates that the servers of a site presented. Read it through the view webmon.certificate_history. A site gets at most 100 new ones in 24 hours.';
+COMMENT ON COLUMN webmon.site_certificates.first_seen_at IS 'Its first instant, or the time when its first record was stored, whichever is earlier.';
+COMMENT ON COLUMN webmon.site_certificates.last_seen_at IS 'Its last instant. Null until the hour of that instant is rolled up.';
+COMMENT ON COLUMN webmon.site_certificates.stored_at IS 'When its first record was stored.';
 
 CREATE TABLE webmon.locations (
     location_id integer GENERATED ALWAYS AS IDENTITY,
@@ -117,6 +150,7 @@ CREATE TABLE webmon.check_results (
     total_us integer,
     body_bytes integer,
     location_id integer NOT NULL,
+    certificate_id integer,
     http_status smallint,
     redirects smallint NOT NULL,
     attempts smallint NOT NULL,
@@ -127,11 +161,14 @@ CREATE TABLE webmon.check_results (
     tls_version "char",
     body_matched boolean,
     body_truncated boolean NOT NULL,
+    degraded boolean NOT NULL,
     remote_ip inet,
     final_url text,
     error_detail text,
     error_message text,
     sample jsonb,
+    hops jsonb,
+    tries jsonb,
     CONSTRAINT check_results_pkey PRIMARY KEY (site_id, location_id, scheduled_at),
     CONSTRAINT check_results_outcome_check CHECK (outcome IN ('s', 'f', 'm')),
     CONSTRAINT check_results_error_type_check CHECK ((outcome = 's') = (error_type IS NULL)),
@@ -337,6 +374,7 @@ SELECT s.key AS site,
        r.scheduled_at + make_interval(secs => r.next_after_s) AS next_at,
        r.scheduled_at + r.started_after_us * interval '1 microsecond' AS started_at,
        CASE r.outcome WHEN 's' THEN 'success' WHEN 'f' THEN 'failure' ELSE 'missed' END AS outcome,
+       r.degraded,
        e.name AS error_type,
        r.error_detail,
        r.error_message,
@@ -346,7 +384,11 @@ SELECT s.key AS site,
            CASE WHEN r.failed_expectations & 4 <> 0 THEN 'not_body' END,
            CASE WHEN r.failed_expectations & 8 <> 0 THEN 'header' END,
            CASE WHEN r.failed_expectations & 16 <> 0 THEN 'max_time' END,
-           CASE WHEN r.failed_expectations & 32 <> 0 THEN 'certificate' END], NULL) AS failed_expectations,
+           CASE WHEN r.failed_expectations & 32 <> 0 THEN 'certificate' END,
+           CASE WHEN r.failed_expectations & 64 <> 0 THEN 'not_header' END,
+           CASE WHEN r.failed_expectations & 128 <> 0 THEN 'json' END,
+           CASE WHEN r.failed_expectations & 256 <> 0 THEN 'tls' END,
+           CASE WHEN r.failed_expectations & 512 <> 0 THEN 'final_url' END], NULL) AS failed_expectations,
        r.http_status,
        r.body_matched,
        r.dns_us,
@@ -361,13 +403,20 @@ SELECT s.key AS site,
        CASE r.http_version WHEN '0' THEN 'HTTP/1.0' WHEN '1' THEN 'HTTP/1.1' WHEN '2' THEN 'HTTP/2' WHEN '3' THEN 'HTTP/3' END AS http_version,
        CASE r.tls_version WHEN '2' THEN 'TLSv1.2' WHEN '3' THEN 'TLSv1.3' END AS tls_version,
        r.cert_not_after,
+       x.chain_not_after AS cert_chain_not_after,
+       x.sha256 AS cert_sha256,
+       x.issuer AS cert_issuer,
+       x.subject_names AS cert_subject_names,
        r.attempts,
+       r.tries,
+       r.hops,
        r.sample
 FROM webmon.check_results r
 JOIN webmon.sites s USING (site_id)
 JOIN webmon.site_versions v USING (version_id)
 JOIN webmon.locations l USING (location_id)
 JOIN webmon.checkers c USING (checker_id)
+LEFT JOIN webmon.site_certificates x USING (certificate_id)
 LEFT JOIN webmon.error_types e USING (error_type);
 COMMENT ON VIEW webmon.checks IS 'Every stored result, with names instead of ids and words instead of codes.';
 
@@ -607,6 +656,7 @@ CREATE TABLE webmon.site_hours (
     total_us_sum bigint,
     site_id integer NOT NULL,
     success integer NOT NULL,
+    degraded integer NOT NULL,
     failure integer NOT NULL,
     late integer NOT NULL,
     overlap integer NOT NULL,
@@ -625,6 +675,7 @@ CREATE TABLE webmon.site_hours (
 ) WITH (autovacuum_vacuum_scale_factor = 0.02);
 CREATE INDEX site_hours_hour_idx ON webmon.site_hours (hour);
 COMMENT ON TABLE webmon.site_hours IS 'The figures of each UTC hour, site and location: how many instants ended how, and how long the checks took.';
+COMMENT ON COLUMN webmon.site_hours.degraded IS 'Instants that ended in success, but took longer than the site''s degraded. success counts them too.';
 COMMENT ON COLUMN webmon.site_hours.gap IS 'Instants that lie in a gap and have no row.';
 COMMENT ON COLUMN webmon.site_hours.first_success_at IS 'The first instant that succeeded. It ends a run of failures from earlier hours.';
 COMMENT ON COLUMN webmon.site_hours.total_us_sum IS 'Microseconds of all checks that were measured and ended in success or failure. The minimum, the maximum and the histogram are of the same checks.';
@@ -636,6 +687,7 @@ CREATE TABLE webmon.site_days (
     site_id integer NOT NULL,
     day date NOT NULL,
     success integer NOT NULL,
+    degraded integer NOT NULL,
     failure integer NOT NULL,
     late integer NOT NULL,
     overlap integer NOT NULL,
@@ -805,6 +857,7 @@ COMMENT ON COLUMN webmon.checks.scheduled_at IS 'The instant of the schedule. Th
 COMMENT ON COLUMN webmon.checks.next_at IS 'The next instant planned. Null if the site was retired.';
 COMMENT ON COLUMN webmon.checks.started_at IS 'When the check really began. Null if it never did.';
 COMMENT ON COLUMN webmon.checks.outcome IS 'success, failure or missed. missed means that there is no verdict, and that this is not the site''s fault.';
+COMMENT ON COLUMN webmon.checks.degraded IS 'Whether a success took longer than the site''s degraded: it is up, but slow.';
 COMMENT ON COLUMN webmon.checks.error_type IS 'The class of what went wrong. Null on success.';
 COMMENT ON COLUMN webmon.checks.error_detail IS 'The reason within the class, such as nxdomain.';
 COMMENT ON COLUMN webmon.checks.error_message IS 'What went wrong, in words.';
@@ -823,7 +876,13 @@ COMMENT ON COLUMN webmon.checks.remote_ip IS 'The address of the connection. If 
 COMMENT ON COLUMN webmon.checks.http_version IS 'The version of HTTP, such as HTTP/1.1.';
 COMMENT ON COLUMN webmon.checks.tls_version IS 'The version of TLS, such as TLSv1.3.';
 COMMENT ON COLUMN webmon.checks.cert_not_after IS 'When the server''s certificate expires.';
+COMMENT ON COLUMN webmon.checks.cert_chain_not_after IS 'When the first certificate of its chain expires.';
+COMMENT ON COLUMN webmon.checks.cert_sha256 IS 'The SHA-256 of the server''s certificate in DER, in hexadecimal. webmon.certificate_history has all of a site. Null also if the site had too many new ones.';
+COMMENT ON COLUMN webmon.checks.cert_issuer IS 'The distinguished name of its issuer.';
+COMMENT ON COLUMN webmon.checks.cert_subject_names IS 'The names and addresses that it is for, an array of texts.';
 COMMENT ON COLUMN webmon.checks.attempts IS 'How often it was tried. 0 if the check never started.';
+COMMENT ON COLUMN webmon.checks.tries IS 'The tries before the last one: outcome, error_type, error_detail and total_us of each. Null if there was one try.';
+COMMENT ON COLUMN webmon.checks.hops IS 'The redirects followed: url, http_status, remote_ip and the times of each. Null if there were none.';
 COMMENT ON COLUMN webmon.checks.sample IS 'Headers and the start of the body of a failing answer, if the site is configured to record them.';
 
 CREATE VIEW webmon.site_history AS
@@ -852,6 +911,27 @@ COMMENT ON COLUMN webmon.site_history.incident_failures IS 'After so many consec
 COMMENT ON COLUMN webmon.site_history.incident_locations IS 'When so many locations are down, there is an incident. Null for records that did not say it: then it is 1.';
 COMMENT ON COLUMN webmon.site_history.first_seen_at IS 'Its first instant.';
 COMMENT ON COLUMN webmon.site_history.last_seen_at IS 'Its last instant. If a site returned to an earlier version, that row also spans the time in between.';
+
+CREATE VIEW webmon.certificate_history AS
+SELECT s.key AS site,
+       c.sha256,
+       c.issuer,
+       c.subject_names,
+       c.not_after,
+       c.chain_not_after,
+       c.first_seen_at,
+       c.last_seen_at
+FROM webmon.sites s
+JOIN webmon.site_certificates c USING (site_id);
+COMMENT ON VIEW webmon.certificate_history IS 'Which certificates each site presented, and when. Of a site that redirects: those of the last host.';
+COMMENT ON COLUMN webmon.certificate_history.site IS 'The site''s key: its id if one is configured, otherwise its name.';
+COMMENT ON COLUMN webmon.certificate_history.sha256 IS 'The SHA-256 of the certificate in DER, in hexadecimal.';
+COMMENT ON COLUMN webmon.certificate_history.issuer IS 'The distinguished name of the issuer.';
+COMMENT ON COLUMN webmon.certificate_history.subject_names IS 'The names and addresses that it is for, an array of texts.';
+COMMENT ON COLUMN webmon.certificate_history.not_after IS 'When it expires.';
+COMMENT ON COLUMN webmon.certificate_history.chain_not_after IS 'When the first certificate of its chain expires.';
+COMMENT ON COLUMN webmon.certificate_history.first_seen_at IS 'The first instant at which it was presented.';
+COMMENT ON COLUMN webmon.certificate_history.last_seen_at IS 'The last instant at which it was presented. Null until the hour of that instant is rolled up.';
 
 CREATE VIEW webmon.current_sites AS
 SELECT s.key AS site,
@@ -893,6 +973,7 @@ SELECT s.key AS site,
            d.success + d.failure + d.late + d.overlap + d.saturated + d.cancelled + d.network_down + d.checker_down
            + d.gap), 0) AS coverage_percent,
        sum(d.success) AS success,
+       sum(d.degraded) AS degraded,
        sum(d.failure) AS failure,
        sum(d.late + d.overlap + d.saturated + d.cancelled + d.network_down + d.checker_down) AS missed,
        sum(d.maintenance) AS maintenance,
@@ -911,6 +992,7 @@ COMMENT ON COLUMN webmon.uptime.day IS 'The UTC day.';
 COMMENT ON COLUMN webmon.uptime.uptime_percent IS 'success / (success + failure), in percent. Null if there are none.';
 COMMENT ON COLUMN webmon.uptime.coverage_percent IS '(success + failure) / all scheduled instants, in percent. Instants in gaps count as scheduled, instants in maintenance do not. It says how much the uptime rests on.';
 COMMENT ON COLUMN webmon.uptime.success IS 'Instants that ended in success.';
+COMMENT ON COLUMN webmon.uptime.degraded IS 'Those of them that took longer than the site''s degraded.';
 COMMENT ON COLUMN webmon.uptime.failure IS 'Instants that ended in failure.';
 COMMENT ON COLUMN webmon.uptime.missed IS 'Instants without a verdict, except those in maintenance.';
 COMMENT ON COLUMN webmon.uptime.maintenance IS 'Instants missed because of planned maintenance.';
@@ -922,8 +1004,8 @@ COMMENT ON COLUMN webmon.uptime.p99_us IS 'The time that 99 % of them did not ex
 COMMENT ON COLUMN webmon.uptime.max_us IS 'The longest of them, in microseconds.';
 
 CREATE FUNCTION webmon.uptime_between(from_day date, to_day date) RETURNS TABLE (
-        site text, uptime_percent float8, coverage_percent float8, success bigint, failure bigint, missed bigint,
-        maintenance bigint, gap bigint, mean_us integer, p50_us integer, p95_us integer, p99_us integer,
+        site text, uptime_percent float8, coverage_percent float8, success bigint, degraded bigint, failure bigint,
+        missed bigint, maintenance bigint, gap bigint, mean_us integer, p50_us integer, p95_us integer, p99_us integer,
         max_us integer)
     LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
@@ -931,6 +1013,7 @@ BEGIN ATOMIC
            100.0::float8 * d.success / nullif(d.success + d.failure, 0),
            100.0::float8 * (d.success + d.failure) / nullif(d.success + d.failure + d.missed + d.gap, 0),
            d.success,
+           d.degraded,
            d.failure,
            d.missed,
            d.maintenance,
@@ -943,6 +1026,7 @@ BEGIN ATOMIC
     FROM webmon.sites s
     CROSS JOIN LATERAL (
         SELECT sum(d.success) AS success,
+               sum(d.degraded) AS degraded,
                sum(d.failure) AS failure,
                sum(d.late + d.overlap + d.saturated + d.cancelled + d.network_down + d.checker_down) AS missed,
                sum(d.maintenance) AS maintenance,
@@ -1005,7 +1089,7 @@ COMMENT ON COLUMN webmon.incidents.locations IS 'The number of locations that we
 CREATE FUNCTION webmon.newest_results() RETURNS TABLE (
         site_id integer, location_id integer, version_id integer, scheduled_at timestamptz, next_after_s integer,
         outcome "char", error_type smallint, error_detail text, error_message text, http_status smallint,
-        total_us integer, cert_not_after timestamptz)
+        total_us integer, cert_not_after timestamptz, certificate_id integer, degraded boolean)
     LANGUAGE plpgsql STABLE ROWS 10000 SET jit = off
 AS $$
 DECLARE
@@ -1031,7 +1115,8 @@ BEGIN
                 -- Texts are concatenated, so that no value refers to the day's own storage.
                 $query$
                 SELECT l.site_id, l.location_id, r.version_id, r.scheduled_at, r.next_after_s, r.outcome, r.error_type,
-                       r.error_detail || '', r.error_message || '', r.http_status, r.total_us, r.cert_not_after
+                       r.error_detail || '', r.error_message || '', r.http_status, r.total_us, r.cert_not_after,
+                       r.certificate_id, r.degraded
                 FROM webmon.site_locations l
                 CROSS JOIN LATERAL (
                     SELECT *
@@ -1103,12 +1188,14 @@ SELECT s.key AS site,
        newest.scheduled_at,
        due.next_at,
        CASE newest.outcome WHEN 's' THEN 'success' WHEN 'f' THEN 'failure' ELSE 'missed' END AS outcome,
+       newest.degraded,
        e.name AS error_type,
        newest.error_detail,
        newest.error_message,
        newest.http_status,
        newest.total_us,
-       newest.cert_not_after
+       newest.cert_not_after,
+       x.chain_not_after AS cert_chain_not_after
 FROM newest
 JOIN due ON due.site_id = newest.site_id AND due.location_id = newest.location_id
 JOIN webmon.site_locations place
@@ -1117,6 +1204,7 @@ JOIN webmon.site_locations place
 JOIN webmon.sites s ON s.site_id = newest.site_id
 JOIN webmon.locations l ON l.location_id = newest.location_id
 JOIN webmon.site_versions v ON v.version_id = newest.version_id
+LEFT JOIN webmon.site_certificates x ON x.certificate_id = newest.certificate_id
 LEFT JOIN webmon.error_types e ON e.error_type = newest.error_type;
 COMMENT ON VIEW webmon.current_status IS 'The status of each site now, at each location.';
 COMMENT ON COLUMN webmon.current_status.site IS 'The site''s key: its id if one is configured, otherwise its name.';
@@ -1129,9 +1217,11 @@ COMMENT ON COLUMN webmon.current_status.down_since_at IS 'The first of the conse
 COMMENT ON COLUMN webmon.current_status.scheduled_at IS 'The instant of the newest result.';
 COMMENT ON COLUMN webmon.current_status.next_at IS 'When the next result is due. Gaps are passed over. Null if the site was retired.';
 COMMENT ON COLUMN webmon.current_status.outcome IS 'How the newest instant ended: success, failure or missed.';
+COMMENT ON COLUMN webmon.current_status.degraded IS 'Whether the newest result is a success that took longer than the site''s degraded: up, but slow.';
 COMMENT ON COLUMN webmon.current_status.error_type IS 'The class of what went wrong in the newest result. Null on success.';
 COMMENT ON COLUMN webmon.current_status.error_detail IS 'The reason within the class.';
 COMMENT ON COLUMN webmon.current_status.error_message IS 'What went wrong, in words.';
 COMMENT ON COLUMN webmon.current_status.http_status IS 'The status code of the last response. Null if none arrived.';
 COMMENT ON COLUMN webmon.current_status.total_us IS 'Microseconds for the whole check. Null if not measured.';
 COMMENT ON COLUMN webmon.current_status.cert_not_after IS 'When the server''s certificate expires.';
+COMMENT ON COLUMN webmon.current_status.cert_chain_not_after IS 'When the first certificate of its chain expires.';

@@ -23,11 +23,12 @@ use super::sample::sample;
 use super::settings::{Parts, Settings};
 use super::stalls::spoils;
 use super::tls;
-use crate::limits::MAX_SAMPLE_BODY;
+use crate::limits::{MAX_HOP_URL, MAX_SAMPLE_BODY};
 use crate::panicked::panic_message;
-use crate::record::{CheckResult, ErrorType, Expectation, HttpVersion, Outcome};
+use crate::record::{self, CheckResult, ErrorType, Expectation, HttpVersion, Outcome, Try};
 use crate::shutdown::Shutdown;
 use crate::site::{Method, Origin, Site};
+use crate::text::truncated;
 
 /// How often at most an attempt is repeated because the checker stood still during it.
 const MAX_AGAIN: u16 = 3;
@@ -170,6 +171,7 @@ impl Checker {
 
     fn attempts(&mut self, site: &Site, blank: &CheckResult, shutdown: &Shutdown) -> CheckResult {
         let (mut attempts, mut again) = (1, 0);
+        let mut tries = Vec::new();
         loop {
             let mut result = blank.clone();
             result.attempts = attempts;
@@ -178,14 +180,15 @@ impl Checker {
             let lost = self.parts.stalls.lost().saturating_sub(lost_before);
             if result.outcome == Outcome::Failure && is_silence(&result) && spoils(lost, site.timeout) {
                 if again == MAX_AGAIN || !has_time_again(site, result.next_at) {
-                    return suspended(result, lost);
+                    return CheckResult { tries, ..suspended(result, lost) };
                 }
                 again += 1;
             } else if result.outcome != Outcome::Failure || attempts - again > site.retries {
-                return result;
+                return CheckResult { tries, ..result };
             }
+            tries.extend(failed_try(result));
             if shutdown.wait(site.retry_pause) {
-                let mut result = CheckResult { attempts, ..blank.clone() };
+                let mut result = CheckResult { attempts, tries, ..blank.clone() };
                 let message = "the checker was stopped before the failure was confirmed";
                 result.set_error(ErrorType::Cancelled, Some("stopped"), Some(message));
                 return result;
@@ -285,7 +288,9 @@ impl Checker {
                 let message = format!("more than {} redirects", site.max_redirects);
                 return Err(Fault::new(ErrorType::Redirect, "too_many_redirects", message));
             }
-            url = redirected(&url, location)?;
+            let next = redirected(&url, location)?;
+            result.hops.push(self.taken(site, &url, status, result.ttfb_us));
+            url = next;
             if status == 303 && method != Method::Head {
                 method = Method::Get;
             }
@@ -347,6 +352,20 @@ impl Checker {
         request.body(()).map_err(|_| Fault::invalid_request("the URL cannot be requested"))
     }
 
+    /// The redirect from `url`, which was answered with `status`.
+    fn taken(&self, site: &Site, url: &Url, status: u16, ttfb_us: Option<u32>) -> record::Hop {
+        let hop = self.hop.lock();
+        record::Hop {
+            url: truncated(&site.redacted(url), MAX_HOP_URL),
+            http_status: status,
+            remote_ip: hop.remote_ip,
+            dns_us: hop.dns.map(micros),
+            connect_us: hop.connect.map(micros),
+            tls_us: hop.tls.map(micros),
+            ttfb_us,
+        }
+    }
+
     /// Copies what resolver, connector and transport noted into the result.
     fn note_hop(&self, result: &mut CheckResult) {
         let hop = self.hop.lock();
@@ -371,6 +390,12 @@ fn judge(site: &Site, judged: &Judged<'_>, result: &mut CheckResult) {
             result.failed_expectations = verdict.failed;
         }
     }
+}
+
+/// The failed attempt as it is recorded, once another one follows it.
+fn failed_try(result: CheckResult) -> Option<Try> {
+    let CheckResult { outcome, error_type, error_detail, total_us, .. } = result;
+    error_type.map(|error_type| Try { outcome, error_type, error_detail, total_us })
 }
 
 /// Whether the failure is that the site did not answer. An answer counts, whatever the checker did meanwhile.

@@ -6,11 +6,15 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::certificate::Certificate;
 use super::gap::{Gap, GapRecord};
+use super::hop::Hop;
+use super::tries::Try;
 use super::version::RecordVersion;
 use super::words::{ErrorType, Expectation, GapReason, HttpVersion, Outcome, TlsVersion};
 use crate::limits::{
-    MAX_LABELS, MAX_MESSAGE, MAX_SAMPLE_BODY, MAX_SAMPLE_HEADERS, MAX_TEXT, MAX_THRESHOLD, MAX_URL,
+    MAX_HOPS, MAX_LABELS, MAX_MESSAGE, MAX_SAMPLE_BODY, MAX_SAMPLE_HEADERS, MAX_TEXT, MAX_THRESHOLD,
+    MAX_TRIES, MAX_URL,
 };
 use crate::text::truncated;
 
@@ -99,6 +103,9 @@ pub struct CheckResult {
     pub started_at: Option<Timestamp>,
     /// How the instant ended.
     pub outcome: Outcome,
+    /// Whether a success took longer than the site's `degraded`: it is up, but slow.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub degraded: bool,
     /// The class of what went wrong; null exactly on success.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_type: Option<ErrorType>,
@@ -112,7 +119,7 @@ pub struct CheckResult {
     pub error_message: Option<String>,
     /// Every expectation that failed, each once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 6), extend("uniqueItems" = true))]
+    #[schemars(length(max = 10), extend("uniqueItems" = true))]
     pub failed_expectations: Vec<Expectation>,
     /// The status code of the last response; null when none arrived.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -165,6 +172,17 @@ pub struct CheckResult {
     /// When the server's certificate expires; also for one that failed verification.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cert_not_after: Option<Timestamp>,
+    /// The certificate itself; null over plain HTTP, and before one was presented.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Certificate>,
+    /// The redirects followed, in order, of the last try.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_HOPS))]
+    pub hops: Vec<Hop>,
+    /// The tries before the last one, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_TRIES))]
+    pub tries: Vec<Try>,
     /// Tries within the instant; 0 when it never started.
     #[serde(default, skip_serializing_if = "is_zero")]
     #[schemars(range(max = i16::MAX))]
@@ -191,6 +209,7 @@ impl CheckResult {
     /// Sets the error and, from it, the outcome. The texts are cut to their bounds.
     pub fn set_error(&mut self, error_type: ErrorType, detail: Option<&str>, message: Option<&str>) {
         self.outcome = error_type.outcome();
+        self.degraded = false;
         self.error_type = Some(error_type);
         self.error_detail = detail.map(|text| truncated(text, MAX_TEXT));
         self.error_message = message.map(|text| truncated(text, MAX_MESSAGE));

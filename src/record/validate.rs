@@ -2,12 +2,16 @@
 
 use jiff::Timestamp;
 
+use super::certificate::Certificate;
 use super::error::DecodeError;
 use super::gap::{GapRecord, MAX_DISTANCE};
+use super::hop::Hop;
 use super::result::CheckResult;
+use super::tries::Try;
 use super::words::Outcome;
 use crate::limits::{
-    MAX_LABELS, MAX_MESSAGE, MAX_SAMPLE_BODY, MAX_SAMPLE_HEADERS, MAX_TEXT, MAX_THRESHOLD, MAX_URL,
+    MAX_HOP_URL, MAX_HOPS, MAX_LABELS, MAX_MESSAGE, MAX_NAME, MAX_SAMPLE_BODY, MAX_SAMPLE_HEADERS,
+    MAX_SUBJECT_NAMES, MAX_TEXT, MAX_THRESHOLD, MAX_TRIES, MAX_URL,
 };
 use crate::text::truncated;
 
@@ -22,6 +26,7 @@ impl CheckResult {
         self.validate_instants()?;
         self.validate_verdict()?;
         self.validate_measurements()?;
+        self.validate_way()?;
         self.validate_sample()
     }
 
@@ -84,13 +89,16 @@ impl CheckResult {
             }
             _ => {}
         }
+        if self.degraded && self.outcome != Outcome::Success {
+            return invalid("degraded", format!("set on a {}", self.outcome));
+        }
         optional_text("error_detail", self.error_detail.as_deref(), MAX_TEXT)?;
         bytes("error_message", self.error_message.as_deref(), MAX_MESSAGE)?;
         if self.outcome == Outcome::Success && !self.failed_expectations.is_empty() {
             return invalid("failed_expectations", "not empty on a success".to_owned());
         }
         for (i, expectation) in self.failed_expectations.iter().enumerate() {
-            // This ends at the seventh at the latest, because there are six different ones.
+            // This ends at the eleventh at the latest, because there are ten different ones.
             if self.failed_expectations[..i].contains(expectation) {
                 return invalid("failed_expectations", format!("{expectation} is named twice"));
             }
@@ -99,10 +107,8 @@ impl CheckResult {
     }
 
     fn validate_measurements(&self) -> Result<(), DecodeError> {
-        if let Some(status) = self.http_status
-            && !(100..=999).contains(&status)
-        {
-            return invalid("http_status", format!("{status} is out of range: expected 100 to 999"));
+        if let Some(http_status) = self.http_status {
+            status("http_status", http_status)?;
         }
         for (field, value) in [
             ("dns_us", self.dns_us),
@@ -116,13 +122,20 @@ impl CheckResult {
             at_most_i32(field, value)?;
         }
         if let Some(not_after) = self.cert_not_after {
-            whole_seconds("cert_not_after", not_after)?;
-            // X.509 has the years 0 to 9999 (RFC 5280, 4.1.2.5.2). PostgreSQL's years begin at -4712, jiff's earlier.
-            if not_after.as_second() < YEAR_0 {
-                return invalid("cert_not_after", format!("{not_after} is before the year 0"));
-            }
+            expiry("cert_not_after", not_after)?;
         }
-        Ok(())
+        match &self.certificate {
+            Some(certificate) => certificate.validate(),
+            None => Ok(()),
+        }
+    }
+
+    /// The tries and redirects on the way to the result.
+    fn validate_way(&self) -> Result<(), DecodeError> {
+        at_most("hops", self.hops.len(), MAX_HOPS)?;
+        self.hops.iter().try_for_each(Hop::validate)?;
+        at_most("tries", self.tries.len(), MAX_TRIES)?;
+        self.tries.iter().try_for_each(Try::validate)
     }
 
     fn validate_sample(&self) -> Result<(), DecodeError> {
@@ -137,6 +150,46 @@ impl CheckResult {
             bytes("sample", Some(&sample.body), MAX_SAMPLE_BODY)?;
         }
         Ok(())
+    }
+}
+
+impl Certificate {
+    fn validate(&self) -> Result<(), DecodeError> {
+        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        if self.sha256.len() != 64 || !self.sha256.bytes().all(is_digit) {
+            return invalid("certificate.sha256", "not 64 lower-case hexadecimal digits".to_owned());
+        }
+        optional_text("certificate.issuer", Some(&self.issuer), MAX_TEXT)?;
+        at_most("certificate.subject_names", self.subject_names.len(), MAX_SUBJECT_NAMES)?;
+        for name in &self.subject_names {
+            bytes("certificate.subject_names", Some(name), MAX_NAME)?;
+        }
+        match self.chain_not_after {
+            Some(not_after) => expiry("certificate.chain_not_after", not_after),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Hop {
+    fn validate(&self) -> Result<(), DecodeError> {
+        bytes("hops.url", Some(&self.url), MAX_HOP_URL)?;
+        status("hops.http_status", self.http_status)?;
+        at_most_i32("hops.dns_us", self.dns_us)?;
+        at_most_i32("hops.connect_us", self.connect_us)?;
+        at_most_i32("hops.tls_us", self.tls_us)?;
+        at_most_i32("hops.ttfb_us", self.ttfb_us)
+    }
+}
+
+impl Try {
+    fn validate(&self) -> Result<(), DecodeError> {
+        if self.error_type.outcome() != self.outcome {
+            let problem = format!("{} does not belong to a {}", self.error_type, self.outcome);
+            return invalid("tries.error_type", problem);
+        }
+        optional_text("tries.error_detail", self.error_detail.as_deref(), MAX_TEXT)?;
+        at_most_i32("tries.total_us", self.total_us)
     }
 }
 
@@ -195,6 +248,27 @@ fn bytes(field: &'static str, value: Option<&str>, max: usize) -> Result<(), Dec
 fn no_nul(field: &'static str, value: &str) -> Result<(), DecodeError> {
     if value.as_bytes().contains(&0) {
         return invalid(field, "contains a NUL character".to_owned());
+    }
+    Ok(())
+}
+
+fn status(field: &'static str, value: u16) -> Result<(), DecodeError> {
+    if (100..=999).contains(&value) {
+        return Ok(());
+    }
+    invalid(field, format!("{value} is out of range: expected 100 to 999"))
+}
+
+fn at_most(field: &'static str, count: usize, max: usize) -> Result<(), DecodeError> {
+    if count <= max { Ok(()) } else { invalid(field, format!("{count} are more than {max}")) }
+}
+
+/// When a certificate expires. X.509 has the years 0 to 9999 (RFC 5280, 4.1.2.5.2). PostgreSQL's years begin at -4712,
+/// jiff's earlier.
+fn expiry(field: &'static str, value: Timestamp) -> Result<(), DecodeError> {
+    whole_seconds(field, value)?;
+    if value.as_second() < YEAR_0 {
+        return invalid(field, format!("{value} is before the year 0"));
     }
     Ok(())
 }

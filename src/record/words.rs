@@ -118,6 +118,14 @@ words! {
         MaxTime = "max_time",
         /// How long the certificate must still be valid.
         Certificate = "certificate",
+        /// A pattern that a response header must not match.
+        NotHeader = "not_header",
+        /// A value in a JSON body.
+        Json = "json",
+        /// Whether the last hop is encrypted.
+        Tls = "tls",
+        /// The URL requested last.
+        FinalUrl = "final_url",
     }
 }
 

@@ -43,6 +43,7 @@ impl Origin {
             next_at,
             started_at: None,
             outcome: Outcome::Missed,
+            degraded: false,
             error_type: None,
             error_detail: None,
             error_message: None,
@@ -61,6 +62,9 @@ impl Origin {
             http_version: None,
             tls_version: None,
             cert_not_after: None,
+            certificate: None,
+            hops: Vec::new(),
+            tries: Vec::new(),
             attempts: 0,
             sample: None,
         }

@@ -321,6 +321,7 @@ pub fn result(site: &str, seconds: i64, outcome: Outcome) -> CheckResult {
         next_at: Some(scheduled_at + SignedDuration::from_secs(1)),
         started_at: (outcome != Outcome::Missed).then(|| scheduled_at + SignedDuration::from_micros(1_900)),
         outcome,
+        degraded: false,
         error_type: match outcome {
             Outcome::Success => None,
             Outcome::Failure => Some(ErrorType::Timeout),
@@ -343,6 +344,9 @@ pub fn result(site: &str, seconds: i64, outcome: Outcome) -> CheckResult {
         http_version: None,
         tls_version: None,
         cert_not_after: None,
+        certificate: None,
+        hops: Vec::new(),
+        tries: Vec::new(),
         attempts: u16::from(outcome != Outcome::Missed),
         sample: None,
     }

@@ -25,6 +25,7 @@ WITH hours AS MATERIALIZED (
            location_id,
            sum(total_us_sum)::bigint AS total_us_sum,
            sum(success)::integer AS success,
+           sum(degraded)::integer AS degraded,
            sum(failure)::integer AS failure,
            sum(late)::integer AS late,
            sum(overlap)::integer AS overlap,
@@ -40,15 +41,17 @@ WITH hours AS MATERIALIZED (
     GROUP BY site_id, location_id
 )
 INSERT INTO webmon.site_days AS stored (
-    total_us_sum, site_id, day, success, failure, late, overlap, saturated, cancelled, network_down, checker_down,
-    maintenance, gap, total_us_min, total_us_max, location_id, buckets, counts)
-SELECT total_us_sum, site_id, $1, success, failure, late, overlap, saturated, cancelled, network_down, checker_down,
-       maintenance, gap, total_us_min, total_us_max, location_id, coalesce(buckets, '{}'), coalesce(counts, '{}')
+    total_us_sum, site_id, day, success, degraded, failure, late, overlap, saturated, cancelled, network_down,
+    checker_down, maintenance, gap, total_us_min, total_us_max, location_id, buckets, counts)
+SELECT total_us_sum, site_id, $1, success, degraded, failure, late, overlap, saturated, cancelled, network_down,
+       checker_down, maintenance, gap, total_us_min, total_us_max, location_id, coalesce(buckets, '{}'),
+       coalesce(counts, '{}')
 FROM sums
 LEFT JOIN histograms USING (site_id, location_id)
 ON CONFLICT (site_id, location_id, day) DO UPDATE
 SET total_us_sum = excluded.total_us_sum,
     success = excluded.success,
+    degraded = excluded.degraded,
     failure = excluded.failure,
     late = excluded.late,
     overlap = excluded.overlap,
@@ -62,10 +65,10 @@ SET total_us_sum = excluded.total_us_sum,
     total_us_max = excluded.total_us_max,
     buckets = excluded.buckets,
     counts = excluded.counts
-WHERE (stored.total_us_sum, stored.success, stored.failure, stored.late, stored.overlap, stored.saturated,
-       stored.cancelled, stored.network_down, stored.checker_down, stored.maintenance, stored.gap,
+WHERE (stored.total_us_sum, stored.success, stored.degraded, stored.failure, stored.late, stored.overlap,
+       stored.saturated, stored.cancelled, stored.network_down, stored.checker_down, stored.maintenance, stored.gap,
        stored.total_us_min, stored.total_us_max, stored.buckets, stored.counts)
     IS DISTINCT FROM
-      (excluded.total_us_sum, excluded.success, excluded.failure, excluded.late, excluded.overlap, excluded.saturated,
-       excluded.cancelled, excluded.network_down, excluded.checker_down, excluded.maintenance, excluded.gap,
+      (excluded.total_us_sum, excluded.success, excluded.degraded, excluded.failure, excluded.late, excluded.overlap,
+       excluded.saturated, excluded.cancelled, excluded.network_down, excluded.checker_down, excluded.maintenance, excluded.gap,
        excluded.total_us_min, excluded.total_us_max, excluded.buckets, excluded.counts)

@@ -13,8 +13,10 @@ WITH groups AS MATERIALIZED (
     SELECT site_id,
            location_id,
            version_id,
+           certificate_id,
            CASE WHEN outcome <> 'm' THEN webmon.histogram_bucket(total_us) END AS bucket,
            count(*) FILTER (WHERE outcome = 's') AS success,
+           count(*) FILTER (WHERE degraded) AS degraded,
            count(*) FILTER (WHERE outcome = 'f') AS failure,
            count(*) FILTER (WHERE error_type = 101) AS late,
            count(*) FILTER (WHERE error_type = 102) AS overlap,
@@ -33,7 +35,7 @@ WITH groups AS MATERIALIZED (
     FROM webmon.check_results
     WHERE scheduled_at >= $1::timestamptz
       AND scheduled_at < $2::timestamptz
-    GROUP BY site_id, location_id, version_id, bucket
+    GROUP BY site_id, location_id, version_id, certificate_id, bucket
 ), buckets AS (
     SELECT site_id, location_id, bucket, sum(success + failure)::integer AS count
     FROM groups
@@ -52,6 +54,7 @@ WITH groups AS MATERIALIZED (
            min(first_success_at) AS first_success_at,
            sum(total_us_sum)::bigint AS total_us_sum,
            sum(success)::integer AS success,
+           sum(degraded)::integer AS degraded,
            sum(failure)::integer AS failure,
            sum(late)::integer AS late,
            sum(overlap)::integer AS overlap,
@@ -109,10 +112,10 @@ WITH groups AS MATERIALIZED (
     WHERE hour = $1
 ), written AS (
     INSERT INTO webmon.site_hours AS stored (
-        hour, first_success_at, total_us_sum, site_id, success, failure, late, overlap, saturated, cancelled,
+        hour, first_success_at, total_us_sum, site_id, success, degraded, failure, late, overlap, saturated, cancelled,
         network_down, checker_down, maintenance, gap, total_us_min, total_us_max, location_id, buckets, counts)
-    SELECT $1, r.first_success_at, r.total_us_sum, site_id, coalesce(r.success, 0), coalesce(r.failure, 0),
-           coalesce(r.late, 0), coalesce(r.overlap, 0), coalesce(r.saturated, 0), coalesce(r.cancelled, 0),
+    SELECT $1, r.first_success_at, r.total_us_sum, site_id, coalesce(r.success, 0), coalesce(r.degraded, 0),
+           coalesce(r.failure, 0), coalesce(r.late, 0), coalesce(r.overlap, 0), coalesce(r.saturated, 0), coalesce(r.cancelled, 0),
            coalesce(r.network_down, 0), coalesce(r.checker_down, 0), coalesce(r.maintenance, 0),
            coalesce(m.gap, 0), r.total_us_min, r.total_us_max, location_id, coalesce(h.buckets, '{}'),
            coalesce(h.counts, '{}')
@@ -125,6 +128,7 @@ WITH groups AS MATERIALIZED (
     SET first_success_at = excluded.first_success_at,
         total_us_sum = excluded.total_us_sum,
         success = excluded.success,
+        degraded = excluded.degraded,
         failure = excluded.failure,
         late = excluded.late,
         overlap = excluded.overlap,
@@ -138,12 +142,12 @@ WITH groups AS MATERIALIZED (
         total_us_max = excluded.total_us_max,
         buckets = excluded.buckets,
         counts = excluded.counts
-    WHERE (stored.first_success_at, stored.total_us_sum, stored.success, stored.failure, stored.late, stored.overlap,
-           stored.saturated, stored.cancelled, stored.network_down, stored.checker_down, stored.maintenance,
+    WHERE (stored.first_success_at, stored.total_us_sum, stored.success, stored.degraded, stored.failure, stored.late,
+           stored.overlap, stored.saturated, stored.cancelled, stored.network_down, stored.checker_down, stored.maintenance,
            stored.gap, stored.total_us_min, stored.total_us_max, stored.buckets, stored.counts)
         IS DISTINCT FROM
-          (excluded.first_success_at, excluded.total_us_sum, excluded.success, excluded.failure, excluded.late,
-           excluded.overlap, excluded.saturated, excluded.cancelled, excluded.network_down, excluded.checker_down,
+          (excluded.first_success_at, excluded.total_us_sum, excluded.success, excluded.degraded, excluded.failure,
+           excluded.late, excluded.overlap, excluded.saturated, excluded.cancelled, excluded.network_down, excluded.checker_down,
            excluded.maintenance, excluded.gap, excluded.total_us_min, excluded.total_us_max, excluded.buckets,
            excluded.counts)
     RETURNING site_id, location_id, first_success_at
@@ -189,6 +193,15 @@ WITH groups AS MATERIALIZED (
     FROM versions g
     WHERE v.version_id = g.version_id
       AND (v.first_seen_at > g.first_at OR v.last_seen_at < g.last_at OR v.last_seen_at IS NULL)
+), presented AS (
+    UPDATE webmon.site_certificates c
+    SET first_seen_at = least(c.first_seen_at, g.first_at),
+        last_seen_at = greatest(c.last_seen_at, g.last_at)
+    FROM (SELECT certificate_id, min(first_at) AS first_at, max(last_at) AS last_at
+          FROM groups
+          GROUP BY certificate_id) AS g
+    WHERE c.certificate_id = g.certificate_id
+      AND (c.first_seen_at > g.first_at OR c.last_seen_at < g.last_at OR c.last_seen_at IS NULL)
 )
 INSERT INTO webmon.incidents_dirty (site_id, from_at, to_at)
 SELECT DISTINCT site_id, $1, $2

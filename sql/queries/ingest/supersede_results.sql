@@ -2,7 +2,7 @@
 -- same transaction. A result that replaces nothing is a duplicate: its rank is the same as the stored one's, or lower. All
 -- are of one UTC day.
 -- Do not prepare it: planned with its values, it reads and locks one partition; planned without, it locks all of them.
--- Parameters: as in insert_results; $31 begin and $32 end of the day
+-- Parameters: as in insert_results; $35 begin and $36 end of the day
 -- Locks: the replaced rows, until the transaction ends
 -- Rows changed: the results replaced
 UPDATE webmon.check_results stored
@@ -18,6 +18,7 @@ SET cert_not_after = new.cert_not_after,
     download_us = new.download_us,
     total_us = new.total_us,
     body_bytes = new.body_bytes,
+    certificate_id = new.certificate_id,
     http_status = new.http_status,
     redirects = new.redirects,
     attempts = new.attempts,
@@ -28,25 +29,28 @@ SET cert_not_after = new.cert_not_after,
     tls_version = new.tls_version,
     body_matched = new.body_matched,
     body_truncated = new.body_truncated,
+    degraded = new.degraded,
     remote_ip = new.remote_ip,
     final_url = new.final_url,
     error_detail = new.error_detail,
     error_message = new.error_message,
-    sample = new.sample
+    sample = new.sample,
+    hops = new.hops,
+    tries = new.tries
 FROM unnest(
     $1::timestamptz[], $2::timestamptz[], $3::integer[], $4::integer[], $5::integer[], $6::integer[], $7::integer[],
     $8::integer[], $9::integer[], $10::integer[], $11::integer[], $12::integer[], $13::integer[], $14::integer[],
-    $15::integer[], $16::smallint[], $17::smallint[], $18::smallint[], $19::smallint[], $20::smallint[],
-    $21::"char"[], $22::"char"[], $23::"char"[], $24::boolean[], $25::boolean[], $26::inet[], $27::text[],
-    $28::text[], $29::text[], $30::jsonb[])
+    $15::integer[], $16::integer[], $17::smallint[], $18::smallint[], $19::smallint[], $20::smallint[],
+    $21::smallint[], $22::"char"[], $23::"char"[], $24::"char"[], $25::boolean[], $26::boolean[], $27::boolean[],
+    $28::inet[], $29::text[], $30::text[], $31::text[], $32::jsonb[], $33::jsonb[], $34::jsonb[])
     AS new (
         scheduled_at, cert_not_after, site_id, version_id, checker_id, next_after_s, started_after_us, dns_us,
-        connect_us, tls_us, ttfb_us, download_us, total_us, body_bytes, location_id, http_status, redirects,
-        attempts, failed_expectations, error_type, outcome, http_version, tls_version, body_matched,
-        body_truncated, remote_ip, final_url, error_detail, error_message, sample)
+        connect_us, tls_us, ttfb_us, download_us, total_us, body_bytes, location_id, certificate_id, http_status, redirects,
+        attempts, failed_expectations, error_type, outcome, http_version, tls_version, body_matched, body_truncated,
+        degraded, remote_ip, final_url, error_detail, error_message, sample, hops, tries)
 WHERE stored.site_id = new.site_id
   AND stored.location_id = new.location_id
   AND stored.scheduled_at = new.scheduled_at
-  AND stored.scheduled_at >= $31
-  AND stored.scheduled_at < $32
+  AND stored.scheduled_at >= $35
+  AND stored.scheduled_at < $36
   AND webmon.outcome_rank(new.outcome) > webmon.outcome_rank(stored.outcome)

@@ -57,5 +57,9 @@ pub(super) fn bit(expectation: Expectation) -> i16 {
         Expectation::Header => 8,
         Expectation::MaxTime => 16,
         Expectation::Certificate => 32,
+        Expectation::NotHeader => 64,
+        Expectation::Json => 128,
+        Expectation::Tls => 256,
+        Expectation::FinalUrl => 512,
     }
 }

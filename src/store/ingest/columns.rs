@@ -12,7 +12,7 @@ use postgres::types::{IsNull, Json, ToSql, Type, to_sql_checked};
 use super::batch::Row;
 use super::codes::{bit, error_code, http_code, outcome_code, tls_code};
 use super::ids::Ids;
-use crate::record::{CheckResult, Sample};
+use crate::record::{CheckResult, Hop, Sample, Try};
 
 /// Makes [`Columns`] of lines `name: type in Rust = type in PostgreSQL, value;`.
 macro_rules! columns {
@@ -52,6 +52,7 @@ columns! { 'a, result, ids;
     total_us: Option<i32> = INT4, micros(result.total_us);
     body_bytes: Option<i32> = INT4, micros(result.body_bytes);
     location_id: i32 = INT4, ids.location;
+    certificate_id: Option<i32> = INT4, ids.certificate;
     http_status: Option<i16> = INT2, result.http_status.map(|status| status as i16);
     redirects: i16 = INT2, result.redirects as i16;
     attempts: i16 = INT2, result.attempts as i16;
@@ -62,11 +63,19 @@ columns! { 'a, result, ids;
     tls_version: Option<i8> = CHAR, result.tls_version.map(tls_code);
     body_matched: Option<bool> = BOOL, result.body_matched;
     body_truncated: bool = BOOL, result.body_truncated;
+    degraded: bool = BOOL, result.degraded;
     remote_ip: Option<IpAddr> = INET, result.remote_ip;
     final_url: Option<&'a str> = TEXT, result.final_url.as_deref();
     error_detail: Option<&'a str> = TEXT, result.error_detail.as_deref();
     error_message: Option<&'a str> = TEXT, result.error_message.as_deref();
     sample: Option<Json<&'a Sample>> = JSONB, result.sample.as_ref().map(Json);
+    hops: Option<Json<&'a [Hop]>> = JSONB, filled(&result.hops);
+    tries: Option<Json<&'a [Try]>> = JSONB, filled(&result.tries);
+}
+
+/// Null for an empty list.
+fn filled<T>(list: &[T]) -> Option<Json<&[T]>> {
+    (!list.is_empty()).then_some(Json(list))
 }
 
 fn micros(value: Option<u32>) -> Option<i32> {

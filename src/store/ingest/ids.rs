@@ -7,4 +7,6 @@ pub(crate) struct Ids {
     pub location: i32,
     pub checker: i32,
     pub version: i32,
+    /// None if the result has no certificate, or it is not stored.
+    pub certificate: Option<i32>,
 }

@@ -1,0 +1,105 @@
+//! What distinguishes two rows of `site_versions`.
+
+use std::collections::BTreeMap;
+
+use postgres::types::{Json, ToSql};
+use postgres::{Statement, Transaction};
+
+use super::per_site::{ENTRY_BYTES, OfSite};
+use crate::record::CheckResult;
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct SiteVersion {
+    name: String,
+    url: String,
+    method: String,
+    labels: BTreeMap<String, String>,
+    schedule: Option<String>,
+    time_budget_ms: Option<u32>,
+    incident_failures: Option<u16>,
+    incident_locations: Option<u16>,
+}
+
+impl SiteVersion {
+    pub(super) fn of(result: &CheckResult) -> SiteVersion {
+        SiteVersion {
+            name: result.name.clone(),
+            url: result.url.clone(),
+            method: result.method.clone(),
+            labels: result.labels.clone(),
+            schedule: result.schedule.clone(),
+            time_budget_ms: result.time_budget_ms,
+            incident_failures: result.incident_failures,
+            incident_locations: result.incident_locations,
+        }
+    }
+
+    pub(super) fn is_of(&self, result: &CheckResult) -> bool {
+        self.url == result.url
+            && self.name == result.name
+            && self.method == result.method
+            && self.labels == result.labels
+            && self.schedule == result.schedule
+            && self.time_budget_ms == result.time_budget_ms
+            && self.incident_failures == result.incident_failures
+            && self.incident_locations == result.incident_locations
+    }
+}
+
+impl OfSite for SiteVersion {
+    const DOING: &'static str = "cannot store the versions of sites";
+    const LOOK_UP: &'static str = include_str!("../../../sql/queries/ingest/look_up_site_versions.sql");
+    const INSERT: &'static str = include_str!("../../../sql/queries/ingest/insert_site_versions.sql");
+
+    fn bytes(&self) -> usize {
+        let labels =
+            self.labels.iter().map(|(key, value)| ENTRY_BYTES + key.len() + value.len()).sum::<usize>();
+        let schedule = self.schedule.as_ref().map_or(0, String::len);
+        ENTRY_BYTES + self.name.len() + self.url.len() + self.method.len() + schedule + labels
+    }
+
+    fn query(
+        rows: &[&(i32, SiteVersion)],
+        transaction: &mut Transaction<'_>,
+        statement: &Statement,
+    ) -> Result<Vec<postgres::Row>, postgres::Error> {
+        let mut columns = Columns::default();
+        for (site, version) in rows {
+            columns.site_ids.push(*site);
+            columns.names.push(&version.name);
+            columns.urls.push(&version.url);
+            columns.methods.push(&version.method);
+            columns.labels.push(Json(&version.labels));
+            columns.schedules.push(version.schedule.as_deref());
+            columns.budgets.push(version.time_budget_ms.map(|ms| ms as i32));
+            columns.incident_failures.push(version.incident_failures.map(|n| n as i16));
+            columns.incident_locations.push(version.incident_locations.map(|n| n as i16));
+        }
+        let parameters: [&(dyn ToSql + Sync); 9] = [
+            &columns.site_ids,
+            &columns.names,
+            &columns.urls,
+            &columns.methods,
+            &columns.labels,
+            &columns.schedules,
+            &columns.budgets,
+            &columns.incident_failures,
+            &columns.incident_locations,
+        ];
+        transaction.query(statement, &parameters)
+    }
+}
+
+/// The parameters of the statements.
+#[derive(Default)]
+struct Columns<'a> {
+    site_ids: Vec<i32>,
+    names: Vec<&'a str>,
+    urls: Vec<&'a str>,
+    methods: Vec<&'a str>,
+    labels: Vec<Json<&'a BTreeMap<String, String>>>,
+    schedules: Vec<Option<&'a str>>,
+    budgets: Vec<Option<i32>>,
+    incident_failures: Vec<Option<i16>>,
+    incident_locations: Vec<Option<i16>>,
+}

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use webmon::config::{Config, ConfigError, Role};
-use webmon::record::Outcome;
+use webmon::record::{Certificate, Outcome};
 use webmon::store::{self, RollUpLimits};
 
 /// A fenced block of a page, without the fence's indentation.
@@ -133,6 +133,13 @@ fn fill(database: &support::Database) {
         let now = jiff::Timestamp::now().as_second() - support::instant(0).as_second();
         let mut result = support::result("shop", now - 3_600 + n * 10, outcome);
         result.labels = [("team".to_owned(), "storefront".to_owned())].into();
+        result.cert_not_after = Some(support::instant(86_400));
+        result.certificate = Some(Certificate {
+            sha256: "0a".repeat(32),
+            issuer: "CN=Issuing CA".to_owned(),
+            subject_names: vec!["shop.example".to_owned()],
+            chain_not_after: result.cert_not_after,
+        });
         log.append(0, support::value(result));
     }
     log.store(&support::config("127.0.0.1:1", "log", &database.url, "")).unwrap();
@@ -143,7 +150,7 @@ fn fill(database: &support::Database) {
 fn every_query_of_the_page_on_sql_finds_something() {
     let page = all_blocks(&["sql"]).into_iter().filter(|block| block.page == "docs/sql.md");
     let queries: Vec<Block> = page.collect();
-    assert_eq!(queries.len(), 10);
+    assert_eq!(queries.len(), 11);
     let Some(database) = support::database() else { return };
     fill(&database);
     let mut client = database.client();

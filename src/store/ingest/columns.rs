@@ -54,16 +54,16 @@ columns! { 'a, result, ids;
     location_id: i32 = INT4, ids.location;
     certificate_id: Option<i32> = INT4, ids.certificate;
     http_status: Option<i16> = INT2, result.http_status.map(|status| status as i16);
-    redirects: i16 = INT2, result.redirects as i16;
+    redirects: Option<i16> = INT2, some(result.redirects as i16);
     attempts: i16 = INT2, result.attempts as i16;
-    failed_expectations: i16 = INT2, result.failed_expectations.iter().fold(0, |mask, e| mask | bit(*e));
+    failed_expectations: Option<i16> = INT2, some(result.failed_expectations.iter().fold(0, |mask, e| mask | bit(*e)));
     error_type: Option<i16> = INT2, result.error_type.map(error_code);
     outcome: i8 = CHAR, outcome_code(result.outcome);
     http_version: Option<i8> = CHAR, result.http_version.map(http_code);
     tls_version: Option<i8> = CHAR, result.tls_version.map(tls_code);
     body_matched: Option<bool> = BOOL, result.body_matched;
-    body_truncated: bool = BOOL, result.body_truncated;
-    degraded: bool = BOOL, result.degraded;
+    body_truncated: Option<bool> = BOOL, some(result.body_truncated);
+    degraded: Option<bool> = BOOL, some(result.degraded);
     remote_ip: Option<IpAddr> = INET, result.remote_ip;
     final_url: Option<&'a str> = TEXT, result.final_url.as_deref();
     error_detail: Option<&'a str> = TEXT, result.error_detail.as_deref();
@@ -71,6 +71,11 @@ columns! { 'a, result, ids;
     sample: Option<Json<&'a Sample>> = JSONB, result.sample.as_ref().map(Json);
     hops: Option<Json<&'a [Hop]>> = JSONB, filled(&result.hops);
     tries: Option<Json<&'a [Try]>> = JSONB, filled(&result.tries);
+}
+
+/// Null for zero and false, which saves their bytes in nearly every row.
+fn some<T: Default + PartialEq>(value: T) -> Option<T> {
+    (value != T::default()).then_some(value)
 }
 
 /// Null for an empty list.

@@ -44,7 +44,9 @@ impl LibrdkafkaConsumer {
             .set("fetch.wait.max.ms", "500")
             // The default of a second stalls a consumer whose queue is empty.
             .set("fetch.queue.backoff.ms", "5")
-            .set("queued.max.messages.kbytes", "16384")
+            // After an outage all partitions have a backlog, and what is fetched of each is decompressed at once.
+            .set("fetch.message.max.bytes", "262144")
+            .set("queued.max.messages.kbytes", "8192")
             .create_with_context(Events::default())
             .map_err(|error| other("cannot set up the kafka consumer", &error))?;
         Ok(LibrdkafkaConsumer {

@@ -272,9 +272,10 @@ fn given_env(service: Service, value: &str) -> String {
 /// Chooses the port that a file of `dir` remembers, none of another service here.
 pub(crate) fn own_port(project: &Project, dir: &Path, name: &str, restart: bool) -> Result<()> {
     let path = dir.join(name);
-    if restart
-        && let Some(port) = port::read(&path)
+    // Who was killed a moment ago may still hold it.
+    if let Some(port) = port::read(&path)
         && !wait_until(PORT, || port::is_free(port))?
+        && restart
     {
         // Who restarts a service counts on the address.
         bail!("somebody else is on port {port} by now");
@@ -316,6 +317,24 @@ mod tests {
         assert_ne!(chosen, port);
         own_port(&project, &other, "port", true).unwrap();
         assert_eq!(fs::read_to_string(other.join("ports-used")).unwrap(), format!("{chosen}\n"));
+    }
+
+    #[test]
+    fn a_service_keeps_the_port_that_its_killed_predecessor_still_holds() {
+        let root = tempfile::tempdir().unwrap();
+        let project = Project::at(root.path());
+        let dir = project.of(Service::Kafka);
+        fs::create_dir_all(&dir).unwrap();
+        own_port(&project, &dir, "port", false).unwrap();
+        let port = port::read(&dir.join("port")).unwrap();
+        let held = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+        let dying = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(300));
+            drop(held);
+        });
+        own_port(&project, &dir, "port", false).unwrap();
+        assert_eq!(port::read(&dir.join("port")), Some(port));
+        dying.join().unwrap();
     }
 
     #[test]

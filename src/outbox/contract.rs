@@ -50,10 +50,10 @@ pub trait Outbox: Send + Sync {
     /// They count as being sent until the next call.
     fn peek(&self, max: usize, wait: Duration) -> Vec<(Sequence, Record)>;
 
-    /// Lets go of records that Kafka holds.
+    /// Removes records that Kafka holds.
     fn acknowledge(&self, sequences: &[Sequence]);
 
-    /// Lets go of a record that Kafka will never take, for `reason`; a gap takes its place.
+    /// Removes a record that Kafka will never take, for `reason`; a gap takes its place.
     fn reject(&self, sequence: Sequence, reason: &str);
 
     /// How many records wait.

@@ -1,4 +1,4 @@
-//! Whoever sends what waits in an outbox.
+//! The sender of what waits in an outbox.
 
 use std::error::Error;
 
@@ -17,7 +17,7 @@ pub trait Deliver: Send {
 pub enum Undelivered {
     /// It is not known to have arrived; it may have. The outbox keeps it, and it is sent again.
     Retry(Box<dyn Error + Send + Sync>),
-    /// It will never be taken, for this reason. The outbox lets go of it, and a gap stands for it.
+    /// It will never be taken, for this reason. The outbox drops it, and a gap stands for it.
     Refused(String),
 }
 

@@ -1,4 +1,4 @@
-//! The account of what an outbox had to let go of: gaps by site, location and reason, merged with what they touch.
+//! The account of what an outbox had to drop: gaps by site, location and reason, merged with what they touch.
 
 use std::collections::BTreeMap;
 

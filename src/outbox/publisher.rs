@@ -1,4 +1,4 @@
-//! Moves records from an outbox to whoever delivers them: the oldest first, each kept until its own report has come.
+//! Moves records from an outbox to their [`Deliver`]: the oldest first, each kept until its own report has come.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -2,14 +2,18 @@
 
 #![cfg(all(feature = "check", feature = "store", feature = "librdkafka", feature = "cli"))]
 
+mod cursor;
 mod damage;
 #[path = "../support/disk.rs"]
 mod disk;
 mod faults;
+mod forgotten;
 mod full;
 mod full_disk;
+mod headers;
 mod keeping;
 mod killed;
+mod leftover;
 mod outage;
 mod panicked;
 mod program;

@@ -212,7 +212,7 @@ fn a_hung_disk_is_said_and_stops_neither_checks_nor_the_end() {
     let error = log.lines().find(|line| line.starts_with(error)).unwrap();
     assert!(error.ends_with("the disk has not answered for 10 s"), "{error}");
     assert!(
-        !log.contains("something does not come to an end"),
+        !log.contains("the program has not stopped in time"),
         "in order, and not by the last resort: {log}"
     );
 }

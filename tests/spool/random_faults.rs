@@ -30,6 +30,8 @@ struct Run {
     disk: TestDisk,
     mood: Arc<AtomicU8>,
     spool: Option<Spool>,
+    /// Whether its power is lost now and then.
+    loses_power: bool,
     /// The next one to be appended.
     next: u64,
     /// On disk, as the spool has said.
@@ -48,12 +50,15 @@ fn spanned(gap: &GapRecord) -> impl Iterator<Item = u64> {
 
 impl Run {
     fn new(seed: u64) -> Run {
+        let mut seed = seed;
+        let loses_power = random(&mut seed, 2) == 0;
         let mut run = Run {
             seed,
             directory: directory(),
             disk: TestDisk::new(),
             mood: Arc::new(AtomicU8::new(WORKS)),
             spool: None,
+            loses_power,
             next: 0,
             durable: BTreeSet::new(),
             delivered: BTreeSet::new(),
@@ -112,14 +117,14 @@ impl Run {
                 self.set_mood(WORKS);
                 wait_until("the disk works", || self.spool().flush());
             }
-            18 => {
-                self.steps.push("kill".to_owned());
-                self.crash(self.disk.after_kill());
-            }
-            _ => {
+            18 if self.loses_power => {
                 self.steps.push("power loss".to_owned());
                 let image = self.disk.after_power_loss(&mut self.seed);
                 self.crash(image);
+            }
+            _ => {
+                self.steps.push("kill".to_owned());
+                self.crash(self.disk.after_kill());
             }
         }
     }
@@ -190,7 +195,8 @@ impl Run {
         let lost: Vec<&u64> =
             self.durable.iter().filter(|n| !there.contains(n) && !self.delivered.contains(n)).collect();
         assert!(lost.is_empty(), "{lost:?} are lost: {}", self.history());
-        assert_eq!(spool.damaged(), 0, "{}", self.history());
+        // A loss of power may leave the end of a write that was not synced without its beginning: it looks damaged.
+        assert!(self.loses_power || spool.damaged() == 0, "{} damaged: {}", spool.damaged(), self.history());
     }
 
     fn history(&self) -> String {
@@ -222,8 +228,8 @@ fn whatever_the_disk_does_and_however_it_ends_nothing_is_lost_that_was_on_disk()
         for lane in 0..4 {
             scope.spawn(move || {
                 for n in (lane..runs).step_by(4) {
-                    let mut run = Run::new(first.wrapping_add(n * 7_919) | 1);
-                    let begun = run.seed;
+                    let begun = first.wrapping_add(n * 7_919) | 1;
+                    let mut run = Run::new(begun);
                     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                         (0..60).for_each(|_| run.step());
                         let image = run.disk.after_kill();

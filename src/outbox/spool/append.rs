@@ -40,13 +40,14 @@ impl Shared {
         self.wait_durable(contents, target).queue.is_durable(target)
     }
 
-    /// Waits until all below `target` is durable, or the disk fails.
+    /// Waits until all below `target` is durable, or the disk fails, or nobody writes any more.
     fn wait_durable<'a>(
         &'a self,
         mut contents: MutexGuard<'a, Contents>,
         target: Sequence,
     ) -> MutexGuard<'a, Contents> {
         while !contents.queue.is_durable(target)
+            && !contents.ended
             && !contents.queue.rests()
             && !contents.queue.hangs(self.options.patience, &self.directory.path)
         {
@@ -57,6 +58,8 @@ impl Shared {
 
     /// Whether the disk takes nothing now.
     fn is_stuck(&self, contents: &mut Contents) -> bool {
-        contents.queue.fails() || contents.queue.hangs(self.options.patience, &self.directory.path)
+        contents.ended
+            || contents.queue.fails()
+            || contents.queue.hangs(self.options.patience, &self.directory.path)
     }
 }

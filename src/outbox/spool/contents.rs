@@ -1,7 +1,7 @@
 //! What the spool holds: in the queue, on disk, as gaps. All of it is under one lock.
 //!
 //! One lock and not three: a record goes from one to another in one step, so that no look at the spool misses it, and
-//! whoever waits for something to send waits for all three.
+//! a thread that waits for something to send waits for all three.
 
 use std::io;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -23,6 +23,8 @@ pub(super) struct Contents {
     pub unsettled: bool,
     /// No more is to come.
     pub closing: bool,
+    /// The spool's own thread has ended: nothing more gets to the disk.
+    pub ended: bool,
     /// What the system said last, of whatever could not be written.
     pub last_error: Option<io::Error>,
     log_settling: Seldom,
@@ -37,6 +39,7 @@ impl Contents {
             gaps,
             unsettled: false,
             closing: false,
+            ended: false,
             last_error: None,
             log_settling: Seldom::default(),
             log_reading: Seldom::default(),
@@ -62,7 +65,7 @@ impl Contents {
         self.reading.is_half_free(budget) || (self.reading.open() == 0 && !self.reading.has_unread())
     }
 
-    /// Lets go of an open record.
+    /// Removes an open record.
     pub(super) fn settle(&mut self, sequence: Sequence) {
         if self.gaps.settle(sequence).is_none()
             && let Some(Place::Memory(_)) = self.reading.settle(sequence)

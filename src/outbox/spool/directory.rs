@@ -97,8 +97,8 @@ impl Directory {
         self.disk.remove(&self.segment(first))
     }
 
-    /// Moves a segment aside for somebody to look at. Where these files come to more than `max` bytes the oldest
-    /// are deleted.
+    /// Moves a segment aside for an operator to look at. If these files come to more than `max` bytes, the oldest are
+    /// deleted.
     pub(super) fn move_aside(&self, first: Sequence, max: u64) -> io::Result<()> {
         let before = self.damaged()?;
         // A number may come twice, when the cursor was lost too; a file moved aside is not replaced.
@@ -130,7 +130,7 @@ impl Directory {
     /// [`Directory::reserve`] is used up.
     pub(super) fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<Arc<dyn DiskFile>> {
         let (path, new) = (self.file(name), self.successor(name));
-        // Not emptied: what is reserved must not go to somebody else.
+        // Not emptied: nothing else may take the room that is reserved.
         let file = self.disk.open(&new, Access::Create)?;
         file.write_all_at(bytes, 0)?;
         file.set_size(bytes.len() as u64)?;

@@ -36,7 +36,7 @@ pub(super) enum Parsed {
 pub(super) fn push(buffer: &mut Vec<u8>, sequence: Sequence, payload: &[u8]) {
     let start = buffer.len();
     buffer.extend_from_slice(&[0; 4]);
-    // A payload is at most MAX_PAYLOAD: whoever makes one sees to it.
+    // The caller sees to it that a payload is at most MAX_PAYLOAD.
     buffer.extend_from_slice(&(payload.len() as u32).to_le_bytes());
     buffer.extend_from_slice(&sequence.to_le_bytes());
     buffer.extend_from_slice(payload);

@@ -49,14 +49,17 @@ pub(super) struct Extent {
     pub first: Sequence,
     /// The number that must come next; lower ones are passed over in silence.
     pub expected: Sequence,
-    /// The number after the last record, where it is known.
-    pub end: Option<Sequence>,
+    /// The number after the last record. A failed write may have left records from there on: they are passed over too,
+    /// as their numbers were given to others.
+    pub end: Sequence,
+    /// Whether there are records up to `end`. Else it is only known that there are none from there on.
+    pub end_known: bool,
 }
 
 impl Extent {
     /// All frames of a file of `length` bytes, whose numbers begin with `first`.
     pub(super) fn whole(first: Sequence, length: u64) -> Extent {
-        Extent { offset: HEADER as u64, length, first, expected: first, end: None }
+        Extent { offset: HEADER as u64, length, first, expected: first, end: Sequence::MAX, end_known: false }
     }
 }
 
@@ -96,7 +99,7 @@ impl Frames {
 
     fn advance(&mut self) -> Option<(u64, Sequence, usize)> {
         loop {
-            if self.left.end.is_some_and(|end| self.left.expected >= end) {
+            if self.left.expected >= self.left.end {
                 return None;
             }
             if self.left.offset >= self.left.length {
@@ -108,8 +111,8 @@ impl Frames {
                 Parsed::Frame { sequence, length } => {
                     self.left.offset += (HEAD + length) as u64;
                     if length == 0 {
-                        self.left.expected = self.left.expected.max(sequence);
-                    } else if sequence >= self.left.expected {
+                        self.left.expected = self.left.expected.max(sequence.min(self.left.end));
+                    } else if (self.left.expected..self.left.end).contains(&sequence) {
                         self.damage.records += sequence - self.left.expected;
                         self.left.expected = sequence + 1;
                         return Some((offset, sequence, length));
@@ -135,7 +138,7 @@ impl Frames {
     }
 
     fn parse(&mut self, at: u64) -> Parsed {
-        let last = self.left.end.unwrap_or(self.left.expected.saturating_add(FAR));
+        let last = if self.left.end_known { self.left.end } else { self.left.expected.saturating_add(FAR) };
         self.fill(at, HEAD);
         loop {
             let bytes = self.buffer.get((at - self.buffer_at) as usize..).unwrap_or_default();
@@ -193,9 +196,8 @@ impl Frames {
 
     /// The end has come: what should have been there was damaged.
     fn ended(&mut self) {
-        if let Some(end) = self.left.end
-            && self.left.expected < end
-        {
+        let end = self.left.end;
+        if self.left.end_known && self.left.expected < end {
             self.damage.records += end - self.left.expected;
             self.damage.bytes += std::mem::take(&mut self.tail);
             self.left.expected = end;

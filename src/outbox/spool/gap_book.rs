@@ -1,4 +1,4 @@
-//! The account of what the spool had to let go of, and how much of it the file of gaps has.
+//! The account of what the spool had to drop, and how much of it the file of gaps has.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -128,7 +128,7 @@ impl GapBook {
         self.open.iter().map(|(sequence, gap)| (*sequence, gap))
     }
 
-    /// Lets go of a gap that was offered.
+    /// Removes a gap that was offered.
     pub(super) fn settle(&mut self, sequence: Sequence) -> Option<GapRecord> {
         let gap = self.open.remove(&sequence);
         self.stale |= gap.is_some();

@@ -24,6 +24,7 @@ impl House {
     /// Works until the spool is closed.
     pub(super) fn keep(self) {
         let House { shared, mut writing } = self;
+        let _end = End(&shared);
         let mut next = Instant::now() + HOUSEKEEPING;
         let mut contents = shared.lock();
         loop {
@@ -47,6 +48,16 @@ impl House {
                 contents = shared.contents.wait_work(contents, left);
             }
         }
+    }
+}
+
+/// Says that nobody writes any more when it goes out of scope, also in a panic: no appender must wait for it.
+struct End<'a>(&'a Shared);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.lock().ended = true;
+        self.0.contents.wake_all();
     }
 }
 

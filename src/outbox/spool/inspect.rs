@@ -144,14 +144,16 @@ impl Inspector {
         let found = Found::in_directory(&self.directory)?;
         let ends = found.ends();
         for (first, segment) in &found.segments {
-            let end = ends.get(first);
-            if end.is_some_and(|(end, _)| *end <= settled) {
+            // All of the last one is read.
+            let (end, end_known) = ends.get(first).copied().unwrap_or((Sequence::MAX, false));
+            if end <= settled {
                 continue;
             }
             let Some(file) = self.open(*first)? else { continue };
             let extent = Extent {
                 expected: settled.max(*first),
-                end: end.and_then(|(end, known)| known.then_some(*end)),
+                end,
+                end_known,
                 ..Extent::whole(*first, segment.bytes)
             };
             let mut frames = Frames::new(file, extent);

@@ -12,9 +12,9 @@
 //!   00000000000000000000.damaged  a segment of which not all could be read
 //! ```
 //!
-//! **Appending.** Whoever appends puts the record into the queue and waits until it is durable. The spool's own thread
-//! writes what is in the queue by then, all of it with one `fdatasync`, while others go on queueing: the more there are,
-//! the larger the group. Only what is durable is ever sent.
+//! **Appending.** A thread that appends puts the record into the queue and waits until it is durable. The spool's own
+//! thread writes what is in the queue by then, all of it with one `fdatasync`, while others go on queueing: the more
+//! there are, the larger the group. Only what is durable is ever sent.
 //!
 //! **Reading** is forward only, in chunks: memory does not depend on how much waits. What was read and not yet
 //! acknowledged is remembered by its place, and read again when it has to be sent again.
@@ -129,7 +129,7 @@ impl Spool {
 
     /// How far each site's instants are accounted for.
     ///
-    /// # For whoever backfills
+    /// # How to backfill
     /// At the start [`load`](WatermarkLog::load) tells, for each site and location, the newest instant that needs
     /// nothing; those after it up to now have no result, or one that waits in this spool and outranks a backfilled
     /// one. Append what is missing, as results or gaps, and then [`note`](WatermarkLog::note) the last instant of it.

@@ -24,7 +24,7 @@ pub struct SpoolOptions {
     pub segment_size: u64,
     /// The most bytes of records that wait in memory while the disk fails. 16 MiB unless told.
     pub max_memory: usize,
-    /// How long whoever appends waits for the disk before it counts as failing. 10 s unless told.
+    /// How long a thread that appends waits for the disk before it counts as failing. 10 s unless told.
     pub patience: Duration,
     /// How long after an error the disk is tried again. 1 s unless told.
     pub retry: Duration,

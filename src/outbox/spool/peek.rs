@@ -171,7 +171,7 @@ fn read_on(portion: &Portion, mut frames: Frames, batch: &mut Batch) -> Progress
         }
     }
     let mut damage = frames.take_damage();
-    if ended && portion.extent.end.is_none() {
+    if ended && !portion.extent.end_known {
         damage.bytes += frames.tail();
     }
     Progress { found, offset: frames.position(), next: frames.expected(), ended, damage }

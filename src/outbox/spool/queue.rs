@@ -167,7 +167,7 @@ impl Queue {
         }
     }
 
-    /// Lets go of a record that was sent from memory.
+    /// Removes a record that was sent from memory.
     pub(super) fn settle(&mut self, sequence: Sequence) {
         if let Ok(at) = self.waiting.binary_search_by_key(&sequence, |queued| queued.sequence)
             && let Some(queued) = self.waiting.remove(at)

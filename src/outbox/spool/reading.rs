@@ -153,8 +153,7 @@ impl Reading {
         }
         let Position { segment: first, offset, next } = self.at;
         let segment = self.segments.get(&first)?;
-        let extent =
-            Extent { offset, length: segment.bytes, first, expected: next, end: segment.known_end() };
+        let extent = segment.extent(first, offset, next);
         let is_newest = self.segments.keys().next_back() == Some(&first);
         Some(Portion { segment: first, extent, end: segment.end, is_newest })
     }
@@ -224,7 +223,7 @@ impl Reading {
             .collect()
     }
 
-    /// Lets go of a segment that is settled; none where a full spool has dropped it meanwhile.
+    /// Removes a segment that is settled; none where a full spool has dropped it meanwhile.
     pub(super) fn remove(&mut self, first: Sequence) -> Option<Segment> {
         self.segments.remove(&first)
     }
@@ -242,7 +241,7 @@ impl Reading {
         } else {
             (HEADER as u64, first.max(self.at.next))
         };
-        let extent = Extent { offset, length: segment.bytes, first, expected, end: segment.known_end() };
+        let extent = segment.extent(first, offset, expected);
         Some((Victim { first, segment }, extent))
     }
 

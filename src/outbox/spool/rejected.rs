@@ -1,5 +1,5 @@
-//! The records that Kafka refuses for good, kept for somebody to look at: two files, of which the older one gives
-//! way when the younger is full.
+//! The records that Kafka refuses for good, kept for an operator to look at: two files. When the newer one is full,
+//! the older one is deleted.
 
 use std::io;
 use std::path::PathBuf;
@@ -42,8 +42,8 @@ impl Rejected {
         Ok(Rejected(Mutex::new(RejectedFile::open(directory, max)?)))
     }
 
-    /// Keeps what will never be delivered for somebody to look at. It must not hold up what can be. Not durable before
-    /// [`Rejected::sync`].
+    /// Keeps what will never be delivered, for an operator to look at. It must not hold up what can be. Not durable
+    /// before [`Rejected::sync`].
     pub(super) fn keep(&self, value: &[u8], reason: &str) {
         let kept = lock(&self.0).push(value, reason);
         if let Err(error) = kept {

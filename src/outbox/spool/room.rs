@@ -59,7 +59,7 @@ impl Shared {
         if !contents.reading.drop_segment(&victim, &extent) {
             return Ok(false);
         }
-        // Whoever settles from here on waits until the file has the gaps: the cursor must not pass them before.
+        // From here on settling waits until the file has the gaps: the cursor must not pass them before.
         contents.gaps.expect_more();
         drop(contents);
         if let Some(mut frames) = frames {
@@ -98,7 +98,7 @@ impl Shared {
         let Some(Victim { first, segment }) = contents.reading.take_victim() else { return Ok(0) };
         drop(contents);
         self.remove_segment(first, segment.damaged);
-        // Before somebody else has it.
+        // Before another program takes the room.
         gap_file.reserve(self.gap_bytes());
         Ok(segment.size())
     }

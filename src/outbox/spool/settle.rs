@@ -72,8 +72,8 @@ impl Shared {
         contents.unsettled = true;
     }
 
-    /// Writes down what is settled, and deletes the segments that are. What fails is tried again by and by; until
-    /// then it is at worst sent twice.
+    /// Writes down what is settled, and deletes the segments that are. What fails is tried again later; until then
+    /// it is at worst sent twice.
     pub(super) fn settle(&self) {
         let mut cursor = lock(&self.cursor);
         let Some(settled) = self.take_settled() else { return };

@@ -64,7 +64,7 @@ impl WatermarkFile {
     /// [`SpoolError`]: written by another version, unreadable, or not to be written. That there is no room is none.
     pub(super) fn open(directory: &Directory) -> Result<(WatermarkFile, Vec<Named>), SpoolError> {
         let mut marks = read(directory)?;
-        // Ids are given anew: a forgotten one may have been given twice in a log that was cut off.
+        // The marks get new ids: in a log that was cut off, a forgotten id may have been given twice.
         for (id, named) in (0..).zip(&mut marks) {
             named.id = id;
         }

@@ -110,7 +110,7 @@ impl WatermarkLog {
     /// [`append`](crate::outbox::Outbox::append) or [`enqueue`](crate::outbox::Outbox::enqueue) of the last of them
     /// has returned. Takes no time to speak of: it is on disk a second or two later, once those records are.
     ///
-    /// An instant before the one noted last is ignored, so threads may overtake each other; a site that begins anew
+    /// An instant before the one noted last is ignored, so threads may overtake each other; a site that begins again
     /// is [forgotten](WatermarkLog::forget) first. Beyond [`MAX_WATERMARKS`] new sites are refused, which is logged
     /// once: they begin at their next start as a new site does.
     pub fn note(&self, location: &str, watermark: &Watermark) {

@@ -68,7 +68,7 @@ impl Writing {
                 continue;
             }
             if let Err(error) = self.writer.append() {
-                // No more is let go of than is needed: somebody else may take it all.
+                // No more is dropped than is needed: another program may take all that becomes free.
                 if !is_full(&error) || freed >= bytes + shared.gap_bytes() {
                     return Err(error);
                 }
@@ -109,7 +109,7 @@ fn segment_size(shared: &Shared) -> u64 {
     shared.options.segment_size.min((room / 16).max(MIN_SEGMENT))
 }
 
-/// Lets records go that have no room, as gaps.
+/// Drops records that have no room, and lets gaps stand for them.
 fn give_up(shared: &Shared, records: impl Iterator<Item = Queued>) {
     let mut contents = shared.lock();
     for queued in records {

@@ -1,0 +1,453 @@
+//! Results, gaps and databases that the tests share, and the derivation to compare with: from all results and gaps, one by one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use postgres::Client;
+use webmon::config::{Config, Retention};
+use webmon::record::{Gap, GapReason, GapRecord, Outcome, Record, RecordVersion};
+use webmon::site::Incident as Thresholds;
+use webmon::store::{self, RollUpLimits, RolledUp, StoreError};
+
+use crate::support::log::Log;
+use crate::support::{Database, instant, result, value};
+
+pub const HOUR: i64 = 3_600;
+
+pub const DAY: i64 = 86_400;
+
+pub fn config(database: &Database, more: &str) -> Config {
+    crate::support::config("127.0.0.1:1", "log", &database.url, more)
+}
+
+/// At once, whenever an hour was last rolled up.
+pub const AT_ONCE: RollUpLimits =
+    RollUpLimits { hours: 10_000, sites: 10_000, days: 10_000, pause: Duration::ZERO };
+
+pub fn roll_up(database: &Database) -> RolledUp {
+    store::roll_up(&mut database.client(), &AT_ONCE).unwrap()
+}
+
+pub fn gap(
+    site: &str,
+    location: &str,
+    from: i64,
+    to: Option<i64>,
+    instants: u64,
+    reason: GapReason,
+) -> Vec<u8> {
+    let gap = Gap { from: instant(from), to: to.map(instant), instants, reason };
+    let (site, location) = (site.to_owned(), location.to_owned());
+    Record::Gap(GapRecord { v: RecordVersion, site, location, checker: "checker-1".to_owned(), gap }).encode()
+}
+
+pub struct Raw {
+    pub site: String,
+    pub location: String,
+    pub at: i64,
+    pub outcome: String,
+    pub error_type: Option<String>,
+    pub error_detail: Option<String>,
+    pub total_us: Option<i32>,
+}
+
+/// Site, location, and since when nothing is waited for there.
+pub type Retired = (String, String, i64);
+
+pub struct RawGap {
+    pub site: String,
+    pub location: String,
+    pub from: i64,
+    pub to: Option<i64>,
+    pub instants: i64,
+}
+
+pub fn raw(client: &mut Client) -> (Vec<Raw>, Vec<RawGap>) {
+    let results = client
+        .query(
+            "SELECT site, location, extract(epoch FROM scheduled_at)::bigint, outcome, error_type, error_detail, total_us \
+             FROM webmon.checks ORDER BY 1, 2, 3",
+            &[],
+        )
+        .unwrap();
+    let results = results.iter().map(|row| Raw {
+        site: row.get(0),
+        location: row.get(1),
+        at: row.get(2),
+        outcome: row.get(3),
+        error_type: row.get(4),
+        error_detail: row.get(5),
+        total_us: row.get(6),
+    });
+    let gaps = client
+        .query(
+            "SELECT s.key, l.name, extract(epoch FROM from_at)::bigint, extract(epoch FROM to_at)::bigint, instants \
+             FROM webmon.gaps JOIN webmon.sites s USING (site_id) JOIN webmon.locations l USING (location_id) \
+             ORDER BY 1, 2, from_at, coalesce(to_at, from_at + interval '1 second'), reason",
+            &[],
+        )
+        .unwrap();
+    let gaps = gaps.iter().map(|row| RawGap {
+        site: row.get(0),
+        location: row.get(1),
+        from: row.get(2),
+        to: row.get(3),
+        instants: row.get(4),
+    });
+    (results.collect(), gaps.collect())
+}
+
+/// The places that are retired, each at the end of the last hour that it has a result of.
+pub fn retired(client: &mut Client, results: &[Raw]) -> Vec<Retired> {
+    let rows = client
+        .query(
+            "SELECT s.key, l.name, extract(epoch FROM p.retired_at)::bigint \
+             FROM webmon.site_locations p JOIN webmon.sites s USING (site_id) JOIN webmon.locations l USING (location_id) \
+             WHERE p.retired_at IS NOT NULL",
+            &[],
+        )
+        .unwrap();
+    let retired: Vec<Retired> = rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
+    for (site, location, at) in &retired {
+        let last = results
+            .iter()
+            .filter(|raw| raw.site == *site && raw.location == *location)
+            .map(|raw| raw.at)
+            .max();
+        assert_eq!(*at, (last.unwrap().div_euclid(HOUR) + 1) * HOUR, "{site} at {location} is retired");
+    }
+    retired
+}
+
+/// Site, location and hour (or day) since 1970.
+pub type Place = (String, String, i64);
+
+/// What one hour or day came to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sums {
+    pub success: i64,
+    pub failure: i64,
+    /// By error type.
+    pub missed: BTreeMap<String, i64>,
+    pub gap: i64,
+    pub total_us: Option<(i64, i32, i32)>,
+    pub histogram: BTreeMap<i16, i64>,
+}
+
+impl Sums {
+    pub fn is_nothing(&self) -> bool {
+        *self == Sums::default()
+    }
+}
+
+pub fn derive_sums(results: &[Raw], gaps: &[RawGap], unit: i64) -> BTreeMap<Place, Sums> {
+    let mut all: BTreeMap<Place, Sums> = BTreeMap::new();
+    for raw in results {
+        let sums = all.entry((raw.site.clone(), raw.location.clone(), raw.at.div_euclid(unit))).or_default();
+        match raw.outcome.as_str() {
+            "success" => sums.success += 1,
+            "failure" => sums.failure += 1,
+            _ => *sums.missed.entry(raw.error_type.clone().unwrap()).or_default() += 1,
+        }
+        if let (Some(us), true) = (raw.total_us, raw.outcome != "missed") {
+            let (sum, min, max) = sums.total_us.unwrap_or((0, us, us));
+            sums.total_us = Some((sum + i64::from(us), min.min(us), max.max(us)));
+            *sums.histogram.entry((8.0 * f64::from(us.max(1)).log2()).floor() as i16).or_default() += 1;
+        }
+    }
+    let mut covered: BTreeMap<(&str, &str), i64> = BTreeMap::new();
+    for gap in gaps {
+        let end = gap.to.unwrap_or(gap.from + 1);
+        let covered = covered.entry((&gap.site, &gap.location)).or_insert(i64::MIN);
+        let begin = gap.from.max(*covered);
+        *covered = end.max(*covered);
+        let seconds = end - gap.from;
+        let instants = gap.instants.min(seconds);
+        // Each instant of the gap, by the hour, as what a row takes away it takes away from its hour's.
+        let mut missing: BTreeMap<i64, i64> = BTreeMap::new();
+        for i in 0..instants {
+            // At from + seconds * i / instants, which need not be a whole second.
+            if (gap.from - begin) * instants + seconds * i >= 0 {
+                let at = gap.from + seconds * i / instants;
+                *missing.entry(at.div_euclid(HOUR)).or_default() += 1;
+            }
+        }
+        for raw in results.iter().filter(|raw| raw.site == gap.site && raw.location == gap.location) {
+            if (begin..end).contains(&raw.at) {
+                *missing.entry(raw.at.div_euclid(HOUR)).or_default() -= 1;
+            }
+        }
+        for (hour, missing) in missing.into_iter().filter(|(_, missing)| *missing > 0) {
+            let place = (gap.site.clone(), gap.location.clone(), (hour * HOUR).div_euclid(unit));
+            all.entry(place).or_default().gap += missing;
+        }
+    }
+    all
+}
+
+/// Class and detail.
+pub type Reason = (String, Option<String>);
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Incident {
+    pub site: String,
+    pub from: i64,
+    pub to: Option<i64>,
+    pub failures: i64,
+    pub locations: usize,
+    pub reason: Reason,
+}
+
+pub struct Run {
+    pub location: String,
+    pub from: i64,
+    pub to: Option<i64>,
+    pub failures: i64,
+    pub reason: Reason,
+}
+
+pub fn derive_incidents(
+    results: &[Raw],
+    gaps: &[RawGap],
+    retired: &[Retired],
+    thresholds: &dyn Fn(&str) -> Thresholds,
+) -> Vec<Incident> {
+    let sites: BTreeSet<&str> = results.iter().map(|raw| raw.site.as_str()).collect();
+    let mut incidents = Vec::new();
+    for site in sites {
+        let thresholds = thresholds(site);
+        let locations: BTreeSet<&str> =
+            results.iter().filter(|raw| raw.site == site).map(|raw| raw.location.as_str()).collect();
+        let mut runs: Vec<Run> = Vec::new();
+        for location in locations {
+            // What happened, in order: a failure with its reason, or the end of one.
+            let mut events: Vec<(i64, Option<Reason>)> = results
+                .iter()
+                .filter(|raw| raw.site == site && raw.location == location && raw.outcome != "missed")
+                .map(|raw| (raw.at, raw.error_type.clone().map(|class| (class, raw.error_detail.clone()))))
+                .collect();
+            events.extend(
+                gaps.iter()
+                    .filter(|gap| gap.site == site && gap.location == location && gap.to.is_none())
+                    .map(|gap| (gap.from, None)),
+            );
+            events.extend(retired.iter().filter(|r| r.0 == site && r.1 == location).map(|r| (r.2, None)));
+            // A row at the instant of a retirement comes after it.
+            events.sort_by_key(|(at, failure)| (*at, failure.is_some()));
+            let mut run: Option<Run> = None;
+            for (at, failure) in events {
+                match (failure, &mut run) {
+                    (Some(_), Some(run)) => run.failures += 1,
+                    (Some(reason), None) => {
+                        let location = location.to_owned();
+                        run = Some(Run { location, from: at, to: None, failures: 1, reason });
+                    }
+                    (None, _) => runs.extend(run.take().map(|run| Run { to: Some(at), ..run })),
+                }
+            }
+            runs.extend(run);
+        }
+        runs.retain(|run| run.failures >= i64::from(thresholds.failures));
+        let down_at = |at: i64| {
+            runs.iter().filter(|run| run.from <= at && run.to.is_none_or(|to| to > at)).count()
+                >= usize::from(thresholds.locations)
+        };
+        let mut edges: Vec<i64> = runs.iter().flat_map(|run| [Some(run.from), run.to]).flatten().collect();
+        edges.sort();
+        edges.dedup();
+        let mut open: Option<i64> = None;
+        let mut stretches: Vec<(i64, Option<i64>)> = Vec::new();
+        for at in edges {
+            match (open, down_at(at)) {
+                (None, true) => open = Some(at),
+                (Some(from), false) => {
+                    stretches.push((from, Some(at)));
+                    open = None;
+                }
+                _ => {}
+            }
+        }
+        stretches.extend(open.map(|from| (from, None)));
+        for (from, to) in stretches {
+            let during: Vec<&Run> = runs
+                .iter()
+                .filter(|run| to.is_none_or(|to| run.from < to) && run.to.is_none_or(|to| to > from))
+                .collect();
+            incidents.push(Incident {
+                site: site.to_owned(),
+                from,
+                to,
+                failures: during.iter().map(|run| run.failures).sum(),
+                locations: during.iter().map(|run| &run.location).collect::<BTreeSet<_>>().len(),
+                reason: during.iter().find(|run| run.from == from).unwrap().reason.clone(),
+            });
+        }
+    }
+    incidents
+}
+
+pub fn stored_sums(client: &mut Client, table: &str, unit: &str) -> BTreeMap<Place, Sums> {
+    let kinds = ["late", "overlap", "saturated", "cancelled", "network_down", "checker_down", "maintenance"];
+    let sql = format!(
+        "SELECT s.key, l.name, ({unit})::bigint, success::bigint, failure::bigint, gap::bigint, total_us_sum, total_us_min, \
+         total_us_max, buckets, counts, {} \
+         FROM webmon.{table} JOIN webmon.sites s USING (site_id) JOIN webmon.locations l USING (location_id)",
+        kinds.map(|kind| format!("{kind}::bigint")).join(", ")
+    );
+    let rows = client.query(&sql, &[]).unwrap();
+    rows.iter()
+        .map(|row| {
+            let (buckets, counts): (Vec<i16>, Vec<i32>) = (row.get(9), row.get(10));
+            assert!(buckets.is_sorted() && buckets.len() == counts.len());
+            let sums = Sums {
+                success: row.get(3),
+                failure: row.get(4),
+                missed: kinds
+                    .iter()
+                    .enumerate()
+                    .map(|(i, kind)| ((*kind).to_owned(), row.get(11 + i)))
+                    .filter(|(_, count)| *count > 0)
+                    .collect(),
+                gap: row.get(5),
+                total_us: row.get::<_, Option<i64>>(6).map(|sum| (sum, row.get(7), row.get(8))),
+                histogram: buckets.into_iter().zip(counts.into_iter().map(i64::from)).collect(),
+            };
+            ((row.get(0), row.get(1), row.get(2)), sums)
+        })
+        // An hour that lost what it had stays as a row of nothing.
+        .filter(|(_, sums)| !sums.is_nothing())
+        .collect()
+}
+
+pub fn stored_incidents(client: &mut Client) -> Vec<Incident> {
+    let rows = client
+        .query(
+            "SELECT site, extract(epoch FROM from_at)::bigint, extract(epoch FROM to_at)::bigint, failures, locations, \
+             error_type, error_detail FROM webmon.incidents ORDER BY 1, 2",
+            &[],
+        )
+        .unwrap();
+    rows.iter()
+        .map(|row| Incident {
+            site: row.get(0),
+            from: row.get(1),
+            to: row.get(2),
+            failures: row.get(3),
+            locations: row.get::<_, i16>(4) as usize,
+            reason: (row.get(5), row.get(6)),
+        })
+        .collect()
+}
+
+/// Hours, days and incidents are what all results and gaps come to.
+#[track_caller]
+pub fn assert_history(database: &Database, thresholds: Thresholds) {
+    assert_history_of(database, &|_| thresholds);
+}
+
+#[track_caller]
+pub fn assert_history_of(database: &Database, thresholds: &dyn Fn(&str) -> Thresholds) {
+    let client = &mut database.client();
+    let (results, gaps) = raw(client);
+    assert_eq!(
+        stored_sums(client, "site_hours", "extract(epoch FROM hour) / 3600"),
+        derive_sums(&results, &gaps, HOUR),
+        "hours"
+    );
+    assert_eq!(
+        stored_sums(client, "site_days", "day - date '1970-01-01'"),
+        derive_sums(&results, &gaps, DAY),
+        "days"
+    );
+    let retired = retired(client, &results);
+    assert_eq!(
+        stored_incidents(client),
+        derive_incidents(&results, &gaps, &retired, thresholds),
+        "incidents"
+    );
+}
+
+pub const THRESHOLDS: Thresholds = Thresholds { failures: 2, locations: 1 };
+
+pub fn waiting(database: &Database, on: &str) -> bool {
+    database.number(&format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = '{on}'"
+    )) > 0
+}
+
+pub fn incidents(database: &Database) -> Vec<(i64, i64, Option<i64>, i64)> {
+    roll_up(database);
+    assert_history(database, THRESHOLDS);
+    let day = instant(0).as_second();
+    let rows = database.json(
+        "SELECT incident_id AS id, extract(epoch FROM from_at)::bigint AS f, extract(epoch FROM to_at)::bigint AS t, \
+         failures AS n FROM webmon.incidents ORDER BY from_at",
+    );
+    let number = |row: &serde_json::Value, key: &str| row[key].as_i64();
+    rows.iter()
+        .map(|row| {
+            let (id, from) = (number(row, "id").unwrap(), number(row, "f").unwrap() - day);
+            (id, from, number(row, "t").map(|to| to - day), number(row, "n").unwrap())
+        })
+        .collect()
+}
+
+pub fn partitions(database: &Database) -> i64 {
+    database.number("SELECT count(*) FROM pg_inherits WHERE inhparent = 'webmon.check_results'::regclass")
+}
+
+pub const TWO_DAYS: Retention =
+    Retention { results: Duration::from_secs(2 * 86_400), hours: None, days: None };
+
+pub const ONE_DAY: Retention =
+    Retention { results: Duration::from_secs(86_400), hours: Some(Duration::from_secs(86_400)), days: None };
+
+pub const LONG: Duration = Duration::from_secs(60);
+
+/// Stores and rolls up a success at the begin of each of these days.
+pub fn store_days(database: &Database, log: &Log, days: std::ops::Range<i64>) {
+    for day in days {
+        log.append(0, value(result("shop", day * DAY, Outcome::Success)));
+    }
+    log.store(&config(database, "store.retention.results = \"3000d\"\nstore.retention.hours = \"forever\""))
+        .unwrap();
+    roll_up(database);
+}
+
+pub fn results(database: &Database) -> i64 {
+    database.number("SELECT count(*) FROM webmon.check_results")
+}
+
+pub fn retain(database: &Database, retention: &Retention) -> Result<store::Retained, StoreError> {
+    store::retain(&mut database.client(), retention, LONG)
+}
+
+/// What a retention of hours leaves: all from `at` on, and the hours of incidents that reach over it.
+pub fn purge_hours(database: &Database, at: i64) {
+    database
+        .client()
+        .batch_execute(&format!(
+            "UPDATE webmon.retention SET floor_at = '{at}', purged_at = '{at}', hours_purged_at = '{at}';
+             DELETE FROM webmon.site_hours h
+             WHERE h.hour < '{at}'
+               AND NOT EXISTS (SELECT FROM webmon.site_incidents i
+                               WHERE i.site_id = h.site_id AND i.from_at < h.hour + interval '1 hour'
+                                 AND coalesce(i.to_at, 'infinity') >= '{at}');
+             DELETE FROM webmon.failure_runs f
+             WHERE f.from_at < '{at}'
+               AND NOT EXISTS (SELECT FROM webmon.site_hours h
+                               WHERE h.site_id = f.site_id AND h.location_id = f.location_id
+                                 AND h.hour = date_trunc('hour', f.from_at, 'UTC'))",
+            at = instant(at)
+        ))
+        .unwrap();
+}
+
+/// A result of `site` seen from `location`, whose site has these thresholds.
+pub fn seen(site: &str, location: &str, seconds: i64, outcome: Outcome, thresholds: Thresholds) -> Vec<u8> {
+    let mut r = result(site, seconds, outcome);
+    r.location = location.to_owned();
+    r.incident_failures = Some(thresholds.failures);
+    r.incident_locations = Some(thresholds.locations);
+    value(r)
+}

@@ -111,13 +111,13 @@ fn spread(sites: usize, minutes: usize) -> Result<()> {
             tally.1 += usize::from(result.outcome != Outcome::Success);
         })
     };
-    let options = MonitorOptions::new(PoolOptions::new(Origin::new("here", "bench")));
+    let options = MonitorOptions::new(PoolOptions::new(Origin::new("here", "bench")), Settings::new()?);
     // The whole minute before the first instant is left out.
     sleep_until(Timestamp::from_second((Timestamp::now().as_second() / 60 + 1) * 60 - 5)?);
     let floor = Floor::start()?;
     let begun_at = Timestamp::now();
     let watermarks = Arc::new(MemoryWatermarks::default());
-    let monitor = Monitor::start(all, Vec::new(), &Settings::new()?, options, Arc::new(sink), watermarks)?;
+    let monitor = Monitor::start(all, options, Arc::new(sink), watermarks)?;
     let (begun, cpu) = (Instant::now(), cpu()?);
     let last = (begun_at.as_second() / 60 + minutes as i64) * 60;
     sleep_until(Timestamp::from_second(last + 55)?);

@@ -9,6 +9,7 @@ use webmon::check::{Checker, Settings};
 use webmon::record::Outcome;
 use webmon::schedule::Schedule;
 use webmon::site::{Origin, Site};
+use webmon::text::printable;
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let url = std::env::args().nth(1).ok_or("usage: check_once URL")?;
@@ -25,7 +26,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             "why",
             result.error_detail.as_deref().unwrap_or("-"),
             // The message may quote the site, and must not control the terminal.
-            result.error_message.as_deref().unwrap_or("-").escape_debug(),
+            printable(result.error_message.as_deref().unwrap_or("-")),
         );
     }
     if let Some(status) = result.http_status {

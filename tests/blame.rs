@@ -105,7 +105,7 @@ fn threads_whose_files_the_limit_does_not_allow_are_refused() {
     wait_until("it has ended", || check.child.try_wait().unwrap().is_some());
     let (code, _, log) = check.finish();
     assert_eq!(code, Some(1), "{log}");
-    let expected = "webmon-check: check.threads 80 need up to 448 open files, and the limit is 128: raise it \
+    let expected = "webmon-check: check.threads 80 needs up to 448 open files, and the limit is 128: raise it \
                     (ulimit -Hn, or LimitNOFILE= of systemd)";
     assert_eq!(log.lines().last(), Some(expected));
 }

@@ -563,7 +563,7 @@ impl Arrived {
 
 fn options(sentinels: Vec<Sentinel>) -> MonitorOptions {
     let pool = PoolOptions { threads: 32, ..PoolOptions::new(Origin::new("here", "checker")) };
-    MonitorOptions { sentinels, ..MonitorOptions::new(pool) }
+    MonitorOptions { sentinels, ..MonitorOptions::new(pool, Settings::new().unwrap()) }
 }
 
 fn start(
@@ -572,9 +572,8 @@ fn start(
     arrived: &Arrived,
     watermarks: &Arc<MemoryWatermarks>,
 ) -> Monitor {
-    let settings = Settings::new().unwrap();
     let (options, marks) = (options(sentinels), Arc::clone(watermarks));
-    Monitor::start(sites.to_vec(), Vec::new(), &settings, options, arrived.sink(), marks).unwrap()
+    Monitor::start(sites.to_vec(), options, arrived.sink(), marks).unwrap()
 }
 
 fn site_at(key: &str, url: &str, expression: &str) -> Site {
@@ -719,9 +718,8 @@ fn the_timer_waits_for_no_disk_and_what_a_check_has_seen_is_durable_at_once() {
     watermarks.note(&Watermark::new("shop", Timestamp::now() - 20.minutes(), &sites[0].schedule));
     let outbox = Arc::new(Ways::default());
     let options = MonitorOptions { backfill: Duration::from_secs(600), ..options(Vec::new()) };
-    let settings = Settings::new().unwrap();
     let sink = Arc::new(Arc::clone(&outbox));
-    let monitor = Monitor::start(sites, Vec::new(), &settings, options, sink, watermarks).unwrap();
+    let monitor = Monitor::start(sites, options, sink, watermarks).unwrap();
     let patience = Instant::now() + Duration::from_secs(30);
     while outbox.appended.lock().unwrap().len() < 2 {
         assert!(Instant::now() < patience);
@@ -875,10 +873,9 @@ fn a_dead_name_server_is_blamed_on_no_site_unless_a_sentinel_was_resolved_by_nam
     ] {
         let arrived = Arrived::default();
         let settings = Settings::with_resolver(Arc::new(DeafNameServer { knows_the_sentinel }));
+        let options = MonitorOptions { settings, ..options(sentinels) };
         let marks = Arc::new(MemoryWatermarks::default());
-        let monitor =
-            Monitor::start(sites.to_vec(), Vec::new(), &settings, options(sentinels), arrived.sink(), marks)
-                .unwrap();
+        let monitor = Monitor::start(sites.to_vec(), options, arrived.sink(), marks).unwrap();
         arrived.wait_for(4);
         monitor.stop(Duration::from_secs(5));
         let results = arrived.results();
@@ -929,16 +926,8 @@ fn a_panic_of_the_thread_that_asks_the_sentinels_is_missed_and_holds_up_no_stop(
         _ => {}
     }));
     let options = options(vec![tcp(dead.address), http(alive.address)]);
-    let settings = Settings::new().unwrap();
-    let monitor = Monitor::start(
-        sites.to_vec(),
-        Vec::new(),
-        &settings,
-        options,
-        sink,
-        Arc::<MemoryWatermarks>::default(),
-    )
-    .unwrap();
+    let marks = Arc::<MemoryWatermarks>::default();
+    let monitor = Monitor::start(sites.to_vec(), options, sink, marks).unwrap();
     assert!(monitor.is_running() && monitor.fault().is_none());
     let patience = Instant::now() + Duration::from_secs(30);
     while monitor.is_running() {

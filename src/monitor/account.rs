@@ -21,8 +21,8 @@ use crate::site::{Maintenance, Origin, Site};
 
 /// What is overdue by no more than this is handed out, however many instants it is.
 const OVERDUE: SignedDuration = SignedDuration::from_secs(10);
-/// A clock set back by more makes the plan start anew where it now stands; until then nothing would be checked.
-/// Instants that come by a second time are recorded a second time, and the better result is kept.
+/// A clock set back by more makes the plan start again at the time that it now shows; else nothing would be checked for
+/// as long. Instants that come by a second time are recorded a second time, and the better result is kept.
 const SET_BACK: SignedDuration = SignedDuration::from_secs(60);
 /// The most instants of a site that are recorded late, one by one.
 const MAX_BACKLOG_OF_SITE: u64 = 3_600;
@@ -138,7 +138,7 @@ impl Account {
                     }
                     steps.push(Step::Retire { site: mark.site });
                 }
-                // It had no instant to come, or cannot be read any more: the site starts anew.
+                // It had no instant to come, or cannot be read any more: the site starts again.
                 (_, None) => steps.push(Step::Retire { site: mark.site }),
             }
         }
@@ -331,7 +331,7 @@ impl Account {
         let lateness = now.duration_since(start_at);
         if lateness > SignedDuration::try_from(self.limits.max_lateness).unwrap_or(SignedDuration::MAX) {
             let allowed = self.limits.max_lateness.as_millis();
-            let message = format!("{} ms late: allowed are {allowed} ms", lateness.as_millis());
+            let message = format!("{} ms late: at most {allowed} ms are allowed", lateness.as_millis());
             return Some(self.overdue(&due, None, &message));
         }
         if start_at > now {
@@ -381,13 +381,13 @@ impl Account {
         }
     }
 
-    /// Starts the plan anew if the clock was set back by much.
+    /// Starts the plan again if the clock was set back by much.
     fn follow_clock(&mut self, now: Timestamp) -> Vec<Step> {
         if self.latest.duration_since(now) <= SET_BACK {
             self.latest = self.latest.max(now);
             return Vec::new();
         }
-        log::warn!(from = self.latest.to_string(), to = now.to_string(); "the clock was set back: planning anew");
+        log::warn!(from = self.latest.to_string(), to = now.to_string(); "the clock was set back: the plan starts again");
         self.latest = now;
         let entries = self.tracks.iter().map(|(key, track)| Entry {
             key: key.clone(),

@@ -22,18 +22,21 @@
 //! | is held back by the spread of a site that a reload removes or gives another schedule | `missed`, `cancelled` |
 
 mod account;
+mod arbiter;
+mod asker;
 mod changes;
 mod delayed;
 mod desk;
 mod error;
 mod former;
+mod jury;
 mod limits;
 mod options;
 mod records;
-mod sentinels;
 mod sink;
 mod step;
 mod track;
+mod verdict;
 mod watermark;
 mod window;
 
@@ -43,16 +46,18 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 pub use self::account::Account;
+pub use self::arbiter::Arbiter;
 pub use self::changes::Changes;
 use self::desk::{Desk, SharedAccount};
 pub use self::error::MonitorError;
+use self::jury::Jury;
 pub use self::limits::Limits;
 pub use self::options::MonitorOptions;
-use self::sentinels::Jury;
 pub use self::sink::{RecordSink, RecordSinkFn};
 pub use self::step::Step;
+use self::verdict::is_doubtful;
 pub use self::watermark::{MemoryWatermarks, Watermark, Watermarks};
-use crate::check::{Pool, Settings};
+use crate::check::Pool;
 use crate::panicked::Panicked;
 use crate::record::CheckResult;
 use crate::schedule::Timer;
@@ -68,9 +73,9 @@ use crate::site::{Maintenance, Site};
 /// # fn example(sites: Vec<Arc<webmon::site::Site>>, origin: webmon::site::Origin) -> Result<(), Box<dyn std::error::Error>> {
 /// let (sender, records) = mpsc::channel();
 /// let sink = Arc::new(RecordSinkFn(move |record| sender.send(record).unwrap_or_default()));
-/// let options = MonitorOptions::new(PoolOptions::new(origin));
+/// let options = MonitorOptions::new(PoolOptions::new(origin), Settings::new()?);
 /// let watermarks = Arc::new(MemoryWatermarks::default());
-/// let monitor = Monitor::start(sites, Vec::new(), &Settings::new()?, options, sink, watermarks)?;
+/// let monitor = Monitor::start(sites, options, sink, watermarks)?;
 /// println!("{:?}", records.recv()?);
 /// monitor.stop(Duration::from_secs(5));
 /// # Ok(())
@@ -91,13 +96,11 @@ impl Monitor {
     /// [`MonitorError`] when settings, scheduler or threads cannot be had.
     pub fn start(
         sites: Vec<Arc<Site>>,
-        maintenance: Vec<Maintenance>,
-        settings: &Settings,
         options: MonitorOptions,
         sink: Arc<dyn RecordSink>,
         watermarks: Arc<dyn Watermarks>,
     ) -> Result<Monitor, MonitorError> {
-        let MonitorOptions { pool, backfill, max_backlog, sentinels } = options;
+        let MonitorOptions { pool, settings, maintenance, backfill, max_backlog, sentinels } = options;
         let limits = Limits { max_lateness: pool.max_lateness, backfill, max_backlog };
         let account = Account::new(pool.origin.clone(), limits, Timestamp::now());
         let desk = Arc::new(Desk { account: SharedAccount::new(account), sink, watermarks });
@@ -109,16 +112,16 @@ impl Monitor {
                 let desk = Arc::clone(&desk);
                 Arc::new(move |results| desk.keep(results))
             };
-            Some(Arc::new(Jury::start(sentinels, settings, pool.origin.clone(), deliver)?))
+            Some(Arc::new(Jury::start(sentinels, &settings, pool.origin.clone(), deliver)?))
         };
         let keep = {
             let (desk, jury) = (Arc::clone(&desk), jury.clone());
             Arc::new(move |result: CheckResult| match &jury {
-                Some(jury) if sentinels::is_doubtful(&result) => jury.submit(result),
+                Some(jury) if is_doubtful(&result) => jury.submit(result),
                 _ => desk.keep(vec![result]),
             })
         };
-        let pool = Arc::new(Pool::start(settings, pool, keep)?);
+        let pool = Arc::new(Pool::start(&settings, pool, keep)?);
 
         let left = desk.account.lock().resume(desk.watermarks.load(), &sites, maintenance.clone());
         desk.carry_out(&pool, left);

@@ -2,14 +2,18 @@
 
 use std::time::Duration;
 
-use crate::check::PoolOptions;
-use crate::site::Sentinel;
+use crate::check::{PoolOptions, Settings};
+use crate::site::{Maintenance, Sentinel};
 
 /// How to check.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct MonitorOptions {
     /// The pool's options, the checker's name and location among them.
     pub pool: PoolOptions,
+    /// What all checks share, those of the sentinels included.
+    pub settings: Settings,
+    /// When which sites are under maintenance; none unless told. A reload brings its own.
+    pub maintenance: Vec<Maintenance>,
     /// Instants longer ago than this that were not handed out become one gap a site; 1 h unless told.
     pub backfill: Duration,
     /// The most instants made up for at once, of all sites; 1,000,000 unless told.
@@ -19,10 +23,12 @@ pub struct MonitorOptions {
 }
 
 impl MonitorOptions {
-    /// The defaults for a pool.
-    pub fn new(pool: PoolOptions) -> MonitorOptions {
+    /// The defaults for a pool whose checks share `settings`.
+    pub fn new(pool: PoolOptions, settings: Settings) -> MonitorOptions {
         MonitorOptions {
             pool,
+            settings,
+            maintenance: Vec::new(),
             backfill: Duration::from_secs(3_600),
             max_backlog: 1_000_000,
             sentinels: Vec::new(),

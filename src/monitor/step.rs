@@ -6,7 +6,7 @@ use crate::record::Record;
 use crate::schedule::Due;
 use crate::site::Site;
 
-/// Something to be done. Whoever does it tells [`Account::settle`](super::Account::settle) when it is in the outbox.
+/// Something to be done. Once it is in the outbox, [`Account::settle`](super::Account::settle) must be told.
 #[derive(Clone, Debug)]
 pub enum Step {
     /// Have the site checked; the result is to be appended and settled.
@@ -20,7 +20,7 @@ pub enum Step {
         /// Where it begins.
         at: Timestamp,
     },
-    /// Forget the site's watermark once everything before this is appended: the site is gone, or begins anew.
+    /// Forget the site's watermark once everything before this is appended: the site is gone, or begins again.
     Retire {
         /// The site's key.
         site: String,

@@ -54,6 +54,7 @@ pub mod outbox;
 pub mod panicked;
 pub mod record;
 pub mod schedule;
+pub mod secret;
 pub mod shutdown;
 pub mod site;
 #[cfg(feature = "store")]

@@ -23,6 +23,37 @@ pub fn quoted(text: &str) -> String {
     format!("{:?}{more}", truncated(text, MAX_TEXT))
 }
 
+/// Returns `text` with each character escaped that could control a terminal: control characters, and those that are
+/// invisible or change the direction of the text around them. Quotes and apostrophes stay as they are.
+///
+/// ```
+/// assert_eq!(webmon::text::printable("the site's\u{1b}[31m \u{202e}text"), r"the site's\u{1b}[31m \u{202e}text");
+/// ```
+pub fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_printable(c) { shown.push(c) } else { shown.extend(c.escape_default()) }
+    }
+    shown
+}
+
+fn is_printable(c: char) -> bool {
+    // Unicode's category Cf, as far as it is not Arabic or musical, and its line and paragraph separators.
+    let invisible = matches!(
+        c,
+        '\u{ad}'
+            | '\u{61c}'
+            | '\u{180e}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}'
+    );
+    !c.is_control() && !invisible
+}
+
 /// Reads `250ms`, `10s`, `1h30m`, `90d`; a day has 24 hours.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let span: Span = text.parse().ok()?;

@@ -1,14 +1,12 @@
 //! Reads a body: decodes it, counts its bytes, keeps as much of it as needed, and stops at the limit.
 
-use std::borrow::Cow;
 use std::io::{self, BufRead, BufReader, Read};
 use std::time::Instant;
 
 use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, StandardAlloc};
-use encoding_rs::{Encoding, UTF_8};
 use flate2::bufread::MultiGzDecoder;
 use ureq::http::HeaderMap;
-use ureq::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use ureq::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 
 use super::fault::Fault;
 use super::hop::{Phase, remaining};
@@ -189,22 +187,6 @@ impl<R: Read> Read for Source<R> {
     }
 }
 
-/// Returns `bytes` as text, decoded by their byte order mark, else the charset of `Content-Type`, else as UTF-8. What
-/// cannot be decoded is replaced by U+FFFD.
-pub(super) fn text<'a>(bytes: &'a [u8], headers: &HeaderMap) -> Cow<'a, str> {
-    let charset = headers.get(CONTENT_TYPE).and_then(|value| charset(value.as_bytes()));
-    charset.and_then(Encoding::for_label).unwrap_or(UTF_8).decode(bytes).0
-}
-
-fn charset(content_type: &[u8]) -> Option<&[u8]> {
-    content_type.split(|byte| *byte == b';').skip(1).find_map(|parameter| {
-        let (name, value) = parameter.split_at(parameter.iter().position(|byte| *byte == b'=')?);
-        let value = value[1..].trim_ascii();
-        let value = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value);
-        name.trim_ascii().eq_ignore_ascii_case(b"charset").then_some(value)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write;
@@ -296,20 +278,6 @@ mod tests {
             let fault = done.unwrap_err();
             assert_eq!((fault.error_type, fault.detail), (ErrorType::Body, "bad_encoding"), "{coding}");
         }
-    }
-
-    #[test]
-    fn text_is_decoded_by_its_mark_then_its_charset_then_as_utf_8() {
-        for (bytes, content_type, expected) in [
-            (&b"gr\xfc\xdfe"[..], "text/html; charset=ISO-8859-1", "grüße"),
-            (b"gr\xfc\xdfe", "text/html; Charset=\"latin1\"; x=y", "grüße"),
-            (b"gr\xc3\xbc\xc3\x9fe", "text/html", "grüße"),
-            (b"\xff\xfeh\0i\0", "text/html", "hi"),
-            (b"a\xffb", "text/html; charset=no-such-charset", "a\u{fffd}b"),
-        ] {
-            assert_eq!(text(bytes, &headers(&[("content-type", content_type)])), expected, "{content_type}");
-        }
-        assert_eq!(text(b"hi", &HeaderMap::new()), "hi");
     }
 
     #[test]

@@ -4,30 +4,37 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
-use ureq::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use ureq::http::{Request, Version};
+use jiff::Timestamp;
+use ureq::http::header::{self, HeaderMap, HeaderValue};
+use ureq::http::{StatusCode, Version};
 use ureq::{Agent, Body};
 use url::Url;
 
 use super::address::HopResolver;
+use super::again::{failed_try, has_time_again, is_silence, now, suspended};
 use super::body::{self, ACCEPT_ENCODING, Coding, Content};
-use super::connect::DirectConnector;
+use super::charset;
+use super::connect::HopConnector;
 use super::error::SetupError;
-use super::expect::{self, Judged};
+use super::expect::Judged;
 use super::fault::Fault;
 use super::head::MAX_HEAD;
 use super::hop::{Hop, Phase, SharedHop};
-use super::request::{basic_credentials, longest_line, redirected, same_party};
+use super::observed::{Observed, Seen};
+use super::outcome::{judge, set_fault};
+use super::proxy::{of_forwarder, proxy_authentication};
+use super::request::{body_of, longest_line, method_after, redirected, request, way};
 use super::sample::sample;
 use super::settings::{Parts, Settings};
 use super::stalls::spoils;
-use super::tls;
+use super::token;
+use super::way::Way;
 use crate::limits::{MAX_HOP_URL, MAX_SAMPLE_BODY};
 use crate::panicked::panic_message;
-use crate::record::{self, CheckResult, ErrorType, Expectation, HttpVersion, Outcome, Try};
+use crate::record::{self, CheckResult, ErrorType, HttpVersion, Outcome};
+use crate::schedule::Schedule;
 use crate::shutdown::Shutdown;
-use crate::site::{Method, Origin, Site};
+use crate::site::{Auth, ClientCredentials, Method, Origin, Site};
 use crate::text::truncated;
 
 /// How often at most an attempt is repeated because the checker stood still during it.
@@ -61,6 +68,8 @@ pub struct Checker {
     parts: Arc<Parts>,
     agent: Agent,
     hop: SharedHop,
+    /// The last response of the check under way, if somebody asked for it.
+    seen: Option<Seen>,
 }
 
 impl Clone for Checker {
@@ -77,6 +86,8 @@ struct Received {
     headers: HeaderMap,
     /// `None` if there can be none, or if it was not read.
     content: Option<Content>,
+    /// How many bytes of the body to keep at least.
+    wanted: usize,
 }
 
 impl Checker {
@@ -93,6 +104,7 @@ impl Checker {
         let config = Agent::config_builder()
             .proxy(None)
             .http_status_as_error(false)
+            .allow_non_standard_methods(true)
             // We follow redirects ourselves: ureq's errors on the way are not typed, and it does not count them.
             .max_redirects(0)
             .max_redirects_will_error(false)
@@ -107,11 +119,9 @@ impl Checker {
             deny: Arc::clone(&parts.deny),
             hop: hop.clone(),
         };
-        let connector = DirectConnector {
-            tls: tls::for_thread(&parts.tls, &parts.verifier, &parts.own_roots, &hop),
-            hop: hop.clone(),
-        };
-        Checker { agent: Agent::with_parts(config, connector, resolver), parts, hop }
+        let connector =
+            HopConnector { parts: Arc::clone(&parts), tls: parts.tls.for_thread(&hop), hop: hop.clone() };
+        Checker { agent: Agent::with_parts(config, connector, resolver), parts, hop, seen: None }
     }
 
     /// Checks `site` for the instant `scheduled_at`, with the retries that the site configures. Takes up to
@@ -164,9 +174,21 @@ impl Checker {
     /// Checks `site` now, outside its schedule: `scheduled_at` is the present second, `next_at` the schedule's next
     /// instant after it. Otherwise it works as [`Checker::check`], but it cannot be stopped.
     pub fn check_now(&mut self, site: &Site, origin: &Origin) -> CheckResult {
+        self.check_until(site, origin, &Shutdown::new())
+    }
+
+    /// Checks `site` as [`Checker::check_now`] does, and also returns the headers and the start of the body of the last
+    /// response. A requested `shutdown` ends the pauses between attempts.
+    pub fn check_now_observed(&mut self, site: &Site, origin: &Origin, shutdown: &Shutdown) -> Observed {
+        self.seen = Some(Seen::default());
+        let result = self.check_until(site, origin, shutdown);
+        Observed::new(result, self.seen.take().unwrap_or_default())
+    }
+
+    fn check_until(&mut self, site: &Site, origin: &Origin, shutdown: &Shutdown) -> CheckResult {
         let now = now();
         let second = Timestamp::from_second(now.as_second()).unwrap_or(now);
-        self.check(site, origin, second, site.schedule.next_after(second), &Shutdown::new())
+        self.check(site, origin, second, site.schedule.next_after(second), shutdown)
     }
 
     fn attempts(&mut self, site: &Site, blank: &CheckResult, shutdown: &Shutdown) -> CheckResult {
@@ -198,31 +220,49 @@ impl Checker {
     }
 
     fn attempt(&mut self, site: &Site, result: &mut CheckResult) {
+        let mut token = match self.token(site) {
+            Ok(token) => token,
+            Err(fault) => return set_fault(site, &fault, result),
+        };
+        let before = token.as_ref().map(|_| result.clone());
+        // The time to get a token is not the site's.
         let begun = Instant::now();
         let mut received = Received::default();
-        let done = self.fetch(site, begun + site.timeout, result, &mut received);
+        let mut done = self.fetch(site, begun + site.timeout, token.as_ref(), result, &mut received);
+        if let (Ok(401), Some(refused), Some(before)) = (&done, &token, before)
+            && is_renewed(site, refused)
+            && let Ok(renewed) = self.token(site)
+        {
+            *result = before;
+            token = renewed;
+            done = self.fetch(site, begun + site.timeout, token.as_ref(), result, &mut received);
+        }
         let total = begun.elapsed();
         result.total_us = Some(micros(total));
         self.note_hop(result);
-        let text = received.content.as_ref().map(|content| body::text(&content.kept, &received.headers));
+        let text = received.content.as_ref().map(|content| charset::text(&content.kept, &received.headers));
         match done {
             // The answer came too late. No wait on the socket ended it, because the work on it took too long.
             Ok(_) if total > site.timeout => {
-                let fault = Fault::timeout(Phase::Body);
-                result.set_error(fault.error_type, Some(fault.detail), Some(&fault.message));
+                set_fault(site, &Fault::timeout(Phase::Body), result);
             }
             Ok(status) => {
                 let judged = Judged {
+                    url: received.url.as_ref().unwrap_or(&site.url),
                     status,
                     headers: &received.headers,
                     text: text.as_deref(),
                     truncated: result.body_truncated,
                     total,
-                    not_after: result.cert_not_after,
+                    not_after: result.certificate.as_ref().and_then(|seen| seen.chain_not_after),
                 };
                 judge(site, &judged, result);
             }
-            Err(fault) => result.set_error(fault.error_type, Some(fault.detail), Some(&fault.message)),
+            Err(fault) => set_fault(site, &fault, result),
+        }
+        if let Some(seen) = &mut self.seen {
+            let url = received.url.as_ref().unwrap_or(&site.url);
+            *seen = Seen::of(site, token.as_ref(), url, &received.headers, text.as_deref());
         }
         if site.sample && result.outcome == Outcome::Failure && result.http_status.is_some() {
             let url = received.url.as_ref().unwrap_or(&site.url);
@@ -231,28 +271,66 @@ impl Checker {
         }
     }
 
+    /// The `Authorization` for a site that needs a token.
+    fn token(&self, site: &Site) -> Result<Option<HeaderValue>, Fault> {
+        let Some(Auth::OAuth2(client)) = &site.auth else { return Ok(None) };
+        let deadline = Instant::now() + site.token_budget();
+        token::authorization(client, deadline, |until| self.ask_for_token(site, client, until)).map(Some)
+    }
+
+    /// Status and body of the answer of the token endpoint.
+    fn ask_for_token(
+        &self,
+        site: &Site,
+        client: &ClientCredentials,
+        until: Instant,
+    ) -> Result<(u16, String), Fault> {
+        let schedule =
+            Schedule::new("@hourly", "UTC").map_err(|error| Fault::invalid_request(error.to_string()))?;
+        let mut endpoint = token::endpoint(client, schedule);
+        Way { network: endpoint.network, tls: endpoint.tls } = way(site, &client.token_url);
+        let mut result = Origin::new("", "").blank(&endpoint, now(), None);
+        let mut received = Received { wanted: token::MAX_ANSWER, ..Received::default() };
+        // With a hop of its own: the site's has not begun.
+        let status = self.clone().fetch(&endpoint, until, None, &mut result, &mut received)?;
+        let body = received.content.map(|content| content.kept).unwrap_or_default();
+        Ok((status, String::from_utf8_lossy(&body).into_owned()))
+    }
+
     /// Requests the site's URL, follows redirects until there is an answer, and reads its body. Returns the answer's
     /// status.
     fn fetch(
         &self,
         site: &Site,
         deadline: Instant,
+        token: Option<&HeaderValue>,
         result: &mut CheckResult,
         received: &mut Received,
     ) -> Result<u16, Fault> {
         let mut url = site.url.clone();
-        let mut method = site.method;
+        let mut method = site.method.clone();
         loop {
-            let request = self.request(site, method, &url).map_err(|fault| match result.redirects {
+            let request = request(site, &method, &url, token).map_err(|fault| match result.redirects {
                 0 => fault,
                 _ => Fault::new(ErrorType::Redirect, "invalid_location", "the location cannot be requested"),
             })?;
-            *self.hop.lock() = Hop::new(deadline, longest_line(&request));
-            let response = self.agent.run(request).map_err(|error| {
+            let way = way(site, &url);
+            let forwarded = way.forwarder(&url).is_some();
+            *self.hop.lock() = Hop::new(deadline, longest_line(&request), way);
+            let body = body_of(site, &method, &url)?;
+            let sent = match body {
+                Some(content) => self.agent.run(request.map(|()| content)),
+                None => self.agent.run(request),
+            };
+            let response = sent.map_err(|error| {
                 let hop = self.hop.lock();
-                Fault::from_ureq(error, hop.phase, hop.spoke_http)
+                let fault = Fault::from_ureq(error, hop.phase, hop.spoke_http);
+                if forwarded { of_forwarder(fault, hop.spoke_http) } else { fault }
             })?;
             let head_at = Instant::now();
+            if forwarded && response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+                return Err(proxy_authentication());
+            }
             {
                 let mut hop = self.hop.lock();
                 hop.phase = Phase::Body;
@@ -265,7 +343,8 @@ impl Checker {
             let status = head.status.as_u16();
             result.http_status = Some(status);
             result.http_version = http_version(head.version);
-            *received = Received { url: Some(url.clone()), headers: head.headers, content: None };
+            *received =
+                Received { url: Some(url.clone()), headers: head.headers, content: None, ..*received };
             let location = match status {
                 301 | 302 | 303 | 307 | 308 if site.max_redirects > 0 => {
                     // An empty location leads nowhere. Browsers ignore it.
@@ -276,7 +355,7 @@ impl Checker {
             let Some(location) = location else {
                 if method != Method::Head {
                     let content = received.content.insert(Content::default());
-                    let done = self.read_body(site, body, &received.headers, content);
+                    let done = self.read_body(site, body, &received.headers, content, received.wanted);
                     result.body_bytes = u32::try_from(content.bytes).ok();
                     result.body_truncated = content.truncated;
                     done?;
@@ -291,9 +370,7 @@ impl Checker {
             let next = redirected(&url, location)?;
             result.hops.push(self.taken(site, &url, status, result.ttfb_us));
             url = next;
-            if status == 303 && method != Method::Head {
-                method = Method::Get;
-            }
+            method = method_after(status, method);
             result.redirects += 1;
             result.ttfb_us = None;
             result.final_url = Some(site.redacted(&url)).filter(|url| *url != result.url);
@@ -306,50 +383,23 @@ impl Checker {
         body: Body,
         headers: &HeaderMap,
         content: &mut Content,
+        wanted: usize,
     ) -> Result<(), Fault> {
-        let patterns = site.expect.body.is_some() || site.expect.not_body.is_some();
-        let keep = match (patterns, site.sample) {
+        let is_judged = site.expect.is_of_the_body();
+        let keep = match (is_judged, site.sample || self.seen.is_some()) {
             (true, _) => site.max_body,
             (false, true) => MAX_SAMPLE_BODY,
             (false, false) => 0,
-        };
+        }
+        .max(wanted);
         let deadline = self.hop.lock().deadline;
         body::read(body.into_reader(), headers, deadline, site.max_body, keep, content)?;
-        if patterns && content.bytes > 0 && Coding::of(headers) == Coding::Unknown {
+        if is_judged && content.bytes > 0 && Coding::of(headers) == Coding::Unknown {
             let message =
                 format!("the body has a content coding other than those asked for ({ACCEPT_ENCODING})");
             return Err(Fault::new(ErrorType::Body, "unknown_encoding", message));
         }
         Ok(())
-    }
-
-    /// The request for `url`, with the site's headers if they may be sent there.
-    fn request(&self, site: &Site, method: Method, url: &Url) -> Result<Request<()>, Fault> {
-        let mut target = url.clone();
-        // Both calls fail only for URLs that cannot have credentials.
-        let _ = target.set_username("");
-        let _ = target.set_password(None);
-        target.set_fragment(None);
-        let mut request = Request::builder().method(method.as_str()).uri(target.as_str());
-        if let Some(headers) = request.headers_mut() {
-            // The server should close first, so that the port stays in TIME_WAIT on its side and not on ours.
-            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-            if same_party(&site.url, url) {
-                if let Some(value) = basic_credentials(&site.url) {
-                    headers.insert(header::AUTHORIZATION, value);
-                }
-                for (index, (name, value)) in site.headers.iter().enumerate() {
-                    let header = name.parse::<HeaderName>().ok().zip(value.parse::<HeaderValue>().ok());
-                    let Some((name, value)) = header else {
-                        return Err(Fault::invalid_request(format!(
-                            "header {index} of the site is malformed"
-                        )));
-                    };
-                    headers.insert(name, value);
-                }
-            }
-        }
-        request.body(()).map_err(|_| Fault::invalid_request("the URL cannot be requested"))
     }
 
     /// The redirect from `url`, which was answered with `status`.
@@ -374,64 +424,18 @@ impl Checker {
         result.tls_us = hop.tls.map(micros);
         result.remote_ip = hop.remote_ip;
         result.tls_version = hop.tls_version;
-        result.cert_not_after = hop.certificate.and_then(|certificate| certificate.valid).map(|(_, to)| to);
+        let seen = hop.certificate.as_deref();
+        result.cert_not_after = seen.and_then(|seen| seen.valid).map(|(_, to)| to);
+        result.certificate = seen.map(|seen| seen.certificate.clone());
     }
 }
 
-/// Sets the outcome of a whole response.
-fn judge(site: &Site, judged: &Judged<'_>, result: &mut CheckResult) {
-    let verdict = expect::judge(&site.expect, judged, now());
-    result.body_matched = verdict.body_matched;
-    match verdict.failed.first() {
-        None => result.outcome = Outcome::Success,
-        Some(first) => {
-            let message = Some(verdict.message.as_str());
-            result.set_error(ErrorType::ExpectationFailed, Some(first.as_str()), message);
-            result.failed_expectations = verdict.failed;
-        }
+/// Whether a site has refused its token, and there may be another one.
+fn is_renewed(site: &Site, token: &HeaderValue) -> bool {
+    match &site.auth {
+        Some(Auth::OAuth2(client)) => token::refused(client, token),
+        _ => false,
     }
-}
-
-/// The failed attempt as it is recorded, once another one follows it.
-fn failed_try(result: CheckResult) -> Option<Try> {
-    let CheckResult { outcome, error_type, error_detail, total_us, .. } = result;
-    error_type.map(|error_type| Try { outcome, error_type, error_detail, total_us })
-}
-
-/// Whether the failure is that the site did not answer. An answer counts, whatever the checker did meanwhile.
-fn is_silence(result: &CheckResult) -> bool {
-    match result.error_type {
-        Some(ErrorType::ExpectationFailed) => result.failed_expectations == [Expectation::MaxTime],
-        Some(ErrorType::Redirect | ErrorType::BlockedAddress) => false,
-        _ => true,
-    }
-}
-
-/// Whether another attempt, and the pause before it, ends before the site's next instant.
-fn has_time_again(site: &Site, next_at: Option<Timestamp>) -> bool {
-    let needed = SignedDuration::try_from(site.retry_pause + site.timeout).unwrap_or(SignedDuration::MAX);
-    next_at.is_some_and(|next_at| next_at.duration_since(now()) >= needed)
-}
-
-/// Turns the failure into a missed instant that says what was seen.
-fn suspended(mut result: CheckResult, lost: Duration) -> CheckResult {
-    let error_type = result.error_type.map_or("", ErrorType::as_str);
-    let detail = result.error_detail.take().unwrap_or_default();
-    let message = result.error_message.take().unwrap_or_default();
-    let message = format!(
-        "the checker itself stood still for {} ms of the attempt: {error_type} {detail}: {message}",
-        lost.as_millis()
-    );
-    result.set_error(ErrorType::Late, Some("suspended"), Some(&message));
-    result.failed_expectations.clear();
-    result.sample = None;
-    result
-}
-
-/// The present to the microsecond, as a record holds it.
-pub(super) fn now() -> Timestamp {
-    let now = Timestamp::now();
-    Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
 }
 
 fn micros(duration: Duration) -> u32 {
@@ -453,6 +457,8 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr, TcpListener};
     use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
     use std::thread;
+
+    use jiff::SignedDuration;
 
     use super::super::resolve::{Resolve, ResolveError};
     use super::super::stalls::Stalls;

@@ -2,7 +2,7 @@
 //! wrong.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,8 +14,10 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
+use super::certificate::Seen;
+use super::dial::dial;
 use super::fault::Fault;
-use super::hop::{SeenCertificate, remaining};
+use super::hop::remaining;
 use super::wire::Socket;
 
 /// How long asking may take.
@@ -25,13 +27,20 @@ const MAX_ANSWER: u64 = 16 * 1024;
 /// Clocks that differ by at most this much agree.
 const AGREE: Duration = Duration::from_secs(60);
 
+/// A site that has a clock, and how it is reached.
+pub(super) struct Clock {
+    pub(super) address: SocketAddr,
+    /// The address of this host to connect from.
+    pub(super) source: Option<IpAddr>,
+    pub(super) name: ServerName<'static>,
+}
+
 /// Adds it to `fault` if that is about the validity of `certificate` in time, and the certificate is valid by the
 /// site's clock. Nobody can tell here which of the two clocks is wrong.
 pub(super) fn ask_whose_clock_is_wrong(
     fault: &mut Fault,
-    certificate: SeenCertificate,
-    address: SocketAddr,
-    name: ServerName<'static>,
+    certificate: &Seen,
+    site: Clock,
     deadline: Instant,
 ) {
     let detail = match fault.detail {
@@ -39,7 +48,7 @@ pub(super) fn ask_whose_clock_is_wrong(
         "certificate_not_yet_valid" => "certificate_not_yet_valid_clocks_differ",
         _ => return,
     };
-    let Some(date) = ask(address, name, deadline.min(Instant::now() + PATIENCE)) else { return };
+    let Some(date) = ask(site, deadline.min(Instant::now() + PATIENCE)) else { return };
     let now = Timestamp::now();
     if certificate.is_valid_at(date) && now.duration_since(date).unsigned_abs() > AGREE {
         fault.detail = detail;
@@ -51,7 +60,7 @@ pub(super) fn ask_whose_clock_is_wrong(
 
 /// Returns the `Date` of an answer of the site, over a connection that trusts any certificate. Nothing of the check is
 /// sent there, and only a time is taken from it.
-fn ask(address: SocketAddr, name: ServerName<'static>, deadline: Instant) -> Option<Timestamp> {
+fn ask(site: Clock, deadline: Instant) -> Option<Timestamp> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -60,9 +69,9 @@ fn ask(address: SocketAddr, name: ServerName<'static>, deadline: Instant) -> Opt
         .with_custom_certificate_verifier(Arc::new(Anyone(provider)))
         .with_no_client_auth();
     config.resumption = Resumption::disabled();
-    let request = format!("HEAD / HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", name.to_str());
-    let stream = TcpStream::connect_timeout(&address, remaining(deadline)?).ok()?;
-    let session = ClientConnection::new(Arc::new(config), name).ok()?;
+    let request = format!("HEAD / HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", site.name.to_str());
+    let stream = dial(&site.address, site.source, remaining(deadline)?).ok()?;
+    let session = ClientConnection::new(Arc::new(config), site.name).ok()?;
     let mut stream = StreamOwned::new(session, Socket { stream, deadline });
     stream.write_all(request.as_bytes()).ok()?;
     let mut answer = Vec::new();

@@ -145,9 +145,9 @@ impl Fault {
 fn class_of(phase: Phase) -> ErrorType {
     match phase {
         Phase::Dns => ErrorType::Dns,
-        Phase::Connect => ErrorType::Connect,
+        Phase::Connect | Phase::Proxy => ErrorType::Connect,
         Phase::Tls => ErrorType::Tls,
-        Phase::Response => ErrorType::Protocol,
+        Phase::Request | Phase::Response => ErrorType::Protocol,
         Phase::Body => ErrorType::Body,
     }
 }

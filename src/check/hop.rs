@@ -6,9 +6,10 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use ureq::http::{HeaderMap, Uri};
 
+use super::certificate::Seen;
+use super::way::Way;
 use crate::mutex::lock;
 use crate::record::TlsVersion;
 
@@ -17,7 +18,10 @@ use crate::record::TlsVersion;
 pub(super) enum Phase {
     Dns,
     Connect,
+    Proxy,
     Tls,
+    /// Sending the request.
+    Request,
     Response,
     Body,
 }
@@ -27,7 +31,9 @@ impl Phase {
         match self {
             Phase::Dns => "dns",
             Phase::Connect => "connect",
+            Phase::Proxy => "proxy",
             Phase::Tls => "tls",
+            Phase::Request => "request",
             Phase::Response => "response",
             Phase::Body => "body",
         }
@@ -38,7 +44,9 @@ impl Phase {
         match self {
             Phase::Dns => "resolving the name",
             Phase::Connect => "connecting",
+            Phase::Proxy => "connecting through the proxy",
             Phase::Tls => "in the TLS handshake",
+            Phase::Request => "sending the request",
             Phase::Response => "waiting for the response",
             Phase::Body => "reading the body",
         }
@@ -51,21 +59,6 @@ impl fmt::Display for Phase {
     }
 }
 
-/// The server's certificate, as seen before it was verified.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct SeenCertificate {
-    /// When it begins to be valid, and when it expires; `None` if it could not be read.
-    pub(super) valid: Option<(Timestamp, Timestamp)>,
-    /// Whether it names itself as its issuer.
-    pub(super) self_signed: bool,
-}
-
-impl SeenCertificate {
-    pub(super) fn is_valid_at(&self, at: Timestamp) -> bool {
-        self.valid.is_some_and(|(from, to)| (from..=to).contains(&at))
-    }
-}
-
 /// One request of a check, and the connection made for it.
 #[derive(Debug)]
 pub(super) struct Hop {
@@ -73,6 +66,7 @@ pub(super) struct Hop {
     pub(super) deadline: Instant,
     /// The longest line of the request's head, in bytes. The output buffer must hold it.
     pub(super) longest_line: usize,
+    pub(super) way: Way,
     pub(super) phase: Phase,
     pub(super) dns: Option<Duration>,
     pub(super) connect: Option<Duration>,
@@ -80,7 +74,7 @@ pub(super) struct Hop {
     /// The address connected to, or tried last.
     pub(super) remote_ip: Option<IpAddr>,
     pub(super) tls_version: Option<TlsVersion>,
-    pub(super) certificate: Option<SeenCertificate>,
+    pub(super) certificate: Option<Arc<Seen>>,
     /// When the last byte of the request had been handed to the kernel.
     pub(super) sent_at: Option<Instant>,
     /// Whether the response began with `HTTP/`; `None` before its first bytes.
@@ -90,10 +84,11 @@ pub(super) struct Hop {
 }
 
 impl Hop {
-    pub(super) fn new(deadline: Instant, longest_line: usize) -> Hop {
+    pub(super) fn new(deadline: Instant, longest_line: usize, way: Way) -> Hop {
         Hop {
             deadline,
             longest_line,
+            way,
             phase: Phase::Dns,
             dns: None,
             connect: None,
@@ -110,6 +105,11 @@ impl Hop {
     /// The time left of the attempt, or `None` if it is over.
     pub(super) fn remaining(&self) -> Option<Duration> {
         remaining(self.deadline)
+    }
+
+    /// Whether the server's certificate names itself as its issuer.
+    pub(super) fn is_self_signed(&self) -> bool {
+        self.certificate.as_ref().is_some_and(|certificate| certificate.self_signed)
     }
 }
 
@@ -130,7 +130,7 @@ pub(super) struct SharedHop(Arc<Mutex<Hop>>);
 
 impl SharedHop {
     pub(super) fn new() -> SharedHop {
-        SharedHop(Arc::new(Mutex::new(Hop::new(Instant::now(), 0))))
+        SharedHop(Arc::new(Mutex::new(Hop::new(Instant::now(), 0, Way::default()))))
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Hop> {

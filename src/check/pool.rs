@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::checker::{Checker, now};
+use super::again::now;
+use super::checker::Checker;
 use super::error::SetupError;
 use super::settings::{Parts, Settings};
 use crate::config::Check;

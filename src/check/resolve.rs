@@ -21,6 +21,7 @@ use super::hop::Phase;
 use super::sockets::Sockets;
 use crate::mutex::lock;
 use crate::record::ErrorType;
+use crate::site::IpVersion;
 
 /// How long to wait for the other family's addresses once those of one family have come (RFC 8305, section 3).
 const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
@@ -57,6 +58,21 @@ pub trait Resolve: Send + Sync {
     /// # Errors
     /// [`ResolveError`] says why there are none. An empty list counts as [`ResolveError::NoAddress`].
     fn resolve(&self, host: &str, timeout: Duration) -> Result<Vec<IpAddr>, ResolveError>;
+
+    /// As [`Resolve::resolve`], where only addresses of one `version` are of use. Others are not used. By default all
+    /// are looked up.
+    ///
+    /// # Errors
+    /// As [`Resolve::resolve`].
+    fn resolve_version(
+        &self,
+        host: &str,
+        version: IpVersion,
+        timeout: Duration,
+    ) -> Result<Vec<IpAddr>, ResolveError> {
+        let _ = version;
+        self.resolve(host, timeout)
+    }
 }
 
 /// Why a name has no addresses.
@@ -241,6 +257,27 @@ fn setup_error(error: NetError) -> SetupError {
 
 impl Resolve for SystemResolver {
     fn resolve(&self, host: &str, timeout: Duration) -> Result<Vec<IpAddr>, ResolveError> {
+        self.look_up(host, None, timeout)
+    }
+
+    fn resolve_version(
+        &self,
+        host: &str,
+        version: IpVersion,
+        timeout: Duration,
+    ) -> Result<Vec<IpAddr>, ResolveError> {
+        self.look_up(host, Some(version), timeout)
+    }
+}
+
+impl SystemResolver {
+    /// The addresses of `host`, of one `version` if that is given.
+    fn look_up(
+        &self,
+        host: &str,
+        version: Option<IpVersion>,
+        timeout: Duration,
+    ) -> Result<Vec<IpAddr>, ResolveError> {
         let top = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
         if top.eq_ignore_ascii_case("localhost") {
             return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
@@ -258,7 +295,14 @@ impl Resolve for SystemResolver {
             host.push('.');
         }
         self.lookups.spawn(async move {
-            let found = tokio::time::timeout(timeout, look_up(&resolver, &host)).await;
+            let looked_up = async {
+                match version {
+                    None => look_up(&resolver, &host).await,
+                    Some(IpVersion::V4) => addresses(resolver.lookup(host, RecordType::A).await),
+                    Some(IpVersion::V6) => addresses(resolver.lookup(host, RecordType::AAAA).await),
+                }
+            };
+            let found = tokio::time::timeout(timeout, looked_up).await;
             // Nobody receives it if the check timed out first.
             let _ = sender.send(found.unwrap_or(Err(ResolveError::Timeout)));
         });
@@ -404,8 +448,8 @@ mod tests {
                     // Dead, but for a wildcard below the search domain.
                     b"dead" if query[12..name_end].windows(5).any(|label| label == b"\x04corp") => (0, 1),
                     b"dead" => (3, 0),
-                    b"half" | b"late" if is_a => (0, 1),
-                    b"late" => (0, 0),
+                    b"half" | b"late" | b"late6" if is_a => (0, 1),
+                    b"late" | b"late6" => (0, 0),
                     b"refusing" => (5, 0),
                     _ => continue,
                 };
@@ -417,6 +461,8 @@ mod tests {
                 }
                 if label == b"late" {
                     late.send((Instant::now() + Duration::from_secs(2), answer, peer)).unwrap();
+                } else if label == b"late6" && !is_a {
+                    late.send((Instant::now() + RESOLUTION_DELAY * 4, answer, peer)).unwrap();
                 } else {
                     socket.send_to(&answer, peer).unwrap();
                 }
@@ -454,6 +500,19 @@ mod tests {
         // Shorter than the name server's own time-out of 5 s.
         let found = resolver.resolve("half.example", Duration::from_secs(4));
         assert_eq!(found.unwrap(), [[127, 0, 0, 1]].map(IpAddr::from));
+    }
+
+    #[test]
+    fn an_answer_for_the_wanted_version_is_waited_for() {
+        let mut server = NameServerConfig::udp(Ipv4Addr::LOCALHOST.into());
+        server.connections[0].port = name_server();
+        let resolver = resolver_of(ResolverConfig::from_parts(None, Vec::new(), vec![server]));
+        let resolve = |host, version| resolver.resolve_version(host, version, Duration::from_secs(4));
+        // The answer for IPv4 comes long before it.
+        assert!(matches!(resolve("late6.example", IpVersion::V6), Err(ResolveError::NoAddress)));
+        assert_eq!(resolve("late6.example", IpVersion::V4).unwrap(), [[127, 0, 0, 1]].map(IpAddr::from));
+        // One for the other version that never comes is not waited for.
+        assert_eq!(resolve("half.example", IpVersion::V4).unwrap(), [[127, 0, 0, 1]].map(IpAddr::from));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::site::Site;
 use crate::text::truncated;
 
 /// Headers that go into no sample, because they carry sessions and credentials.
-const SECRET_HEADERS: [HeaderName; 5] = [
+pub(super) const SECRET_HEADERS: [HeaderName; 5] = [
     header::SET_COOKIE,
     header::COOKIE,
     header::AUTHORIZATION,

@@ -4,15 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use rustls::ClientConfig;
-use rustls::client::WebPkiServerVerifier;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
 use super::error::SetupError;
 use super::resolve::{Resolve, SystemResolver};
 use super::stalls::Stalls;
-use super::tls;
+use super::tls::SharedTls;
 
 /// What all checks share.
 ///
@@ -74,10 +72,7 @@ pub(super) struct Parts {
     pub(super) user_agent: String,
     pub(super) deny: Arc<[IpNet]>,
     pub(super) resolve: Arc<dyn Resolve>,
-    pub(super) tls: ClientConfig,
-    pub(super) verifier: Arc<WebPkiServerVerifier>,
-    /// [`Settings::extra_roots`].
-    pub(super) own_roots: Arc<[CertificateDer<'static>]>,
+    pub(super) tls: SharedTls,
     pub(super) stalls: Arc<Stalls>,
 }
 
@@ -87,14 +82,11 @@ impl Parts {
         if !settings.user_agent.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
             return Err(SetupError::UserAgent(settings.user_agent.clone()));
         }
-        let (tls, verifier) = tls::client_config(&settings.extra_roots)?;
         Ok(Parts {
             user_agent: settings.user_agent.clone(),
             deny: settings.deny_addresses.clone().into(),
             resolve: Arc::clone(&settings.resolver),
-            tls,
-            verifier,
-            own_roots: settings.extra_roots.clone().into(),
+            tls: SharedTls::new(&settings.extra_roots)?,
             stalls: Stalls::of_this_process().map_err(SetupError::Thread)?,
         })
     }

@@ -10,6 +10,7 @@ use rustls::{ClientConnection, StreamOwned};
 use ureq::unversioned::transport::{Buffers, NextTimeout, Transport};
 
 use super::fault::Fault;
+use super::forward::Forward;
 use super::head::{self, MAX_HEAD, Next};
 use super::hop::{Phase, SharedHop, remaining};
 
@@ -88,6 +89,8 @@ impl Link {
 pub(super) struct Wire {
     link: Link,
     buffers: WireBuffers,
+    /// Set until the request's first bytes are sent, if they go to a proxy that reads them.
+    forward: Option<Forward>,
     hop: SharedHop,
     /// Set while the response's head is not complete.
     reading: Option<ReadingHead>,
@@ -103,9 +106,9 @@ struct ReadingHead {
 }
 
 impl Wire {
-    pub(super) fn new(link: Link, longest_line: usize, hop: SharedHop) -> Wire {
+    pub(super) fn new(link: Link, longest_line: usize, forward: Option<Forward>, hop: SharedHop) -> Wire {
         let buffers = WireBuffers::new(OUTPUT_BUFFER.max(longest_line));
-        Wire { link, buffers, hop, reading: Some(ReadingHead::default()) }
+        Wire { link, buffers, forward, hop, reading: Some(ReadingHead::default()) }
     }
 
     /// Appends to the input. Returns how many bytes, 0 at the end.
@@ -176,7 +179,7 @@ impl Wire {
 
     fn fault(&self, error: &io::Error) -> ureq::Error {
         let hop = self.hop.lock();
-        fault_of(error, hop.phase, hop.certificate.is_some_and(|certificate| certificate.self_signed)).into()
+        fault_of(error, hop.phase, hop.is_self_signed()).into()
     }
 }
 
@@ -194,7 +197,15 @@ impl Transport for Wire {
     }
 
     fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), ureq::Error> {
-        self.link.write_all(&self.buffers.output[..amount]).map_err(|error| self.fault(&error))?;
+        let output = &self.buffers.output[..amount];
+        let written = match self.forward.take() {
+            Some(forward) => self.link.write_all(&forward.rewritten(output)),
+            None => self.link.write_all(output),
+        };
+        if let Err(error) = written {
+            self.hop.lock().phase = Phase::Request;
+            return Err(self.fault(&error));
+        }
         self.hop.lock().sent_at = Some(Instant::now());
         Ok(())
     }
@@ -272,7 +283,7 @@ impl Buffers for WireBuffers {
     }
 
     fn tmp_and_output(&mut self) -> (&mut [u8], &mut [u8]) {
-        // The first is scratch space for request bodies, of which there are none.
+        // The first is scratch space for request bodies without a known length, of which there are none.
         (&mut [], &mut self.output)
     }
 

@@ -6,17 +6,28 @@ use std::time::Duration;
 
 use regex::Regex;
 
+use super::json_expectation::JsonExpectation;
+
 /// What a response must be like to count as a success. Every expectation is evaluated, even after one has failed.
 #[derive(Clone, Debug)]
 pub struct Expect {
     /// The status codes accepted. If there are none, no response is a success.
     pub status: Vec<StatusRange>,
-    /// A pattern that the decoded body must contain.
-    pub body: Option<Arc<Regex>>,
-    /// A pattern that the decoded body must not contain.
-    pub not_body: Option<Arc<Regex>>,
+    /// Patterns that the decoded body must all contain.
+    pub body: Vec<Arc<Regex>>,
+    /// Patterns of which the decoded body must contain none.
+    pub not_body: Vec<Arc<Regex>>,
     /// Headers that must be there with a value that matches, by lower-case name.
     pub headers: Vec<(String, Arc<Regex>)>,
+    /// Headers of which no value may match, by lower-case name. A header that is not there is right.
+    pub not_headers: Vec<(String, Arc<Regex>)>,
+    /// What the body, which must be JSON then, must hold.
+    pub json: Vec<JsonExpectation>,
+    /// Whether the answer must have come over TLS, or must not.
+    pub tls: Option<bool>,
+    /// A pattern that the URL which answered, after all redirects, must match. It is matched with its query, and with
+    /// the credentials if it is the site's own.
+    pub final_url: Option<Arc<Regex>>,
     /// The longest total time that still counts as success; 1 ms to 10 min.
     pub max_time: Option<Duration>,
     /// How long the certificate must still be valid: up to 3,650 days. Over plain HTTP this always fails.
@@ -27,12 +38,23 @@ impl Default for Expect {
     fn default() -> Self {
         Expect {
             status: vec![StatusRange { from: 200, to: 299 }],
-            body: None,
-            not_body: None,
+            body: Vec::new(),
+            not_body: Vec::new(),
             headers: Vec::new(),
+            not_headers: Vec::new(),
+            json: Vec::new(),
+            tls: None,
+            final_url: None,
             max_time: None,
             certificate: None,
         }
+    }
+}
+
+impl Expect {
+    /// Whether anything is expected of the body.
+    pub fn is_of_the_body(&self) -> bool {
+        !(self.body.is_empty() && self.not_body.is_empty() && self.json.is_empty())
     }
 }
 

@@ -7,6 +7,11 @@ use crate::text::truncated;
 
 /// Returns `url` without credentials and fragment. Unless `keep_query`, the values of its query are removed too.
 pub fn redacted(url: &Url, keep_query: bool) -> String {
+    truncated(&whole(url, keep_query), MAX_URL)
+}
+
+/// As [`redacted`], however long it is.
+pub(super) fn whole(url: &Url, keep_query: bool) -> String {
     let mut url = url.clone();
     // Both calls fail only for URLs that cannot have credentials.
     let _ = url.set_username("");
@@ -23,5 +28,5 @@ pub fn redacted(url: &Url, keep_query: bool) -> String {
             .collect();
         url.set_query(Some(&hidden.join("&")));
     }
-    truncated(url.as_str(), MAX_URL)
+    url.into()
 }

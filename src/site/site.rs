@@ -7,11 +7,22 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::auth::Auth;
+use super::body::RequestBody;
 use super::expect::Expect;
+use super::hidden::Hidden;
 use super::incident::Incident;
 use super::method::Method;
-use super::redact::redacted;
+use super::network::Network;
+use super::redact;
+#[cfg(feature = "check")]
+use super::tls::Tls;
+use crate::limits::MAX_URL;
 use crate::schedule::{Entry, Schedule};
+use crate::text::truncated;
+
+/// The longest that asking for a token takes.
+const MAX_ASKING: Duration = Duration::from_secs(10);
 
 /// A site to check. [`crate::config`] builds it. An embedder may start from [`Site::new`], and must keep to the ranges
 /// given here. `Debug` shows neither credentials nor the values of query and headers.
@@ -27,7 +38,7 @@ use crate::schedule::{Entry, Schedule};
 /// site.retries = 1;
 /// site.expect = Expect {
 ///     status: vec!["2xx".parse()?, "304".parse()?],
-///     body: Some(Regex::new("in stock")?.into()),
+///     body: vec![Regex::new("in stock")?.into()],
 ///     certificate: Some(Duration::from_secs(14 * 86_400)),
 ///     ..Expect::default()
 /// };
@@ -48,9 +59,21 @@ pub struct Site {
     pub url: Url,
     /// The request's method.
     pub method: Method,
+    /// The request's body. GET and HEAD have none.
+    pub body: Option<RequestBody>,
+    /// The value of `Host`, if it is not the URL's own host and port.
+    pub host: Option<String>,
+    /// The credentials, if they are not in the URL.
+    pub auth: Option<Auth>,
     /// Request headers in addition to the usual ones, as name and value; at most 32. They are sent only to the site's
     /// own host.
     pub headers: Vec<(String, String)>,
+    /// How the requests leave this host.
+    pub network: Network,
+    /// Whom to trust, and what to show, in TLS: on the site's own host, not where it redirects. Elsewhere, and without
+    /// it, the checker's own settings apply.
+    #[cfg(feature = "check")]
+    pub tls: Option<Arc<Tls>>,
     /// When to check.
     pub schedule: Schedule,
     /// Each check starts after its instant by an offset between 0 and this, which the key decides, so that not all
@@ -62,6 +85,9 @@ pub struct Site {
     pub retries: u16,
     /// The pause before each further attempt; 0 to 1 min.
     pub retry_pause: Duration,
+    /// A success that took longer than this is recorded as degraded; 1 ms to 10 min, and shorter than `timeout` and
+    /// `expect.max_time`.
+    pub degraded: Option<Duration>,
     /// The most redirects to follow; 0 to 20. With 0 a 3xx is an answer like any other.
     pub max_redirects: u16,
     /// The most decoded bytes of the body to read; up to 64 MiB.
@@ -74,26 +100,39 @@ pub struct Site {
     pub keep_query: bool,
     /// Whether a failing response is sampled (headers and the start of the body).
     pub sample: bool,
+    /// What records and logs do not show, because it stands for variables of the configuration.
+    pub hidden: Hidden,
 }
 
 impl fmt::Debug for Site {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        #[cfg(feature = "check")]
+        let tls = &self.tls;
+        #[cfg(not(feature = "check"))]
+        let tls = ();
+        let shown = |value: &dyn fmt::Debug| self.hidden.in_text(&format!("{value:?}")).into_owned();
         let header_names: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
         f.debug_struct("Site")
             .field("key", &self.key)
             .field("name", &self.name)
             .field("labels", &self.labels)
-            .field("url", &redacted(&self.url, false))
+            .field("url", &self.shown(&self.url, false))
             .field("method", &self.method)
+            .field("body", &self.body)
+            .field("host", &format_args!("{}", shown(&self.host)))
+            .field("auth", &self.auth)
             .field("headers", &header_names)
+            .field("network", &self.network)
+            .field("tls", &format_args!("{}", shown(&tls)))
             .field("schedule", &self.schedule)
             .field("spread", &self.spread)
             .field("timeout", &self.timeout)
             .field("retries", &self.retries)
             .field("retry_pause", &self.retry_pause)
+            .field("degraded", &self.degraded)
             .field("max_redirects", &self.max_redirects)
             .field("max_body", &self.max_body)
-            .field("expect", &self.expect)
+            .field("expect", &format_args!("{}", shown(&self.expect)))
             .field("incident", &self.incident)
             .field("keep_query", &self.keep_query)
             .field("sample", &self.sample)
@@ -110,25 +149,44 @@ impl Site {
             labels: BTreeMap::new(),
             url,
             method: Method::Get,
+            body: None,
+            host: None,
+            auth: None,
             headers: Vec::new(),
+            network: Network::default(),
+            #[cfg(feature = "check")]
+            tls: None,
             schedule,
             spread: Duration::ZERO,
             timeout: Duration::from_secs(10),
             retries: 0,
             retry_pause: Duration::from_secs(1),
+            degraded: None,
             max_redirects: 5,
             max_body: 1 << 20,
             expect: Expect::default(),
             incident: Incident::default(),
             keep_query: false,
             sample: false,
+            hidden: Hidden::default(),
         }
     }
 
-    /// The longest time that a check may take: `timeout × (1 + retries)` and the pauses between. It should be shorter
+    /// The longest time that a check may take: `timeout × (1 + retries)` and the pauses between, and the time to get
+    /// tokens. It should be shorter
     /// than [`Schedule::shortest_interval`], because instants that come while a check still runs are missed.
     pub fn time_budget(&self) -> Duration {
-        self.timeout * (1 + u32::from(self.retries)) + self.retry_pause * u32::from(self.retries)
+        let attempt = self.token_budget() + self.timeout;
+        attempt * (1 + u32::from(self.retries)) + self.retry_pause * u32::from(self.retries)
+    }
+
+    /// The longest time that getting a token before an attempt may take: 0 unless the site needs one, else its timeout,
+    /// at most 10 s.
+    pub fn token_budget(&self) -> Duration {
+        match &self.auth {
+            Some(Auth::OAuth2(_)) => self.timeout.min(MAX_ASKING),
+            _ => Duration::ZERO,
+        }
     }
 
     /// How long after its instant a check of this site starts: always, and on every checker, the same share of
@@ -147,9 +205,14 @@ impl Site {
     }
 
     /// Returns `url` for a record: without credentials and fragment, and, unless the site keeps them, without the
-    /// values of the query.
+    /// values of the query; and without what variables of the configuration stand for behind its host.
     pub fn redacted(&self, url: &Url) -> String {
-        redacted(url, self.keep_query)
+        self.shown(url, self.keep_query)
+    }
+
+    fn shown(&self, url: &Url, keep_query: bool) -> String {
+        // Hidden first: a cut could leave a part of what is hidden.
+        truncated(&self.hidden.in_url(redact::whole(url, keep_query)), MAX_URL)
     }
 }
 

@@ -223,11 +223,11 @@ fn what_the_file_says_is_what_is_done() {
     let [one, two] = &config.sites[..] else { panic!("{:?}", config.sites) };
     assert_eq!((one.key.as_str(), one.schedule.expression()), ("inherits", "0 */5 * * * *"));
     assert_eq!((one.labels["team"].as_str(), one.expect.status.len()), ("web", 1));
-    assert_eq!((two.key.as_str(), two.name.as_str(), two.method), ("two", "overrides", Method::Head));
+    assert_eq!((two.key.as_str(), two.name.as_str(), two.method.clone()), ("two", "overrides", Method::Head));
     assert_eq!((two.timeout, two.max_body, two.retries), (Duration::from_millis(1_500), 1_536, 5));
     // A table of the site's own replaces that of the defaults whole.
     assert_eq!(two.labels, [("tier".to_owned(), "1".to_owned())].into());
-    assert!(two.expect.body.is_none() && two.expect.status[0].contains(204));
+    assert!(two.expect.body.is_empty() && two.expect.status[0].contains(204));
     assert_eq!(two.expect.headers[0].0, "content-type");
     assert!(two.keep_query && two.sample);
 }
@@ -395,7 +395,8 @@ fn the_example_shows_every_key_and_no_other() {
         for key in &keys {
             let table = section.is_empty()
                 && (settings.iter().any(|(named, ..)| named == key)
-                    || EXAMPLE.contains(&format!("[[{key}]]")))
+                    || EXAMPLE.contains(&format!("[[{key}]]"))
+                    || EXAMPLE.contains(&format!("[{key}.")))
                 || settings.iter().any(|(named, ..)| *named == format!("{section}.{key}"));
             // What a site may have too is explained once, with the defaults.
             let inherited = section == "site" && known_keys()["site_defaults"].contains(key);
@@ -408,6 +409,9 @@ fn the_example_shows_every_key_and_no_other() {
     }
 }
 
+/// Keys that name a file, or stand only with or without others.
+const NOT_ALONE: [&str; 5] = ["password_file", "body", "body_file", "json", "content_type"];
+
 #[test]
 fn what_the_example_comments_out_is_valid_and_the_default() {
     let load =
@@ -415,14 +419,15 @@ fn what_the_example_comments_out_is_valid_and_the_default() {
     load(
         &example_with(|_| true)
             .lines()
-            .filter(|line| !line.starts_with(' ') && !line.starts_with("password_file"))
+            .filter(|line| !line.starts_with(' '))
+            .filter(|line| !NOT_ALONE.iter().any(|key| line.starts_with(&format!("{key} = "))))
             .collect::<Vec<_>>()
             .join("\n"),
     );
     let plain = format!("{:?}", load(EXAMPLE));
     let mut without_default = Vec::new();
     for (section, key, number) in example_settings() {
-        if key == "password_file" {
+        if NOT_ALONE.contains(&key.as_str()) && section != "site.expect" {
             without_default.push(format!("{section}.{key}"));
             continue;
         }
@@ -448,10 +453,24 @@ fn what_the_example_comments_out_is_valid_and_the_default() {
         "check.checker",
         "check.ca",
         "check.user_agent",
+        "site_defaults.degraded",
+        "site_defaults.body",
+        "site_defaults.body_file",
+        "site_defaults.json",
+        "site_defaults.content_type",
+        "site_defaults.host",
+        "site_defaults.auth",
+        "site_defaults.tls",
+        "site_defaults.source",
+        "site_defaults.resolve",
         "site.id",
         "site.expect.body",
         "site.expect.not_body",
         "site.expect.header",
+        "site.expect.not_header",
+        "site.expect.json",
+        "site.expect.tls",
+        "site.expect.final_url",
         "site.expect.max_time",
         "site.expect.certificate",
     ];
@@ -465,6 +484,13 @@ fn what_the_example_comments_out_is_valid_and_the_default() {
             assert!(block.iter().any(|line| line.contains("xample")), "{section}.{key}");
         }
     }
+}
+
+#[test]
+fn the_discovery_of_the_example_is_valid() {
+    let (_, block) = EXAMPLE.split_once("#   [[discover]]").unwrap();
+    let toml = format!("{EXAMPLE}\n[[discover]]{}", block.replace("#   ", ""));
+    assert_eq!(Config::from_toml(&toml, Role::Check).unwrap().sites.len(), 1);
 }
 
 #[test]
@@ -568,7 +594,8 @@ fn a_fault_of_the_environment_names_the_variable() {
         (
             "WEBMON_KAFCA__BROKERS",
             "h:1",
-            "kafca is unknown: expected one of check, jobs, kafka, maintenance, postgres, site, site_defaults, store",
+            "kafca is unknown: expected one of check, discover, include, jobs, kafka, maintenance, postgres, site, site_defaults, store, \
+             template",
         ),
         (
             "WEBMON_Kafka__Topic",
@@ -580,7 +607,8 @@ fn a_fault_of_the_environment_names_the_variable() {
         (
             "WEBMON___X",
             "x",
-            "\"\" is unknown: expected one of check, jobs, kafka, maintenance, postgres, site, site_defaults, store",
+            "\"\" is unknown: expected one of check, discover, include, jobs, kafka, maintenance, postgres, site, site_defaults, store, \
+             template",
         ),
     ] {
         assert_eq!(environment_faults(&[(name, value)]), [format!("{name}: {message}")]);
@@ -788,9 +816,9 @@ fn a_pattern_is_compiled_once_for_all_sites_and_reloads() {
     }
     let (first, reloaded) =
         (Config::from_toml(&toml, Role::Check).unwrap(), Config::from_toml(&toml, Role::Check).unwrap());
-    let pattern = first.sites[0].expect.body.as_ref().unwrap();
+    let pattern = &first.sites[0].expect.body[0];
     for site in first.sites.iter().chain(&reloaded.sites) {
-        assert!(Arc::ptr_eq(pattern, site.expect.body.as_ref().unwrap()), "{}", site.key);
+        assert!(Arc::ptr_eq(pattern, &site.expect.body[0]), "{}", site.key);
         assert!(Arc::ptr_eq(pattern, &site.expect.headers[0].1), "{}", site.key);
     }
 }

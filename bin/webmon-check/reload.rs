@@ -1,15 +1,14 @@
 //! Takes the sites of a changed configuration.
 
-use std::path::Path;
-
-use webmon::config::{Config, ConfigError, Role};
+use webmon::config::{Config, ConfigError, Role, Watch};
 use webmon::monitor::Monitor;
 
 use crate::load::warn_of_load;
+use crate::trust::warn_of_unverified;
 
-/// Takes the sites of the file as it is now, or leaves everything as it was.
-pub fn reload(path: &Path, started: &Config, monitor: &Monitor) {
-    let config = match Config::load(path, Role::Check) {
+/// Takes the sites of the files as they are now, or leaves everything as it was.
+pub fn reload(files: &mut Watch, started: &Config, monitor: &Monitor) {
+    let config = match files.load(Role::Check) {
         Ok(config) => config,
         Err(ConfigError::Faults(faults)) => {
             for fault in &faults {
@@ -33,10 +32,11 @@ pub fn reload(path: &Path, started: &Config, monitor: &Monitor) {
     }
     let changes = monitor.reload(config.sites.clone(), config.maintenance.clone());
     log::info!(
-        sites = config.sites.len(), added = changes.added, retired = changes.retired,
+        sites = config.sites.len(), disabled = config.disabled.len(), added = changes.added, retired = changes.retired,
         rescheduled = changes.rescheduled;
         "reloaded"
     );
+    warn_of_unverified(&config.sites);
     // With the threads there are.
     warn_of_load(&Config { check: started.check.clone(), ..config });
 }

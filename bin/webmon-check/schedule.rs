@@ -19,6 +19,9 @@ pub struct ScheduleArgs {
 
 pub fn run(config: &Config, args: &ScheduleArgs) -> anyhow::Result<()> {
     let key = &args.site;
+    if config.disabled.iter().any(|site| site.key == *key) {
+        bail!("site {key:?} is disabled");
+    }
     let Some(site) = config.sites.iter().find(|site| site.key == *key) else {
         bail!("site {key:?} is not in the configuration");
     };

@@ -1,29 +1,31 @@
 //! The whole configuration, and where it is read from.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use figment::providers::{Format, Toml};
-use figment::value::{Dict, Map};
-use figment::{Figment, Metadata, Profile, Provider};
+use figment::value::{Dict, Tag};
 
 use super::check::{Check, check};
-use super::context::{Context, Fault};
+use super::context::{Context, Faults};
+use super::discover;
 use super::env::Environment;
 use super::error::ConfigError;
+use super::fault::Fault;
+use super::files::{self, Reader};
+use super::include;
+use super::interpolate::Interpolation;
 use super::jobs::{Jobs, jobs};
 use super::kafka::{Kafka, kafka};
 use super::maintenance::maintenance;
 use super::postgres::{Postgres, postgres};
 use super::role::Role;
-use super::sites::sites;
+use super::site_defaults::SiteDefaults;
+use super::site_list::{SiteList, SiteSources};
+use super::sites::MAX_SITES;
+use super::source::Sources;
 use super::store::{Store, store};
 use super::table::Table;
 use crate::site::{Maintenance, Site};
-
-/// The largest file, in bytes.
-pub const MAX_FILE: usize = 256 << 20;
 
 /// The whole configuration, resolved.
 #[derive(Clone, Debug)]
@@ -38,36 +40,33 @@ pub struct Config {
     pub store: Store,
     /// `[jobs]`
     pub jobs: Jobs,
-    /// `[[site]]`, each with `[site_defaults]` filled in.
+    /// `[[site]]` and what `[[discover]]` finds, each with its templates and `[site_defaults]` filled in.
     pub sites: Vec<Arc<Site>>,
+    /// Sites with `enabled = false`, which nobody checks.
+    pub disabled: Vec<Arc<Site>>,
+    /// `[site_defaults]`, for URLs that are not listed as sites.
+    pub site_defaults: SiteDefaults,
     /// `[[maintenance]]`
     pub maintenance: Vec<Maintenance>,
 }
 
 impl Config {
-    /// Reads `path` and then the environment of this process.
+    /// Reads `path`, the files that it names, and then the environment of this process.
     ///
     /// # Errors
     /// [`ConfigError`]: the file cannot be read, is not TOML, or has faults in its values, all of which are listed.
     pub fn load(path: &Path, role: Role) -> Result<Config, ConfigError> {
-        let (mut variables, mut faults) = (Vec::new(), Vec::new());
-        for (name, value) in std::env::vars_os() {
-            // A name that is not Unicode cannot be one of ours.
-            let Ok(name) = name.into_string() else { continue };
-            match value.into_string() {
-                Ok(value) => variables.push((name, value)),
-                Err(_) if Environment::keys(&name).is_some() => {
-                    let problem = "the value is not UTF-8".to_owned();
-                    faults.push(Fault { origin: name, path: String::new(), problem });
-                }
-                Err(_) => {}
-            }
-        }
-        if faults.is_empty() {
-            Config::load_with(path, variables, role)
-        } else {
-            Err(ConfigError::Faults(faults))
-        }
+        Config::load_by(&mut Reader::default(), path, Config::variables()?, role)
+    }
+
+    /// Reads only the environment of this process.
+    ///
+    /// # Errors
+    /// [`ConfigError::Faults`], as [`Config::load`].
+    pub fn from_environment(role: Role) -> Result<Config, ConfigError> {
+        let (shown, text, state) = ("the environment".to_owned(), String::new(), PathBuf::new());
+        let main = Main { path: Path::new(""), shown, text, state };
+        Config::resolve(main, &Config::variables()?, role, &mut Reader::default())
     }
 
     /// As [`Config::load`], with these environment variables instead of the process's own.
@@ -79,21 +78,46 @@ impl Config {
         variables: impl IntoIterator<Item = (String, String)>,
         role: Role,
     ) -> Result<Config, ConfigError> {
+        Config::load_by(&mut Reader::default(), path, variables.into_iter().collect(), role)
+    }
+
+    /// The variables of this process's environment, except foreign ones that are not Unicode.
+    pub(super) fn variables() -> Result<Vec<(String, String)>, ConfigError> {
+        let (mut variables, mut faults) = (Vec::new(), Vec::new());
+        for (name, value) in std::env::vars_os() {
+            // A name that is not Unicode cannot be one of ours.
+            let Ok(name) = name.into_string() else { continue };
+            match value.into_string() {
+                Ok(value) => variables.push((name, value)),
+                Err(_) if Environment::keys(&name).is_some() => {
+                    faults.push(Fault::new(name, "", "the value is not UTF-8"));
+                }
+                Err(_) => {}
+            }
+        }
+        if faults.is_empty() { Ok(variables) } else { Err(ConfigError::Faults(faults)) }
+    }
+
+    /// Reads all files by `reader`.
+    pub(super) fn load_by(
+        reader: &mut Reader,
+        path: &Path,
+        variables: Vec<(String, String)>,
+        role: Role,
+    ) -> Result<Config, ConfigError> {
         let shown = path.display().to_string();
-        let bytes = read(path).map_err(|source| ConfigError::Unreadable { path: shown.clone(), source })?;
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let (good, _) = error.as_bytes().split_at(error.utf8_error().valid_up_to());
-            let line = 1 + good.iter().filter(|byte| **byte == b'\n').count();
-            ConfigError::Syntax { path: shown.clone(), problem: format!("line {line} is not UTF-8") }
+        let bytes =
+            reader.read(path).map_err(|source| ConfigError::Unreadable { path: shown.clone(), source })?;
+        let text = files::text(bytes).map_err(|line| ConfigError::Syntax {
+            path: shown.clone(),
+            problem: format!("line {line} is not UTF-8"),
         })?;
-        let variables: Vec<(String, String)> = variables.into_iter().collect();
         // The directory for state that systemd gives; the first if there are several.
         let state = variables.iter().find(|(name, value)| name == "STATE_DIRECTORY" && !value.is_empty());
         let state = state.and_then(|(_, value)| value.split(':').next()).map(PathBuf::from);
         let state = state.or_else(|| path.parent().map(Path::to_owned)).unwrap_or_default();
-        let environment = Environment::new(variables);
-        let figment = Figment::new().merge(TomlFile { path, text: &text }).merge(&environment);
-        Config::resolve(&figment, &environment, shown, &state, role)
+        let main = Main { path, shown, text, state };
+        Config::resolve(main, &variables, role, reader)
     }
 
     /// As [`Config::load`], from TOML in memory and without an environment.
@@ -119,79 +143,92 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn from_toml(toml: &str, role: Role) -> Result<Config, ConfigError> {
-        let figment = Figment::new().merge(Toml::string(toml));
-        Config::resolve(&figment, &Environment::default(), "config".to_owned(), Path::new(""), role)
+        let (shown, text, state) = ("config".to_owned(), toml.to_owned(), PathBuf::new());
+        let main = Main { path: Path::new(""), shown, text, state };
+        Config::resolve(main, &[], role, &mut Reader::default())
     }
 
     fn resolve(
-        figment: &Figment,
-        environment: &Environment,
-        origin: String,
-        state: &Path,
+        main: Main,
+        variables: &[(String, String)],
         role: Role,
+        reader: &mut Reader,
     ) -> Result<Config, ConfigError> {
-        let data: Map<Profile, Dict> = figment.data().map_err(|error| ConfigError::Syntax {
-            path: origin.clone(),
-            problem: without_source(&error.kind.to_string()),
-        })?;
-        let empty = Dict::new();
-        let dict = data.get(&Profile::Default).unwrap_or(&empty);
-        let context = Context { figment, environment, default_origin: origin, faults: Default::default() };
+        let Main { path, shown, text, state } = main;
+        let environment = Environment::new(variables.iter().cloned());
+        let mut sources = Sources::new();
+        let mut dicts: Vec<(Tag, Dict)> = Vec::new();
+        let (tag, mut dict) = sources
+            .add_toml(path, &shown, text)
+            .map_err(|problem| ConfigError::Syntax { path: shown.clone(), problem })?;
+        sources.add_environment(&mut dict, &environment);
+        dicts.push((tag, dict));
 
-        let root = Table::root(&context, dict);
+        // The files that it names.
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let context = Context::new(&sources, &environment, &shown, role, Faults::default());
+        let (_, dict) = &dicts[0];
+        let root = Table::root(&context, tag, dict);
+        let (included, targets) =
+            (include::files(&root, folder, reader), discover::files(&root, folder, reader));
+        let mut faults = context.faults.into_inner();
+        for path in included.iter().filter(|included| *included != path) {
+            dicts.extend(include::read(path, reader, &mut sources, &mut faults));
+        }
+        let mut found = 0;
+        let mut discovered = Vec::with_capacity(targets.len());
+        for files in targets {
+            let mut targets = Vec::new();
+            for path in files {
+                let left = MAX_SITES - found.min(MAX_SITES);
+                let new = discover::targets(&path, left, reader, &mut sources, &mut faults);
+                found += new.len();
+                targets.extend(new);
+            }
+            discovered.push(targets);
+        }
+
+        let mut interpolation = Interpolation::new(&sources, variables);
+        for (_, dict) in &mut dicts {
+            interpolation.fill(dict, &mut faults);
+        }
+        let variables = interpolation.into_values();
+        let context = Context::new(&sources, &environment, &shown, role, faults);
+        let roots: Vec<Table> = dicts.iter().map(|(tag, dict)| Table::root(&context, *tag, dict)).collect();
+        let (root, empty) = (&roots[0], Dict::new());
         let section = |key| root.section(key, &empty);
-        let config = Config {
-            kafka: kafka(&section("kafka")),
-            postgres: postgres(&section("postgres"), role),
-            check: check(&section("check"), state),
-            store: store(&section("store")),
-            jobs: jobs(&section("jobs")),
-            sites: sites(&root, &section("site_defaults"), role),
-            maintenance: maintenance(&root),
-        };
+        let kafka = kafka(&section("kafka"), role);
+        let postgres = postgres(&section("postgres"), role);
+        let check = check(&section("check"), &state);
+        let store = store(&section("store"));
+        let jobs = jobs(&section("jobs"));
+        let defaults = section("site_defaults");
+        let list =
+            SiteSources { context: &context, roots: &roots, defaults, discovered: &discovered, variables };
+        let SiteList { enabled: sites, disabled, keys } = list.list(role);
+        let site_defaults = list.site_defaults();
+        let maintenance = maintenance(&roots, &keys);
+        let config =
+            Config { kafka, postgres, check, store, jobs, sites, disabled, site_defaults, maintenance };
+        // Read above.
+        let _ = (root.get("include"), root.get("discover"));
         root.refuse_unknown();
+        roots.iter().skip(1).for_each(include::refuse_others);
 
-        let faults = context.faults.into_inner().into_found();
-        if faults.is_empty() { Ok(config) } else { Err(ConfigError::Faults(faults)) }
+        let mut faults = context.faults.into_inner().into_found();
+        if faults.is_empty() {
+            return Ok(config);
+        }
+        sources.add_lines(&mut faults);
+        Err(ConfigError::Faults(faults))
     }
 }
 
-/// Reads the whole file, once, because it may be a pipe.
-fn read(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(MAX_FILE as u64 + 1).read_to_end(&mut bytes)?;
-    if bytes.len() > MAX_FILE {
-        return Err(std::io::Error::other(format!("larger than {MAX_FILE} bytes")));
-    }
-    Ok(bytes)
-}
-
-/// TOML already read, known to figment by its file.
-struct TomlFile<'a> {
+/// The main file.
+struct Main<'a> {
     path: &'a Path,
-    text: &'a str,
-}
-
-impl Provider for TomlFile<'_> {
-    fn metadata(&self) -> Metadata {
-        Metadata::from("TOML file", self.path)
-    }
-
-    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
-        Toml::string(self.text).data()
-    }
-}
-
-/// Puts a message of the TOML parser on one line, without the line at fault that it shows. The message is `TOML parse
-/// error at line 2, column 5`, lines that begin with `2 |` or `  |`, and what is wrong.
-fn without_source(message: &str) -> String {
-    let picture = |line: &&str| {
-        line.trim_start_matches([' ', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']).starts_with('|')
-    };
-    let (place, rest) = message.split_once('\n').unwrap_or(("", message));
-    let place = place.trim_start_matches("TOML parse error at ");
-    let what: Vec<&str> =
-        rest.lines().filter(|line| !picture(line)).map(str::trim).filter(|line| !line.is_empty()).collect();
-    let what = what.join(", ");
-    if place.is_empty() { what } else { format!("{place}: {what}") }
+    shown: String,
+    text: String,
+    /// The folder for state.
+    state: PathBuf,
 }

@@ -1,38 +1,29 @@
-//! The faults of one configuration, each with its path and origin, and what all its tables share.
+//! The faults of one configuration, and what all its tables share.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
-use std::fmt::{self, Display};
 
 use figment::value::Tag;
-use figment::{Figment, Source};
 
-use super::env::{ENVIRONMENT, Environment};
-
-/// One fault of a configuration.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Fault {
-    /// Where the value comes from: the file, or the environment variable.
-    pub origin: String,
-    /// The key's path, such as `kafka.brokers` or `site[2] "shop": timeout`; empty for the file as a whole.
-    pub path: String,
-    /// What is wrong and what would be right.
-    pub problem: String,
-}
-
-impl Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let separator = if self.path.is_empty() { "" } else { " " };
-        write!(f, "{}: {}{separator}{}", self.origin, self.path, self.problem)
-    }
-}
+#[cfg(feature = "check")]
+use super::built_tls::BuiltTls;
+use super::env::Environment;
+use super::fault::Fault;
+use super::role::Role;
+use super::source::{Source, Sources};
 
 /// What all tables of one configuration share.
 pub(super) struct Context<'a> {
-    pub figment: &'a Figment,
+    pub sources: &'a Sources,
     pub environment: &'a Environment,
     /// The origin of a missing key: the file.
-    pub default_origin: String,
+    pub default_origin: &'a str,
+    /// The program that reads it.
+    #[cfg_attr(not(feature = "check"), expect(dead_code, reason = "only checks need the files of tls"))]
+    pub role: Role,
+    /// The TLS settings of the sites.
+    #[cfg(feature = "check")]
+    pub tls: BuiltTls,
     pub faults: RefCell<Faults>,
 }
 
@@ -44,7 +35,7 @@ pub(super) struct Faults {
 }
 
 impl Faults {
-    fn push(&mut self, fault: Fault) {
+    pub(super) fn push(&mut self, fault: Fault) {
         if self.seen.insert(fault.clone()) {
             self.found.push(fault);
         }
@@ -55,19 +46,64 @@ impl Faults {
     }
 }
 
-impl Context<'_> {
-    pub(super) fn origin(&self, tag: Tag, path: &str) -> String {
-        match self.figment.get_metadata(tag) {
-            Some(metadata) if metadata.name == ENVIRONMENT => self.environment.name_of(path).to_owned(),
-            Some(metadata) => match &metadata.source {
-                Some(Source::File(file)) => file.display().to_string(),
-                _ => metadata.name.to_string(),
-            },
-            None => self.default_origin.clone(),
+impl<'a> Context<'a> {
+    pub(super) fn new(
+        sources: &'a Sources,
+        environment: &'a Environment,
+        default_origin: &'a str,
+        role: Role,
+        faults: Faults,
+    ) -> Context<'a> {
+        Context {
+            sources,
+            environment,
+            default_origin,
+            role,
+            #[cfg(feature = "check")]
+            tls: BuiltTls::default(),
+            faults: RefCell::new(faults),
         }
     }
 
+    pub(super) fn origin(&self, tag: Tag, path: &str) -> String {
+        match self.sources.of(tag) {
+            Some(Source::Environment) => self.environment.name_of(path).to_owned(),
+            _ => self.file(tag).to_owned(),
+        }
+    }
+
+    /// The file in which a value stands; the main one for values of the environment.
+    pub(super) fn file(&self, tag: Tag) -> &str {
+        self.sources.file(tag).map_or(self.default_origin, |(_, shown)| shown)
+    }
+
+    /// Whether variables are filled in, so that no message shows the value.
+    pub(super) fn is_filled(&self, tag: Tag) -> bool {
+        matches!(self.sources.of(tag), Some(Source::Filled(_) | Source::Unfilled(_)))
+    }
+
     pub(super) fn report(&self, origin: String, path: String, problem: String) {
-        self.faults.borrow_mut().push(Fault { origin, path, problem });
+        self.faults.borrow_mut().push(Fault::new(origin, path, problem));
+    }
+
+    /// Reports what is wrong with a value. `problem` shows nothing of it.
+    pub(super) fn refuse(&self, tag: Tag, path: &str, problem: String) {
+        if !matches!(self.sources.of(tag), Some(Source::Unfilled(_))) {
+            self.report(self.origin(tag, path), path.to_owned(), problem);
+        }
+    }
+
+    /// Reports what is wrong with `text`. `problem` may show it, so it is not told if variables are filled in: only what
+    /// was expected is.
+    pub(super) fn refuse_text(&self, tag: Tag, path: &str, text: &str, problem: String) {
+        const EXPECTED: &str = ": expected ";
+        if !self.is_filled(tag) {
+            return self.refuse(tag, path, problem);
+        }
+        let expected = match problem.rfind(EXPECTED) {
+            Some(at) if !text.contains(EXPECTED) => problem.get(at..).unwrap_or_default(),
+            _ => "",
+        };
+        self.refuse(tag, path, format!("(hidden) cannot be used{expected}"));
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use figment::value::{Num, Tag, Value};
 
 use super::context::Context;
-use super::env::ENVIRONMENT;
-use super::secret::Secret;
+use super::source::Source;
+use crate::secret::Secret;
 use crate::text::{parse_duration, quoted, show_duration};
 
 /// The longest entry of an array of texts, in bytes.
@@ -22,7 +22,7 @@ pub(super) struct Entry<'a> {
     pub hidden: bool,
 }
 
-impl Entry<'_> {
+impl<'a> Entry<'a> {
     /// Keeps the value out of every report, because it is a secret or may hold one.
     pub(super) fn hidden(mut self) -> Self {
         self.hidden = true;
@@ -86,28 +86,82 @@ impl Entry<'_> {
         }
     }
 
+    /// A finite number.
+    pub(super) fn number(&self) -> Option<f64> {
+        let float = self.value.to_f64();
+        let number = float.or_else(|| self.integer().map(|integer| integer as f64));
+        match number.filter(|number| number.is_finite()) {
+            Some(number) => Some(number),
+            None => self.mistyped("a number", ""),
+        }
+    }
+
+    /// The value as JSON, of at most `max` bytes.
+    pub(super) fn json(&self, max: usize) -> Option<serde_json::Value> {
+        let json = match serde_json::to_value(self.value) {
+            Ok(json) if is_whole(&json) => json,
+            _ => {
+                return self
+                    .refuse("has no form in JSON: expected a text, number, truth value, array or table");
+            }
+        };
+        let length = json.to_string().len();
+        if length > max {
+            return self.refuse(format_args!("has {length} bytes as JSON: expected at most {max}"));
+        }
+        Some(json)
+    }
+
+    /// The value itself, or, if it is an array, its 1 to `max` entries.
+    pub(super) fn one_or_more(self, max: usize) -> Vec<Entry<'a>> {
+        let Value::Array(_, values) = self.value else { return vec![self] };
+        if values.is_empty() || values.len() > max {
+            let problem = format!("has {} entries: expected 1 to {max}", values.len());
+            return self.refuse(problem).unwrap_or_default();
+        }
+        let entry = |(i, value)| Entry { path: format!("{}[{i}]", self.path), value, ..self };
+        values.iter().enumerate().map(entry).collect()
+    }
+
     pub(super) fn is_environment(&self) -> bool {
-        self.context.figment.get_metadata(self.value.tag()).is_some_and(|m| m.name == ENVIRONMENT)
+        self.context.sources.of(self.value.tag()) == Some(Source::Environment)
     }
 
     /// Reports that the value cannot be used, and why.
     pub(super) fn refuse<T>(&self, problem: impl Display) -> Option<T> {
-        let origin = self.context.origin(self.value.tag(), &self.path);
-        self.context.report(origin, self.path.clone(), problem.to_string());
+        let text = self.value.as_str().unwrap_or_default();
+        self.context.refuse_text(self.value.tag(), &self.path, text, problem.to_string());
         None
     }
 
     pub(super) fn mistyped<T>(&self, kind: &str, expected: &str) -> Option<T> {
         let expected = if expected.is_empty() { String::new() } else { format!(": expected {expected}") };
-        self.refuse(format_args!("{} is not {kind}{expected}", self.shown()))
+        let problem = format!("{} is not {kind}{expected}", self.shown());
+        self.context.refuse(self.value.tag(), &self.path, problem);
+        None
     }
 
     pub(super) fn out_of_range<T>(&self, expected: &str) -> Option<T> {
-        self.refuse(format_args!("{} is out of range: expected {expected}", self.shown()))
+        let problem = format!("{} is out of range: expected {expected}", self.shown());
+        self.context.refuse(self.value.tag(), &self.path, problem);
+        None
     }
 
     fn shown(&self) -> Cow<'static, str> {
-        if self.hidden { Cow::Borrowed("(hidden)") } else { show(self.value) }
+        let hidden = self.hidden || self.context.is_filled(self.value.tag());
+        if hidden { Cow::Borrowed("(hidden)") } else { show(self.value) }
+    }
+}
+
+/// Whether nothing was lost on the way from TOML: a number that is not finite became a null, and a date a table.
+fn is_whole(json: &serde_json::Value) -> bool {
+    match json {
+        serde_json::Value::Null => false,
+        serde_json::Value::Array(values) => values.iter().all(is_whole),
+        serde_json::Value::Object(values) => {
+            values.iter().all(|(key, value)| !key.starts_with("$__toml_private") && is_whole(value))
+        }
+        _ => true,
     }
 }
 
@@ -132,7 +186,8 @@ impl Item<'_> {
             },
             Err(value) => format!("{} is not a text", show(value)),
         };
-        self.context.report(self.context.origin(self.tag, &self.path), self.path.clone(), problem);
+        let text = self.text.as_deref().unwrap_or_default();
+        self.context.refuse_text(self.tag, &self.path, text, problem);
         None
     }
 }

@@ -8,8 +8,8 @@ use figment::{Error, Metadata, Profile, Provider};
 
 use super::key::show_key;
 
-/// The name by which the reader recognizes a value from the environment.
-pub(super) const ENVIRONMENT: &str = "environment";
+/// What messages call a variable whose name is not found.
+const ENVIRONMENT: &str = "environment";
 const PREFIX: &str = "WEBMON_";
 const SEPARATOR: &str = "__";
 

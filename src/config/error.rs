@@ -1,6 +1,6 @@
 //! Why there is no configuration.
 
-use super::context::Fault;
+use super::fault::Fault;
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +25,19 @@ pub enum ConfigError {
     /// Values are wrong. All faults are listed, in the order of the file's sections.
     #[error("{}", one_a_line(.0))]
     Faults(Vec<Fault>),
+}
+
+impl ConfigError {
+    /// All that is wrong, in the same form for each kind of error.
+    pub fn faults(&self) -> Vec<Fault> {
+        match self {
+            ConfigError::Unreadable { path, source } => {
+                vec![Fault::new(path, "", format!("cannot be read: {source}"))]
+            }
+            ConfigError::Syntax { path, problem } => vec![Fault::of_file(path, "is not TOML", problem)],
+            ConfigError::Faults(faults) => faults.clone(),
+        }
+    }
 }
 
 fn one_a_line(faults: &[Fault]) -> String {

@@ -3,15 +3,16 @@
 use std::path::PathBuf;
 
 use super::credentials::{certificate_and_key, password_file};
-use super::secret::Secret;
+use super::role::Role;
 use super::table::Table;
 use crate::limits::MAX_TEXT;
+use crate::secret::Secret;
 use crate::text::quoted;
 
 /// `[kafka]`: where the results go through.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kafka {
-    /// `host:port` of at least one broker. Further ones are used if it is down.
+    /// `host:port` of at least one broker. Further ones are used if it is down. Empty only if the role needs no Kafka.
     pub brokers: Vec<String>,
     /// The topic of the results. Default: `webmon.check-results.v1`.
     pub topic: String,
@@ -75,11 +76,11 @@ impl Kafka {
     }
 }
 
-pub(super) fn kafka(table: &Table) -> Kafka {
+pub(super) fn kafka(table: &Table, role: Role) -> Kafka {
     let brokers: Vec<String> = match table.list("brokers", 1, 32) {
         Some(items) => items.iter().filter_map(|item| item.parse(broker)).collect(),
         None => {
-            if !table.raw().contains_key("brokers") {
+            if !table.raw().contains_key("brokers") && !matches!(role, Role::Once | Role::Inspect) {
                 table.missing("brokers", "an array such as [\"127.0.0.1:9092\"]");
             }
             Vec::new()

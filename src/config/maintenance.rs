@@ -18,23 +18,17 @@ const MAX_WINDOWS: usize = 1_000;
 const MAX_NAMED: usize = 10_000;
 const LONGEST: Duration = Duration::from_secs(30 * 86_400);
 
-pub(super) fn maintenance(root: &Table) -> Vec<Maintenance> {
-    let tables = root.tables("maintenance");
-    if tables.len() > MAX_WINDOWS {
-        root.fault(format!("maintenance has {} tables: expected at most {MAX_WINDOWS}", tables.len()));
-        return Vec::new();
+/// The windows of every file. `keys` are those of all sites, as written, because a site with a fault of its own is not an
+/// unknown site.
+pub(super) fn maintenance(roots: &[Table], keys: &HashSet<String>) -> Vec<Maintenance> {
+    let tables: Vec<Table> = roots.iter().flat_map(|root| root.tables("maintenance")).collect();
+    match roots.first() {
+        Some(root) if tables.len() > MAX_WINDOWS => {
+            root.fault(format!("maintenance has {} tables: expected at most {MAX_WINDOWS}", tables.len()));
+            Vec::new()
+        }
+        _ => tables.iter().filter_map(|table| window(table, keys)).collect(),
     }
-    if tables.is_empty() {
-        return Vec::new();
-    }
-    // The keys as written, because a site with a fault of its own is not an unknown site.
-    let sites = root.tables("site");
-    let key = |site: &Table<'_>| {
-        let raw = site.raw();
-        Some(raw.get("id").or_else(|| raw.get("name"))?.as_str()?.to_owned())
-    };
-    let keys: HashSet<String> = sites.iter().filter_map(key).collect();
-    tables.iter().filter_map(|table| window(table, &keys)).collect()
 }
 
 fn window(table: &Table, keys: &HashSet<String>) -> Option<Maintenance> {

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use super::credentials::{certificate_and_key, password_file};
 use super::role::Role;
-use super::secret::Secret;
 use super::table::Table;
+use crate::secret::Secret;
 
 /// `[postgres]`: where the results are stored.
 #[derive(Clone, Debug)]

@@ -7,8 +7,7 @@ use std::fmt::Display;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use figment::Source;
-use figment::value::{Dict, Value};
+use figment::value::{Dict, Tag, Value};
 
 use super::context::Context;
 use super::entry::{Entry, Item};
@@ -21,28 +20,51 @@ pub(super) struct Table<'a> {
     context: &'a Context<'a>,
     path: String,
     separator: &'static str,
+    /// Of the table itself: it tells the file.
+    tag: Tag,
     dict: &'a Dict,
-    defaults: Option<(&'a str, &'a Dict)>,
+    /// Of the first that has a key it is taken, if the table itself does not have it.
+    defaults: Vec<(&'a str, &'a Dict)>,
     known: RefCell<BTreeSet<&'static str>>,
 }
 
 impl<'a> Table<'a> {
-    pub(super) fn root(context: &'a Context<'a>, dict: &'a Dict) -> Table<'a> {
-        Table::new(context, String::new(), "", dict)
+    /// The root of the file that `tag` belongs to.
+    pub(super) fn root(context: &'a Context<'a>, tag: Tag, dict: &'a Dict) -> Table<'a> {
+        Table::new(context, String::new(), "", tag, dict)
+    }
+
+    /// A table with a name of its own, such as `site[2]` or a target of a discovered file.
+    pub(super) fn entry(context: &'a Context<'a>, path: String, tag: Tag, dict: &'a Dict) -> Table<'a> {
+        Table::new(context, path, ": ", tag, dict)
+    }
+
+    /// The value as a table.
+    pub(super) fn of(entry: Entry<'a>) -> Option<Table<'a>> {
+        match entry.value {
+            Value::Dict(tag, dict) => Some(Table::new(entry.context, entry.path, ".", *tag, dict)),
+            _ => entry.mistyped("a table", ""),
+        }
     }
 
     /// The section `key` of the root, or an empty one.
     pub(super) fn section(&self, key: &'static str, empty: &'a Dict) -> Table<'a> {
-        self.table(key).unwrap_or_else(|| Table::new(self.context, key.to_owned(), ".", empty))
+        self.table(key).unwrap_or_else(|| Table::new(self.context, key.to_owned(), ".", self.tag, empty))
     }
 
-    fn new(context: &'a Context<'a>, path: String, separator: &'static str, dict: &'a Dict) -> Table<'a> {
-        Table { context, path, separator, dict, defaults: None, known: RefCell::default() }
+    pub(super) fn new(
+        context: &'a Context<'a>,
+        path: String,
+        separator: &'static str,
+        tag: Tag,
+        dict: &'a Dict,
+    ) -> Table<'a> {
+        Table { context, path, separator, tag, dict, defaults: Vec::new(), known: RefCell::default() }
     }
 
-    /// Takes from `defaults` what the table itself does not have.
-    pub(super) fn with_defaults(mut self, path: &'a str, defaults: &'a Dict) -> Table<'a> {
-        self.defaults = Some((path, defaults));
+    /// Takes from `defaults`, each a path and a table, what the table itself does not have: from the first that has it.
+    pub(super) fn with_defaults(mut self, defaults: Vec<(&'a str, &'a Dict)>) -> Table<'a> {
+        self.defaults = defaults;
         self
     }
 
@@ -50,6 +72,11 @@ impl<'a> Table<'a> {
     pub(super) fn named(mut self, name: &str) -> Table<'a> {
         self.path = format!("{} {}", self.path, quoted(name));
         self
+    }
+
+    #[cfg(feature = "check")]
+    pub(super) fn context(&self) -> &'a Context<'a> {
+        self.context
     }
 
     fn path_of(&self, key: &str) -> String {
@@ -60,8 +87,8 @@ impl<'a> Table<'a> {
         self.known.borrow_mut().insert(key);
         let own = self.dict.get(key).map(|value| (self.path_of(key), value));
         let (path, value) = own.or_else(|| {
-            let (path, defaults) = self.defaults?;
-            Some((format!("{path}.{key}"), defaults.get(key)?))
+            let mut defaults = self.defaults.iter();
+            defaults.find_map(|(path, defaults)| Some((format!("{path}.{key}"), defaults.get(key)?)))
         })?;
         Some(Entry { context: self.context, path, value, hidden: false })
     }
@@ -69,14 +96,30 @@ impl<'a> Table<'a> {
     /// Reports the absence of `key`.
     pub(super) fn missing(&self, key: &'static str, expected: &str) {
         let problem = format!("is missing: expected {expected}");
-        self.context.report(self.context.default_origin.clone(), self.path_of(key), problem);
+        self.context.report(self.file_name().to_owned(), self.path_of(key), problem);
+    }
+
+    /// The file that the table stands in.
+    pub(super) fn file_name(&self) -> &'a str {
+        self.context.file(self.tag)
+    }
+
+    /// The path of the table as a whole, such as `site[2] "shop"`.
+    pub(super) fn path(&self) -> &str {
+        &self.path
     }
 
     /// Reports a fault of the table as a whole.
     pub(super) fn fault(&self, problem: String) {
         let separator = if self.separator == ": " { ":" } else { "" };
         let path = format!("{}{separator}", self.path);
-        self.context.report(self.context.default_origin.clone(), path, problem);
+        self.context.report(self.file_name().to_owned(), path, problem);
+    }
+
+    /// The `text` that a key has, for a message about the table: not if variables are filled in.
+    pub(super) fn shown(&self, key: &'static str, text: &str) -> String {
+        let hidden = self.get(key).is_some_and(|entry| self.context.is_filled(entry.value.tag()));
+        if hidden { "(hidden)".to_owned() } else { format!("{text:?}") }
     }
 
     pub(super) fn text(&self, key: &'static str, max: usize) -> Option<String> {
@@ -141,11 +184,8 @@ impl<'a> Table<'a> {
     pub(super) fn file(&self, key: &'static str) -> Option<PathBuf> {
         let entry = self.get(key)?;
         let path = PathBuf::from(entry.text(4_096)?);
-        let source = self.context.figment.get_metadata(entry.value.tag()).and_then(|m| m.source.as_ref());
-        match source {
-            Some(Source::File(file)) => Some(file.parent().map_or(path.clone(), |folder| folder.join(&path))),
-            _ => Some(path),
-        }
+        let folder = self.context.sources.file(entry.value.tag()).and_then(|(file, _)| file.parent());
+        Some(folder.map_or(path.clone(), |folder| folder.join(&path)))
     }
 
     /// The entries of an array, `min` to `max` of them. One text from the environment is split at commas.
@@ -179,12 +219,22 @@ impl<'a> Table<'a> {
         Some(items)
     }
 
-    pub(super) fn table(&self, key: &'static str) -> Option<Table<'a>> {
+    /// As [`Table::list`], or one text.
+    pub(super) fn texts(&self, key: &'static str, min: usize, max: usize) -> Option<Vec<Item<'a>>> {
         let entry = self.get(key)?;
         match entry.value {
-            Value::Dict(_, dict) => Some(Table::new(self.context, entry.path, ".", dict)),
-            _ => entry.mistyped("a table", ""),
+            Value::String(tag, text) if !entry.is_environment() => Some(vec![Item {
+                context: self.context,
+                path: entry.path,
+                tag: *tag,
+                text: Ok(text.clone()),
+            }]),
+            _ => self.list(key, min, max),
         }
+    }
+
+    pub(super) fn table(&self, key: &'static str) -> Option<Table<'a>> {
+        Table::of(self.get(key)?)
     }
 
     /// The tables of an array of tables, such as `[[site]]`.
@@ -197,7 +247,7 @@ impl<'a> Table<'a> {
         for (i, value) in values.iter().enumerate() {
             let path = format!("{}[{i}]", entry.path);
             match value {
-                Value::Dict(_, dict) => tables.push(Table::new(self.context, path, ": ", dict)),
+                Value::Dict(tag, dict) => tables.push(Table::entry(self.context, path, *tag, dict)),
                 _ => {
                     let entry = Entry { context: self.context, path, value, hidden: false };
                     let _: Option<()> = entry.mistyped("a table", "");
@@ -210,11 +260,11 @@ impl<'a> Table<'a> {
     /// The entries of a table of at most `max` free keys, each of 1 to 200 characters.
     pub(super) fn entries(&self, key: &'static str, max: usize) -> Option<Vec<(&'a str, Entry<'a>)>> {
         let entry = self.get(key)?;
-        let Value::Dict(_, dict) = entry.value else { return entry.mistyped("a table", "") };
+        let Value::Dict(tag, dict) = entry.value else { return entry.mistyped("a table", "") };
         if dict.len() > max {
             return entry.refuse(format_args!("has {} entries: expected at most {max}", dict.len()));
         }
-        let table = Table::new(self.context, entry.path, ".", dict);
+        let table = Table::new(self.context, entry.path, ".", *tag, dict);
         let entries = dict.iter().filter_map(|(key, value)| {
             let entry = Entry { context: self.context, path: table.path_of(key), value, hidden: false };
             let length = key.chars().count();
@@ -228,17 +278,27 @@ impl<'a> Table<'a> {
 
     /// Reports every key that was not read.
     pub(super) fn refuse_unknown(&self) {
+        self.refuse_others("is unknown");
+    }
+
+    /// As [`Table::refuse_unknown`], with other words than `is unknown`.
+    pub(super) fn refuse_others(&self, problem: &str) {
         let known = self.known.borrow();
         for (key, value) in self.dict.iter().filter(|(key, _)| !known.contains(key.as_str())) {
             let path = self.path_of(key);
             let names: Vec<&str> = known.iter().copied().collect();
-            let problem = format!("is unknown: expected one of {}", names.join(", "));
+            let problem = format!("{problem}: expected one of {}", names.join(", "));
             self.context.report(self.context.origin(value.tag(), &path), path, problem);
         }
     }
 
     pub(super) fn raw(&self) -> &'a Dict {
         self.dict
+    }
+
+    /// The tables that it takes defaults from.
+    pub(super) fn defaults(&self) -> impl Iterator<Item = &'a Dict> {
+        self.defaults.iter().map(|(_, defaults)| *defaults)
     }
 }
 

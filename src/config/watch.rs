@@ -1,10 +1,16 @@
-//! Notices that a file has changed.
+//! Notices that the files of a configuration have changed.
 
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
-/// Notices by its time and size that the content of a file may have changed. Asking every second costs nothing. Unlike
-/// the kernel's notifications it works on every file system, and however the file is replaced.
+use super::config::Config;
+use super::error::ConfigError;
+use super::files::{Reader, Stamps, stamps};
+use super::glob::Pattern;
+use super::role::Role;
+
+/// Notices by their times and sizes that the content of a file, or of one that it names, may have changed, and that files
+/// have come or gone. Asking every second costs little. Unlike the kernel's notifications it works on every file system,
+/// and however a file is replaced.
 ///
 /// ```
 /// use webmon::config::Watch;
@@ -24,46 +30,85 @@ use std::time::SystemTime;
 #[derive(Debug)]
 pub struct Watch {
     path: PathBuf,
+    /// The patterns that name further files.
+    patterns: Vec<Pattern>,
     /// The state reported last, or found at the start.
-    known: Option<FileStamp>,
+    known: Option<Stamps>,
     /// The state seen last.
-    seen: Option<FileStamp>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct FileStamp {
-    modified: Option<SystemTime>,
-    size: u64,
+    seen: Option<Stamps>,
 }
 
 impl Watch {
-    /// Watches `path`, as it is now.
+    /// Watches `path`, as it is now. The files that it names are watched from [`Watch::load`] on.
     pub fn new(path: &Path) -> Watch {
-        let state = state(path);
-        Watch { path: path.to_owned(), known: state, seen: state }
+        let state = stamps(path, &[]);
+        Watch { path: path.to_owned(), patterns: Vec::new(), known: state.clone(), seen: state }
     }
 
-    /// Whether the file has changed since this was last true. A change is reported once it was seen twice in a row, so
-    /// that no file is read while it is being written. A file that is gone has not changed.
+    /// Reads the configuration as [`Config::load`] does, and watches all its files as they were then. That holds for one
+    /// with faults too.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load(&mut self, role: Role) -> Result<Config, ConfigError> {
+        let mut reader = Reader::default();
+        let variables = Config::variables()?;
+        let config = Config::load_by(&mut reader, &self.path, variables, role);
+        self.patterns = reader.patterns;
+        self.known = read(&self.path, &self.patterns, reader.stamps);
+        self.seen.clone_from(&self.known);
+        config
+    }
+
+    /// Whether the files have changed since this was last true, or since they were loaded. A change is reported once it
+    /// was seen twice in a row, so that no file is read while it is being written. If the file itself is gone, nothing
+    /// has changed.
     pub fn has_changed(&mut self) -> bool {
-        let now = state(&self.path);
+        let now = stamps(&self.path, &self.patterns);
         let settled = now == self.seen;
-        self.seen = now;
-        if !settled || now.is_none() || now == self.known {
-            return false;
+        let changed = settled && now.is_some() && now != self.known;
+        if changed {
+            self.known.clone_from(&now);
         }
-        self.known = now;
-        true
-    }
-
-    /// Takes the current state of the file as known, because the file is about to be read.
-    pub fn reset(&mut self) {
-        self.known = state(&self.path);
-        self.seen = self.known;
+        self.seen = now;
+        changed
     }
 }
 
-fn state(path: &Path) -> Option<FileStamp> {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some(FileStamp { modified: metadata.modified().ok(), size: metadata.len() })
+/// The state of all files, where what was read counts as it was before.
+fn read(main: &Path, patterns: &[Pattern], before: Stamps) -> Option<Stamps> {
+    let mut all = stamps(main, patterns)?;
+    all.extend(before);
+    Some(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_changes_or_goes_while_all_are_read_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let main = folder.path().join("main");
+        let patterns = [Pattern::new(folder.path(), "*.toml").unwrap()];
+        for path in ["main", "changes.toml", "goes.toml", "stays.toml"] {
+            std::fs::write(folder.path().join(path), "one").unwrap();
+        }
+        let before = || {
+            let mut reader = Reader::default();
+            reader.read(&main).unwrap();
+            for file in patterns[0].files().unwrap() {
+                reader.read(&file).unwrap();
+            }
+            reader.stamps
+        };
+        let stamps_of_all = || stamps(&main, &patterns);
+        assert_eq!(read(&main, &patterns, before()), stamps_of_all());
+        let (change, end) = (before(), before());
+        std::fs::write(folder.path().join("changes.toml"), "another").unwrap();
+        assert_ne!(read(&main, &patterns, change), stamps_of_all());
+        std::fs::write(folder.path().join("changes.toml"), "one").unwrap();
+        std::fs::remove_file(folder.path().join("goes.toml")).unwrap();
+        assert_ne!(read(&main, &patterns, end), stamps_of_all());
+    }
 }

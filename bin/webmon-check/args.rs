@@ -2,10 +2,12 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::once::OnceArgs;
+use crate::init::InitArgs;
+use crate::once::{EXAMPLES, OnceArgs};
 use crate::schedule::ScheduleArgs;
 use crate::spool::SpoolCommand;
 use crate::support::args::CommonArgs;
+use crate::validate::ValidateArgs;
 
 /// Checks websites on cron schedules and publishes every result to Kafka
 #[derive(Parser)]
@@ -25,12 +27,15 @@ pub struct Args {
 pub enum Command {
     /// Check every site on its schedule until SIGTERM or Ctrl-C. SIGHUP or a changed file reloads the sites
     Run,
-    /// Check each site once now and print the results, without Kafka
+    /// Check sites or URLs now and show where the time went, without Kafka
+    #[command(after_help = EXAMPLES)]
     Once(OnceArgs),
     /// Print the next instants of a site, in UTC and in the time zone of its schedule
     Schedule(ScheduleArgs),
-    /// Check the configuration and print everything that is wrong with it
-    Validate,
+    /// Check the configuration and print everything that is wrong with it, without Kafka
+    Validate(ValidateArgs),
+    /// Write a configuration to begin with
+    Init(InitArgs),
     /// Show what is in the spool, also while the checker runs
     #[command(subcommand)]
     Spool(SpoolCommand),

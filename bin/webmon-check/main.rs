@@ -4,6 +4,7 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
 
 mod args;
+mod init;
 mod load;
 mod once;
 mod reload;
@@ -13,6 +14,7 @@ mod settings;
 mod spool;
 #[path = "../support/mod.rs"]
 mod support;
+mod trust;
 mod validate;
 
 use std::process::ExitCode;
@@ -29,14 +31,14 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> anyhow::Result<ExitCode> {
     args.common.log.start()?;
-    let path = &args.common.config;
-    let config = Config::load(path, Role::Check)?;
+    let path = args.common.config();
     match &args.command {
-        Command::Run => run::run(path, &config)?,
-        Command::Once(args) => return once::run(&config, args),
-        Command::Schedule(args) => schedule::run(&config, args)?,
-        Command::Validate => validate::run(path, &config)?,
-        Command::Spool(command) => spool::run(&config, command)?,
+        Command::Run => run::run(path)?,
+        Command::Once(once) => return once::run(&args.common, once),
+        Command::Schedule(args) => schedule::run(&Config::load(path, Role::Inspect)?, args)?,
+        Command::Validate(args) => return validate::run(path, args),
+        Command::Init(args) => init::run(path, args)?,
+        Command::Spool(command) => spool::run(&Config::load(path, Role::Inspect)?, command)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use jiff::Timestamp;
 use webmon::check::PoolOptions;
-use webmon::config::{Check, Config, Watch};
+use webmon::config::{Check, Role, Watch};
 use webmon::kafka::{self, KafkaError};
 use webmon::monitor::{MemoryWatermarks, Monitor, MonitorOptions, Watermarks};
 use webmon::outbox::spool::SpoolOptions;
@@ -19,6 +19,7 @@ use crate::load::warn_of_load;
 use crate::reload::reload;
 use crate::settings::{origin, settings};
 use crate::support::signals;
+use crate::trust::warn_of_unverified;
 
 /// How long what waits in the outbox may take to reach Kafka after a stop was asked for.
 const DRAIN: Duration = Duration::from_secs(15);
@@ -27,16 +28,17 @@ const SPOOL_DRAIN: Duration = Duration::from_secs(3);
 /// How long after the grace of a stop the program ends itself, whatever hangs: time for the disk to answer, for Kafka to
 /// take a last round, and for the spool to be closed.
 const LAST_RESORT: Duration = Duration::from_secs(60);
-/// How often the configuration file is looked at.
+/// How often the files of the configuration are looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Sites to monitor to outbox to Kafka; ended in the same order, so that nothing is left behind.
-pub fn run(path: &Path, config: &Config) -> anyhow::Result<()> {
+pub fn run(path: &Path) -> anyhow::Result<()> {
+    let mut files = Watch::new(path);
+    let config = &files.load(Role::Check)?;
     let shutdown = Shutdown::new();
     signals::stop_on_signals(&shutdown)?;
     let reload_asked = signals::flag_on_hangup()?;
     raise_open_files(config.check.threads)?;
-    let mut file = Watch::new(path);
 
     signals::end_after(&shutdown, config.check.shutdown_grace + LAST_RESORT)?;
     let spool = match &config.check.spool {
@@ -62,24 +64,21 @@ pub fn run(path: &Path, config: &Config) -> anyhow::Result<()> {
             max_lateness: config.check.max_lateness,
             ..PoolOptions::new(origin(&config.check))
         },
+        settings: settings(&config.check)?,
+        maintenance: config.maintenance.clone(),
         backfill: config.check.backfill,
         max_backlog: max_backlog(&config.check),
         sentinels: config.check.sentinels.clone(),
     };
-    let monitor = Monitor::start(
-        config.sites.clone(),
-        config.maintenance.clone(),
-        &settings(&config.check)?,
-        options,
-        Arc::new(Arc::clone(&outbox)),
-        watermarks,
-    )?;
+    let sink = Arc::new(Arc::clone(&outbox));
+    let monitor = Monitor::start(config.sites.clone(), options, sink, watermarks)?;
     log::info!(
         sites = config.sites.len(), location = config.check.location, checker = config.check.checker,
         topic = config.kafka.topic;
         "checking"
     );
     warn_of_load(config);
+    warn_of_unverified(&config.sites);
 
     // Checks begin at once; that their results have nowhere to go is worth ending for, an absent broker is not.
     let fault = match kafka::producer(&config.kafka).and_then(|mut producer| producer.partitions()) {
@@ -95,11 +94,10 @@ pub fn run(path: &Path, config: &Config) -> anyhow::Result<()> {
         running = monitor.is_running()
             && publisher.is_running()
             && spool.as_ref().is_none_or(|spool| spool.is_running());
-        if reload_asked.swap(false, Ordering::Relaxed) {
-            file.reset();
-            reload(path, config, &monitor);
-        } else if file.has_changed() {
-            reload(path, config, &monitor);
+        // Both are asked, because a change is noticed at the second look.
+        let changed = files.has_changed();
+        if reload_asked.swap(false, Ordering::Relaxed) || changed {
+            reload(&mut files, config, &monitor);
         }
     }
 
@@ -140,10 +138,10 @@ fn raise_open_files(threads: usize) -> anyhow::Result<()> {
     if raised < needed {
         let fewer = match raised.saturating_sub(OTHERS) / PER_CHECK {
             0 => String::new(),
-            threads => format!(", or take at most {threads} threads"),
+            threads => format!(", or set check.threads to at most {threads}"),
         };
         bail!(
-            "check.threads {threads} need up to {needed} open files, and the limit is {raised}: raise it (ulimit -Hn, or \
+            "check.threads {threads} needs up to {needed} open files, and the limit is {raised}: raise it (ulimit -Hn, or \
              LimitNOFILE= of systemd){fewer}"
         );
     }

@@ -40,7 +40,7 @@ pub fn run(config: &Config, command: &SpoolCommand) -> anyhow::Result<()> {
             };
             let dumped = if *rejected { inspector.rejected(each) } else { inspector.waiting(each) };
             match dumped.and_then(|()| Ok(out.flush()?)) {
-                // Whoever reads along has seen enough.
+                // The reader of the output has closed it.
                 Err(DumpError::Output(error)) if error.kind() == ErrorKind::BrokenPipe => {}
                 dumped => dumped?,
             }

@@ -119,7 +119,7 @@ fn a_status_check_fails_when_somebody_should_look() {
     let check = || run(&["status", "--check"]);
     let (code, _, errors) = check();
     assert_eq!(code, Some(1), "no writer yet");
-    assert!(errors.contains("no writer has come upon the topic"), "{errors}");
+    assert!(errors.contains("no writer has found the topic"), "{errors}");
 
     let mut client = database.client();
     client

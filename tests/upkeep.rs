@@ -197,7 +197,7 @@ fn jobs_are_listed_shown_retried_and_cancelled() {
     let (code, output, _) = run(&database, &["jobs", "retry", "1"]);
     assert_eq!((code, output.as_str()), (Some(0), "job 1 is available\n"));
     let (code, _, errors) = run(&database, &["jobs", "cancel", "99"]);
-    assert_eq!((code, errors.as_str()), (Some(1), "webmon-store: job 99 has ended, or is not there\n"));
+    assert_eq!((code, errors.as_str()), (Some(1), "webmon-store: job 99 has ended or does not exist\n"));
 
     let (code, output, _) = run(&database, &["jobs", "show", "1"]);
     assert_eq!(code, Some(0));
@@ -286,7 +286,7 @@ fn what_retention_refuses_is_planned_applied_and_lowered_by_an_operator() {
 
     let (code, output, errors) = command("1d", &["retention", "apply"]);
     assert_eq!(code, Some(0), "{errors}");
-    assert_eq!(output, "let go of 3 days of results, 0 rows of hours and 0 rows of days\n");
+    assert_eq!(output, "deleted 3 days of results, 0 rows of hours and 0 rows of days\n");
     assert_eq!(results(), 2);
     assert_eq!(command("1d", &["jobs", "run", "retention"]).0, Some(0));
 

@@ -1,22 +1,26 @@
 //! What every command line of both programs begins with.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::logging::LogArgs;
 
 #[derive(clap::Args)]
 pub struct CommonArgs {
-    /// The configuration file. WEBMON_SECTION__KEY in the environment overrides a value of it
-    #[arg(
-        short,
-        long,
-        global = true,
-        env = "WEBMON_CONFIG",
-        default_value = "config.toml",
-        value_name = "FILE"
-    )]
-    pub config: PathBuf,
+    /// The configuration file [default: config.toml]. WEBMON_SECTION__KEY in the environment overrides a value of it
+    #[arg(short, long, global = true, env = "WEBMON_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
 
     #[command(flatten)]
     pub log: LogArgs,
+}
+
+impl CommonArgs {
+    pub fn config(&self) -> &Path {
+        self.given_config().unwrap_or(Path::new("config.toml"))
+    }
+
+    /// The file that somebody asked for.
+    pub fn given_config(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
 }

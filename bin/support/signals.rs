@@ -21,7 +21,7 @@ pub fn stop_on_signals(shutdown: &Shutdown) -> anyhow::Result<()> {
         .spawn(move || {
             for signal in signals.forever() {
                 if shutdown.is_requested() {
-                    // Whoever asks twice does not want to wait: 128 + the signal's number, as a shell reports it.
+                    // The second signal means "do not wait": 128 + the signal's number, as a shell reports it.
                     std::process::exit(128 + signal);
                 }
                 log::info!(signal; "stopping");
@@ -32,7 +32,7 @@ pub fn stop_on_signals(shutdown: &Shutdown) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Ends the process, with an error, when it has not ended `grace` after a stop was asked for.
+/// Ends the process with an error if it has not ended by itself `grace` after a stop was requested.
 pub fn end_after(shutdown: &Shutdown, grace: Duration) -> anyhow::Result<()> {
     let shutdown = shutdown.clone();
     std::thread::Builder::new()
@@ -40,7 +40,7 @@ pub fn end_after(shutdown: &Shutdown, grace: Duration) -> anyhow::Result<()> {
         .spawn(move || {
             while !shutdown.wait(Duration::from_secs(3_600)) {}
             std::thread::sleep(grace);
-            log::error!(grace_s = grace.as_secs(); "something does not come to an end: ending the process");
+            log::error!(grace_s = grace.as_secs(); "the program has not stopped in time: ending the process");
             std::process::exit(FAULT.into());
         })
         .context("cannot start a thread")?;

@@ -83,14 +83,14 @@ pub fn run(config: &Config, command: &JobsCommand) -> anyhow::Result<ExitCode> {
         JobsCommand::Retry { ids } => {
             return each(ids, |id| match jobs::retry(&mut client, id)? {
                 true => Ok(format!("job {id} is available")),
-                false => anyhow::bail!("job {id} runs, or is not there"),
+                false => anyhow::bail!("job {id} is running or does not exist"),
             });
         }
         JobsCommand::Cancel { ids } => {
             return each(ids, |id| match jobs::cancel(&mut client, id)? {
-                Some(State::Running) => Ok(format!("job {id} runs, and was asked to stop")),
+                Some(State::Running) => Ok(format!("job {id} is running and was asked to stop")),
                 Some(_) => Ok(format!("job {id} is cancelled")),
-                None => anyhow::bail!("job {id} has ended, or is not there"),
+                None => anyhow::bail!("job {id} has ended or does not exist"),
             });
         }
         JobsCommand::Run { kind, json } => {
@@ -107,7 +107,7 @@ pub fn run(config: &Config, command: &JobsCommand) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Does something with each job; what cannot be done with one is said, and the others are done all the same.
+/// Does something with each job. A failure with one is printed, and does not keep the others from being done.
 fn each(ids: &[i64], mut act: impl FnMut(i64) -> anyhow::Result<String>) -> anyhow::Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
     for id in ids {

@@ -36,7 +36,7 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> anyhow::Result<ExitCode> {
     args.common.log.start()?;
-    let config = Config::load(&args.common.config, Role::Store)?;
+    let config = Config::load(args.common.config(), Role::Store)?;
     match &args.command {
         Command::Run => run::run(&config)?,
         Command::Migrate => {
@@ -56,7 +56,7 @@ fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Command::Locations(command) => locations::run(&config, command)?,
         Command::Jobs(command) => return jobs::run(&config, command),
         Command::Retention(command) => return retention::run(&config, command),
-        Command::Validate => println!("{}: {} sites", args.common.config.display(), config.sites.len()),
+        Command::Validate => println!("{}: {} sites", args.common.config().display(), config.sites.len()),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -38,7 +38,7 @@ pub enum RetentionCommand {
     },
 }
 
-/// Carries out a command; fails where somebody was in the way, and it is to be given again.
+/// Carries out a command. It fails if a long transaction kept something from being deleted; then it must be given again.
 pub fn run(config: &Config, command: &RetentionCommand) -> anyhow::Result<ExitCode> {
     let (mut client, retention) = (connect_for_long(config)?, &config.store.retention);
     match command {
@@ -54,13 +54,13 @@ pub fn run(config: &Config, command: &RetentionCommand) -> anyhow::Result<ExitCo
             match json {
                 true => print_json(&done)?,
                 false => println!(
-                    "let go of {} days of results, {} rows of hours and {} rows of days",
+                    "deleted {} days of results, {} rows of hours and {} rows of days",
                     done.partitions, done.hours, done.days
                 ),
             }
             if done.again {
                 eprintln!(
-                    "webmon-store: somebody was in the way, writing, reading or deriving for long: apply it again"
+                    "webmon-store: a long transaction was in the way: it writes, reads or derives; apply it again"
                 );
                 return Ok(ExitCode::FAILURE);
             }

@@ -53,7 +53,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         writers.run(&consumer, &shutdown)?;
         match worker.map(std::thread::ScopedJoinHandle::join) {
             Some(Ok(outcome)) => Ok(outcome?),
-            Some(Err(_)) => Err(anyhow::anyhow!("the worker at the jobs panicked")),
+            Some(Err(_)) => Err(anyhow::anyhow!("the worker of the jobs panicked")),
             None => Ok(()),
         }
     })?;

@@ -73,7 +73,7 @@ impl Status {
     fn problems(&self, max_lag: Option<i64>) -> Vec<String> {
         let mut problems = Vec::new();
         if self.partitions.is_empty() {
-            problems.push("nothing is stored yet: no writer has come upon the topic".to_owned());
+            problems.push("nothing is stored yet: no writer has found the topic".to_owned());
         }
         for Lagging { status, lag, .. } in &self.partitions {
             let partition = status.partition;

@@ -3,6 +3,8 @@
 
 #![cfg(feature = "check")]
 
+#[path = "support/checked.rs"]
+mod checked;
 #[path = "support/sites.rs"]
 mod sites;
 
@@ -14,9 +16,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use webmon::check::{Checker, Pool, PoolOptions, Settings};
 use webmon::config::{Config, Role};
-use webmon::record::{CheckResult, Expectation, Outcome, Record};
+use webmon::record::{CheckResult, Expectation, Outcome};
 use webmon::site::{Origin, Site};
 
+use checked::{assert_success, valid};
 use sites::{Authority, Server, read_head, response};
 
 fn origin() -> Origin {
@@ -35,24 +38,12 @@ fn site(url: &str, keys: &str) -> Site {
     Site::clone(&config.sites[0])
 }
 
-fn valid(result: CheckResult) -> CheckResult {
-    let record = Record::Result(Box::new(result.clone()));
-    record.validate().unwrap();
-    assert_eq!(Record::decode(&record.encode()).unwrap(), record);
-    result
-}
-
 fn check_with(settings: &Settings, site: &Site) -> CheckResult {
     valid(Checker::new(settings).unwrap().check_now(site, &origin()))
 }
 
 fn check(url: &str, keys: &str) -> CheckResult {
     check_with(&Settings::new().unwrap(), &site(url, keys))
-}
-
-#[track_caller]
-fn assert_success(result: &CheckResult) {
-    assert_eq!(result.outcome, Outcome::Success, "{result:?}");
 }
 
 #[track_caller]

@@ -2,6 +2,8 @@
 
 #![cfg(feature = "check")]
 
+#[path = "support/checked.rs"]
+mod checked;
 #[path = "support/sites.rs"]
 mod sites;
 
@@ -15,9 +17,10 @@ use std::time::Duration;
 
 use webmon::check::{Checker, Resolve, ResolveError, Settings};
 use webmon::config::{Config, Role};
-use webmon::record::{CheckResult, ErrorType, Outcome, Record};
+use webmon::record::{CheckResult, ErrorType, Record};
 use webmon::site::{IpVersion, Origin, Site};
 
+use checked::{assert_error, assert_success, valid};
 use sites::{Authority, BlackHole, ClosedPort, Heard, Server, hold, read_head, reset, response};
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -64,24 +67,7 @@ fn site(url: &str, more: &str) -> Site {
 }
 
 fn check(settings: &Settings, site: &Site) -> CheckResult {
-    let mut checker = Checker::new(settings).unwrap();
-    let result = checker.check_now(site, &Origin::new("here", "test"));
-    let record = Record::Result(Box::new(result.clone()));
-    record.validate().unwrap();
-    assert_eq!(Record::decode(&record.encode()).unwrap(), record);
-    result
-}
-
-#[track_caller]
-fn assert_error(result: &CheckResult, error_type: ErrorType, detail: &str) {
-    let seen = (result.error_type, result.error_detail.as_deref());
-    assert_eq!(seen, (Some(error_type), Some(detail)), "{result:?}");
-    assert_eq!(result.outcome, error_type.outcome());
-}
-
-#[track_caller]
-fn assert_success(result: &CheckResult) {
-    assert_eq!(result.outcome, Outcome::Success, "{result:?}");
+    valid(Checker::new(settings).unwrap().check_now(site, &Origin::new("here", "test")))
 }
 
 fn ok() -> Vec<u8> {

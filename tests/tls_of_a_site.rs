@@ -2,6 +2,8 @@
 
 #![cfg(feature = "check")]
 
+#[path = "support/checked.rs"]
+mod checked;
 #[path = "support/sites.rs"]
 mod sites;
 
@@ -21,9 +23,10 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use webmon::check::{Checker, Resolve, ResolveError, Settings};
 use webmon::config::{Config, ConfigError, Role};
-use webmon::record::{CheckResult, ErrorType, Expectation, Outcome, Record, TlsVersion};
+use webmon::record::{CheckResult, ErrorType, Expectation, TlsVersion};
 use webmon::site::{Origin, Site};
 
+use checked::{assert_error, assert_success, valid};
 use sites::{Authority, Heard, Server, read_head, response};
 
 /// Every name is this host.
@@ -88,23 +91,7 @@ fn one(url: &str, more: &str) -> String {
 }
 
 fn check(settings: &Settings, site: &Site) -> CheckResult {
-    let mut checker = Checker::new(settings).unwrap();
-    let result = checker.check_now(site, &Origin::new("here", "test"));
-    let record = Record::Result(Box::new(result.clone()));
-    record.validate().unwrap();
-    assert_eq!(Record::decode(&record.encode()).unwrap(), record);
-    result
-}
-
-#[track_caller]
-fn assert_error(result: &CheckResult, error_type: ErrorType, detail: &str) {
-    let seen = (result.error_type, result.error_detail.as_deref());
-    assert_eq!(seen, (Some(error_type), Some(detail)), "{result:?}");
-}
-
-#[track_caller]
-fn assert_success(result: &CheckResult) {
-    assert_eq!(result.outcome, Outcome::Success, "{result:?}");
+    valid(Checker::new(settings).unwrap().check_now(site, &Origin::new("here", "test")))
 }
 
 fn ok() -> Vec<u8> {

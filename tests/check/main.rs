@@ -2,6 +2,8 @@
 
 #![cfg(feature = "check")]
 
+#[path = "../support/checked.rs"]
+mod checked;
 mod misbehaving;
 mod names;
 mod pool;

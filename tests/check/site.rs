@@ -8,11 +8,12 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use regex::Regex;
 use webmon::check::{Checker, Resolve, ResolveError, Settings};
-use webmon::record::{CheckResult, ErrorType, Outcome, Record};
+use webmon::record::CheckResult;
 use webmon::schedule::Schedule;
 use webmon::shutdown::Shutdown;
 use webmon::site::{Origin, Site};
 
+pub use crate::checked::{assert_error, valid};
 use crate::sites::{Server, response};
 
 pub const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -63,17 +64,6 @@ pub fn after(instant: Timestamp, seconds: i64) -> Timestamp {
     instant + SignedDuration::from_secs(seconds)
 }
 
-/// Asserts what holds for every result there is, then hands it back.
-pub fn valid(result: CheckResult) -> CheckResult {
-    Record::Result(Box::new(result.clone())).validate().unwrap();
-    let json = Record::Result(Box::new(result.clone())).encode();
-    assert_eq!(Record::decode(&json).unwrap(), Record::Result(Box::new(result.clone())));
-    assert_eq!(result.outcome == Outcome::Success, result.error_type.is_none(), "{result:?}");
-    assert_eq!(result.attempts > 0, result.started_at.is_some(), "{result:?}");
-    assert!(result.failed_expectations.is_sorted(), "{result:?}");
-    result
-}
-
 pub fn check_with(settings: &Settings, site: &Site) -> CheckResult {
     let mut checker = Checker::new(settings).unwrap();
     let due = due();
@@ -82,15 +72,6 @@ pub fn check_with(settings: &Settings, site: &Site) -> CheckResult {
 
 pub fn check(site: &Site) -> CheckResult {
     check_with(&settings(&[]), site)
-}
-
-#[track_caller]
-pub fn assert_error(result: &CheckResult, error_type: ErrorType, detail: &str) {
-    assert_eq!(
-        (result.error_type, result.error_detail.as_deref()),
-        (Some(error_type), Some(detail)),
-        "{result:?}"
-    );
 }
 
 pub fn regex(pattern: &str) -> Arc<Regex> {

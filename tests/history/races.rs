@@ -9,7 +9,7 @@ use webmon::store::{self, RollUpLimits, RolledUp};
 
 use crate::common::{AT_ONCE, DAY, HOUR, THRESHOLDS, assert_history, config, roll_up, waiting};
 use crate::support::log::Log;
-use crate::support::{database, result, value, wait_until};
+use crate::support::{Database, database, result, value, wait_until};
 
 /// Makes the connection that calls itself `first` wait within a derivation, after it has looked at the results and
 /// before it writes, for as long as somebody holds the advisory lock 1.
@@ -29,6 +29,13 @@ fn hold_first(client: &mut Client) {
         .unwrap();
 }
 
+/// The derivation that [`hold_first`] holds.
+fn roll_up_first(database: &Database) -> RolledUp {
+    let mut client = database.client();
+    client.batch_execute("SET application_name = 'first'").unwrap();
+    store::roll_up(&mut client, &AT_ONCE).unwrap()
+}
+
 #[test]
 fn what_is_stored_while_its_hour_is_derived_is_not_forgotten() {
     let Some(database) = database() else { return };
@@ -38,11 +45,7 @@ fn what_is_stored_while_its_hour_is_derived_is_not_forgotten() {
     let mut holder = database.client();
     hold_first(&mut holder);
     std::thread::scope(|scope| {
-        let first = scope.spawn(|| {
-            let mut client = database.client();
-            client.batch_execute("SET application_name = 'first'").unwrap();
-            store::roll_up(&mut client, &AT_ONCE).unwrap()
-        });
+        let first = scope.spawn(|| roll_up_first(&database));
         wait_until("the derivation has looked", || waiting(&database, "advisory"));
         log.append(0, value(result("shop", -DAY + 1, Outcome::Failure)));
         log.store(&config).unwrap();
@@ -73,11 +76,7 @@ fn of_two_derivations_of_an_hour_the_one_that_looked_later_is_kept() {
     let mut holder = database.client();
     hold_first(&mut holder);
     std::thread::scope(|scope| {
-        let first = scope.spawn(|| {
-            let mut client = database.client();
-            client.batch_execute("SET application_name = 'first'").unwrap();
-            store::roll_up(&mut client, &AT_ONCE).unwrap()
-        });
+        let first = scope.spawn(|| roll_up_first(&database));
         wait_until("the first has looked", || waiting(&database, "advisory"));
         log.append(0, value(result("shop", -DAY + 1, Outcome::Failure)));
         log.store(&config).unwrap();

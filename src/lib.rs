@@ -34,6 +34,8 @@
 pub use postgres;
 pub use {ipnet, jiff, regex, url};
 
+#[cfg(feature = "store")]
+pub mod alerts;
 #[cfg(any(feature = "check", feature = "store", feature = "librdkafka"))]
 mod backoff;
 #[cfg(feature = "check")]

@@ -2,6 +2,7 @@
 //! `kafka.brokers`). Values as written are resolved once, here, and every resolved value is within its range. All
 //! faults are reported at once.
 
+mod alert_kind;
 mod auth;
 mod built_tls;
 mod check;
@@ -41,6 +42,7 @@ mod template;
 mod units;
 mod watch;
 
+pub use self::alert_kind::{AlertKind, Severity};
 pub use self::check::{Check, SpoolSettings};
 pub use self::config::Config;
 pub use self::error::ConfigError;

@@ -23,7 +23,7 @@ pub const MAX_NAME: usize = 256;
 pub const MAX_SAMPLE_BODY: usize = 4_096;
 /// The most sampled headers.
 pub const MAX_SAMPLE_HEADERS: usize = 32;
-/// The most consecutive failures, or locations, that an incident may require.
+/// The most consecutive failures, consecutive successes, locations, or percent of them, that an incident may require.
 pub const MAX_THRESHOLD: u16 = 100;
 /// The largest encoded record, in bytes. A larger Kafka value is not parsed. Every valid record is smaller, even one
 /// with only control characters, which JSON writes as six bytes each. Kafka's own default limit is larger.

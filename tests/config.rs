@@ -296,7 +296,10 @@ fn bounds_hold_at_their_edges() {
         ("site_defaults.max_redirects", "0", "-1", "20", "21"),
         ("site_defaults.max_body", "0", "-1", "64MiB", "67108865"),
         ("site_defaults.incident.failures", "1", "0", "100", "101"),
+        ("site_defaults.incident.recoveries", "1", "0", "100", "101"),
         ("site_defaults.incident.locations", "1", "0", "100", "101"),
+        ("site_defaults.incident.locations", "1%", "0%", "100%", "101%"),
+        ("site_defaults.incident.min_voters", "1", "0", "100", "101"),
         ("site_defaults.expect.max_time", "1ms", "0ms", "10m", "10m1ms"),
         ("site_defaults.expect.certificate", "0s", "-1ms", "3650d", "3650d1ms"),
     ] {

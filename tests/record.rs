@@ -19,7 +19,7 @@ use webmon::record::{
     HttpVersion, Outcome, Record, RecordVersion, Sample, TlsVersion, Try,
 };
 use webmon::schedule::Schedule;
-use webmon::site::{Origin, Site, redacted};
+use webmon::site::{Incident, Locations, Origin, Site, redacted};
 use webmon::text::truncated;
 
 /// The last second that a timestamp can have: 9999-12-30T22:00:00Z.
@@ -151,7 +151,7 @@ fn check_result() -> BoxedStrategy<CheckResult> {
         option::of(sample()),
         option::of(text(MAX_TEXT)),
         micros(),
-        (option::of(1..=MAX_THRESHOLD), option::of(1..=MAX_THRESHOLD)),
+        incident(),
     );
     let parts = (identity.boxed(), times.boxed(), verdict.boxed(), phases.boxed(), rest.boxed(), way.boxed());
     parts
@@ -190,8 +190,11 @@ fn check_result() -> BoxedStrategy<CheckResult> {
                 final_url,
                 schedule,
                 time_budget_ms,
-                incident_failures: incident.0,
-                incident_locations: incident.1,
+                incident_failures: incident[0],
+                incident_recoveries: incident[1],
+                incident_locations: incident[2],
+                incident_locations_percent: incident[3],
+                incident_min_voters: incident[4],
                 method,
                 redirects,
                 scheduled_at,
@@ -225,6 +228,15 @@ fn check_result() -> BoxedStrategy<CheckResult> {
             }
         })
         .boxed()
+}
+
+/// Failures, recoveries, locations as a number or as a percentage, and voters.
+fn incident() -> impl Strategy<Value = [Option<u16>; 5]> {
+    let thresholds = prop::array::uniform4(option::of(1..=MAX_THRESHOLD));
+    (thresholds, any::<bool>()).prop_map(|([failures, recoveries, locations, min_voters], is_number)| {
+        let (number, percent) = if is_number { (locations, None) } else { (None, locations) };
+        [failures, recoveries, number, percent, min_voters]
+    })
 }
 
 fn gap_record() -> impl Strategy<Value = GapRecord> {
@@ -617,7 +629,13 @@ fn numbers_are_bounded_by_their_columns() {
         let message = format!("http_status: {status} is out of range: expected 100 to 999");
         assert_refused(&with(plain(), "http_status", status.into()), &message);
     }
-    for field in ["incident_failures", "incident_locations"] {
+    for field in [
+        "incident_failures",
+        "incident_recoveries",
+        "incident_locations",
+        "incident_locations_percent",
+        "incident_min_voters",
+    ] {
         assert_decodes(&with(plain(), field, 1.into()));
         assert_decodes(&with(plain(), field, MAX_THRESHOLD.into()));
         for out in [0, 101] {
@@ -625,6 +643,16 @@ fn numbers_are_bounded_by_their_columns() {
             assert_refused(&with(plain(), field, out.into()), &message);
         }
     }
+}
+
+#[test]
+fn locations_are_a_number_or_a_percentage_and_not_both() {
+    let number = with(plain(), "incident_locations", 2.into());
+    assert_decodes(&number);
+    assert_refused(
+        &with(number, "incident_locations_percent", 50.into()),
+        "incident_locations_percent: set beside incident_locations",
+    );
 }
 
 #[test]
@@ -995,6 +1023,25 @@ fn a_blank_result_of_a_site_lacks_only_its_error() {
     assert_eq!((record.key(), result.url.as_str()), ("shop", "https://shop.example/?token=..."));
     result.set_error(ErrorType::Late, None, None);
     assert_eq!(Record::Result(Box::new(result)).validate(), Ok(()));
+}
+
+#[test]
+fn a_record_says_of_its_thresholds_only_what_is_not_the_default() {
+    let schedule = Schedule::new("@every 60s", "UTC").unwrap();
+    let mut site = Site::new("shop", "https://shop.example/".parse().unwrap(), schedule);
+    let origin = Origin::new("berlin-1", "host-a");
+    let said = |site: &Site| {
+        let result = serde_json::to_value(origin.blank(site, second(60), None)).unwrap();
+        let fields = result.as_object().unwrap().iter();
+        let fields = fields.filter_map(|(field, value)| Some((field.strip_prefix("incident_")?, value)));
+        json!(fields.collect::<std::collections::BTreeMap<_, _>>())
+    };
+    assert_eq!(said(&site), json!({"failures": 2, "locations": 1}));
+    site.incident = Incident { failures: 1, recoveries: 3, locations: Locations::Percent(50), min_voters: 2 };
+    assert_eq!(
+        said(&site),
+        json!({"failures": 1, "recoveries": 3, "locations_percent": 50, "min_voters": 2})
+    );
 }
 
 // ---- The schema.

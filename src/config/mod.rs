@@ -19,6 +19,7 @@ mod fault;
 mod files;
 mod glob;
 mod header_name;
+mod incident;
 mod include;
 mod interpolate;
 mod jobs;

@@ -8,12 +8,13 @@ use url::Url;
 use super::auth::auth;
 use super::entry::Entry;
 use super::expect::expect;
+use super::incident::incident;
 use super::network::{literal_that_fits, network};
 use super::request;
 use super::site_tls::{self, site_tls};
 use super::table::Table;
 use super::units::{MILLISECOND, MINUTE};
-use crate::limits::{MAX_LABELS, MAX_TEXT, MAX_THRESHOLD, MAX_URL};
+use crate::limits::{MAX_LABELS, MAX_TEXT, MAX_URL};
 use crate::schedule::{MAX_EXPRESSION, Schedule, ScheduleError, Schedules};
 use crate::site::{Auth, Expect, Incident, Method, Network, RequestBody, Site};
 use crate::text::show_duration;
@@ -239,14 +240,4 @@ impl Options {
 
 pub(super) fn labels(entries: Vec<(&str, Entry)>) -> BTreeMap<String, String> {
     entries.into_iter().filter_map(|(key, entry)| Some((key.to_owned(), entry.text(MAX_TEXT)?))).collect()
-}
-
-fn incident(table: &Table) -> Incident {
-    let default = Incident::default();
-    let incident = Incident {
-        failures: table.integer("failures", 1, MAX_THRESHOLD).unwrap_or(default.failures),
-        locations: table.integer("locations", 1, MAX_THRESHOLD).unwrap_or(default.locations),
-    };
-    table.refuse_unknown();
-    incident
 }

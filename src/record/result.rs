@@ -78,14 +78,26 @@ pub struct CheckResult {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = i32::MAX))]
     pub time_budget_ms: Option<u32>,
-    /// How many consecutive failures make the site down, seen from one location.
+    /// How many consecutive failures take a location down. Null: 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = MAX_THRESHOLD))]
     pub incident_failures: Option<u16>,
-    /// From how many locations the site must be down to make an incident.
+    /// How many consecutive successes take it up again. Null: 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = MAX_THRESHOLD))]
+    pub incident_recoveries: Option<u16>,
+    /// At how many locations the site must be down to make an incident. Null: 1, unless there is a percentage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = MAX_THRESHOLD))]
     pub incident_locations: Option<u16>,
+    /// At how many percent of the locations in use, rounded up. Null where there is a number of locations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = MAX_THRESHOLD))]
+    pub incident_locations_percent: Option<u16>,
+    /// How many locations must be in use to make an incident. Null: 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = MAX_THRESHOLD))]
+    pub incident_min_voters: Option<u16>,
     /// The request's method.
     #[schemars(regex(pattern = "^[!-~]{1,16}$"))]
     pub method: String,

@@ -52,13 +52,24 @@ impl CheckResult {
             text("schedule", schedule)?;
         }
         at_most_i32("time_budget_ms", self.time_budget_ms)?;
-        threshold("incident_failures", self.incident_failures)?;
-        threshold("incident_locations", self.incident_locations)?;
+        self.validate_incident()?;
         if !(1..=16).contains(&self.method.len()) || !self.method.bytes().all(|b| b.is_ascii_graphic()) {
             return invalid("method", format!("{:?} is not a method", truncated(&self.method, 40)));
         }
         small("redirects", self.redirects)?;
         small("attempts", self.attempts)
+    }
+
+    fn validate_incident(&self) -> Result<(), DecodeError> {
+        threshold("incident_failures", self.incident_failures)?;
+        threshold("incident_recoveries", self.incident_recoveries)?;
+        threshold("incident_locations", self.incident_locations)?;
+        threshold("incident_locations_percent", self.incident_locations_percent)?;
+        threshold("incident_min_voters", self.incident_min_voters)?;
+        if self.incident_locations.is_some() && self.incident_locations_percent.is_some() {
+            return invalid("incident_locations_percent", "set beside incident_locations".to_owned());
+        }
+        Ok(())
     }
 
     fn validate_instants(&self) -> Result<(), DecodeError> {

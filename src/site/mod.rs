@@ -23,7 +23,7 @@ pub use self::auth::{Auth, ClientCredentials};
 pub use self::body::RequestBody;
 pub use self::expect::{Expect, StatusRange, StatusRangeError};
 pub use self::hidden::Hidden;
-pub use self::incident::Incident;
+pub use self::incident::{Incident, Locations};
 pub use self::json_expectation::JsonExpectation;
 pub use self::json_path::{JsonPath, JsonPathError, MAX_JSON_PATH};
 pub use self::maintenance::Maintenance;

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::incident::Locations;
 use super::site::Site;
 use crate::limits::MAX_TEXT;
 use crate::record::{CheckResult, Outcome, RecordVersion};
@@ -24,6 +25,14 @@ impl Origin {
 
     /// The result of one instant of `site` with nothing measured yet: `missed`, without a reason.
     pub fn blank(&self, site: &Site, scheduled_at: Timestamp, next_at: Option<Timestamp>) -> CheckResult {
+        let incident = &site.incident;
+        let (incident_locations, incident_locations_percent) = match incident.locations {
+            Locations::Count(count) => (Some(count), None),
+            Locations::Percent(percent) => (None, Some(percent)),
+        };
+        // Left out, so that most records are no longer than before there were these thresholds, and their site's version is
+        // the same.
+        let unless_one = |threshold: u16| (threshold != 1).then_some(threshold);
         CheckResult {
             v: RecordVersion,
             site: site.key.clone(),
@@ -35,8 +44,11 @@ impl Origin {
             final_url: None,
             schedule: Some(truncated(&site.schedule.to_string(), MAX_TEXT)),
             time_budget_ms: u32::try_from((site.start_offset() + site.time_budget()).as_millis()).ok(),
-            incident_failures: Some(site.incident.failures),
-            incident_locations: Some(site.incident.locations),
+            incident_failures: Some(incident.failures),
+            incident_recoveries: unless_one(incident.recoveries),
+            incident_locations,
+            incident_locations_percent,
+            incident_min_voters: unless_one(incident.min_voters),
             method: site.method.as_str().to_owned(),
             redirects: 0,
             scheduled_at,

@@ -19,14 +19,23 @@ CREATE TABLE webmon.sites (
     key text NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
     incident_failures smallint NOT NULL DEFAULT 2,
-    incident_locations smallint NOT NULL DEFAULT 1,
+    incident_recoveries smallint NOT NULL DEFAULT 1,
+    incident_locations smallint DEFAULT 1,
+    incident_locations_percent smallint,
+    incident_min_voters smallint NOT NULL DEFAULT 1,
     CONSTRAINT sites_pkey PRIMARY KEY (site_id),
     CONSTRAINT sites_key_key UNIQUE (key),
-    CONSTRAINT sites_incident_check CHECK (incident_failures > 0 AND incident_locations > 0)
+    CONSTRAINT sites_incident_check
+        CHECK (incident_failures > 0 AND incident_recoveries > 0 AND incident_locations > 0
+               AND incident_locations_percent BETWEEN 1 AND 100 AND incident_min_voters > 0),
+    CONSTRAINT sites_incident_locations_check CHECK ((incident_locations IS NULL) <> (incident_locations_percent IS NULL))
 );
 COMMENT ON TABLE webmon.sites IS 'One row for each site, by the key that its records carry.';
 COMMENT ON COLUMN webmon.sites.incident_failures IS 'After so many consecutive failures a location is down. Its incidents were derived with this value. It is that of the newest version.';
-COMMENT ON COLUMN webmon.sites.incident_locations IS 'When so many locations are down, there is an incident. Its incidents were derived with this value.';
+COMMENT ON COLUMN webmon.sites.incident_recoveries IS 'After so many consecutive successes a location is up again. Its incidents were derived with this value.';
+COMMENT ON COLUMN webmon.sites.incident_locations IS 'When so many locations are down, there is an incident. Its incidents were derived with this value. Null if there is a percentage.';
+COMMENT ON COLUMN webmon.sites.incident_locations_percent IS 'When so many percent of the locations in use are down, rounded up, there is an incident. Its incidents were derived with this value. Null if there is a number.';
+COMMENT ON COLUMN webmon.sites.incident_min_voters IS 'While fewer locations are in use, there is no incident. Its incidents were derived with this value.';
 
 CREATE TABLE webmon.site_versions (
     version_id integer GENERATED ALWAYS AS IDENTITY,
@@ -39,13 +48,17 @@ CREATE TABLE webmon.site_versions (
     schedule text,
     time_budget_ms integer,
     incident_failures smallint,
+    incident_recoveries smallint,
     incident_locations smallint,
+    incident_locations_percent smallint,
+    incident_min_voters smallint,
     last_seen_at timestamptz,
     -- The texts together may be too long for an index entry, so the key has a digest instead.
     digest uuid NOT NULL GENERATED ALWAYS AS (
         md5(md5(name) || md5(url) || md5(method) || md5(labels::text) || md5(coalesce(schedule, ''))
             || coalesce(time_budget_ms, 0)::text || ':' || coalesce(incident_failures, 0)::text
-            || ':' || coalesce(incident_locations, 0)::text)::uuid
+            || ':' || coalesce(incident_recoveries, 0)::text || ':' || coalesce(incident_locations, 0)::text
+            || ':' || coalesce(incident_locations_percent, 0)::text || ':' || coalesce(incident_min_voters, 0)::text)::uuid
     ) STORED,
     CONSTRAINT site_versions_pkey PRIMARY KEY (version_id),
     CONSTRAINT site_versions_site_id_fkey FOREIGN KEY (site_id) REFERENCES webmon.sites (site_id),
@@ -53,7 +66,10 @@ CREATE TABLE webmon.site_versions (
 );
 COMMENT ON TABLE webmon.site_versions IS 'What a site looked like when it was checked. Each change of name, URL, method, labels, schedule, time budget or thresholds of incidents makes a new row.';
 COMMENT ON COLUMN webmon.site_versions.incident_failures IS 'After so many consecutive failures a location is down. Null for records that did not say it: then it is 2.';
-COMMENT ON COLUMN webmon.site_versions.incident_locations IS 'When so many locations are down, there is an incident. Null for records that did not say it: then it is 1.';
+COMMENT ON COLUMN webmon.site_versions.incident_recoveries IS 'After so many consecutive successes a location is up again. Null for records that did not say it: then it is 1.';
+COMMENT ON COLUMN webmon.site_versions.incident_locations IS 'When so many locations are down, there is an incident. Null for records that did not say it: then it is 1, unless there is a percentage.';
+COMMENT ON COLUMN webmon.site_versions.incident_locations_percent IS 'When so many percent of the locations in use are down, rounded up, there is an incident. Null for records that did not say it.';
+COMMENT ON COLUMN webmon.site_versions.incident_min_voters IS 'While fewer locations are in use, there is no incident. Null for records that did not say it: then it is 1.';
 COMMENT ON COLUMN webmon.site_versions.first_seen_at IS 'Its first instant, or the time when its first record was stored, whichever is earlier.';
 COMMENT ON COLUMN webmon.site_versions.last_seen_at IS 'Its last instant. Null until the hour of that instant is rolled up.';
 
@@ -627,7 +643,7 @@ CREATE TABLE webmon.site_locations (
 );
 COMMENT ON TABLE webmon.site_locations IS 'The locations from which each site was checked, with the first and last hour that has a result.';
 COMMENT ON COLUMN webmon.site_locations.last_verdict_hour IS 'The last hour with a success or a failure.';
-COMMENT ON COLUMN webmon.site_locations.down_since_at IS 'The first of the consecutive failures, if they are as many as an incident needs and no success has ended them. Null otherwise.';
+COMMENT ON COLUMN webmon.site_locations.down_since_at IS 'The first of the consecutive failures, if they are as many as an incident needs and not enough successes have followed. Null otherwise.';
 COMMENT ON COLUMN webmon.site_locations.retired_at IS 'The site is retired at the location from this time on: the end of last_hour. An operator retired the location, or no result came for long enough. Null while the site is in use there. A later result makes it null again.';
 COMMENT ON COLUMN webmon.site_locations.next_after_s IS 'The longest time, in seconds, from a result of last_hour to the next instant that it announced. Null if none announced one.';
 
@@ -824,6 +840,7 @@ CREATE TABLE webmon.failure_runs (
     ended_at timestamptz,
     site_id integer NOT NULL,
     failures integer NOT NULL,
+    successes_before integer NOT NULL,
     location_id integer NOT NULL,
     error_type smallint NOT NULL,
     error_detail text,
@@ -832,7 +849,27 @@ CREATE TABLE webmon.failure_runs (
 CREATE INDEX failure_runs_from_at_idx ON webmon.failure_runs (from_at);
 COMMENT ON TABLE webmon.failure_runs IS 'Consecutive failures within one UTC hour at one location, from the first (from_at) to the last (last_at). Missed instants neither end them nor add to them.';
 COMMENT ON COLUMN webmon.failure_runs.ended_at IS 'The success, or the retirement of the site, that ended them in the same hour. Null: look at the hours that follow.';
+COMMENT ON COLUMN webmon.failure_runs.successes_before IS 'How many instants of the same hour succeeded before them. With site_hours.success this tells how many successes lie between two runs.';
 COMMENT ON COLUMN webmon.failure_runs.error_type IS 'The class of the first failure. error_detail is of the same failure.';
+
+-- Sites that are checked rarely have few successes in an hour. So several hours together may show that a location has recovered.
+-- It is not inlined into a query. So the planner does not take it for costly, and it is called only if it is needed.
+CREATE FUNCTION webmon.recovery_began(site integer, location integer, until_hour timestamptz, recoveries integer)
+        RETURNS timestamptz
+    LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT CASE WHEN count(*) FILTER (WHERE h.failure = 0) = recoveries THEN min(h.hour) END
+    FROM (
+        SELECT hour, failure
+        FROM webmon.site_hours
+        WHERE site_id = site
+          AND location_id = location
+          AND hour <= until_hour
+          AND success + failure > 0
+        ORDER BY hour DESC
+        LIMIT recoveries) AS h;
+END;
+COMMENT ON FUNCTION webmon.recovery_began IS 'Of as many hours with successes or failures as successes are needed to recover, up to until_hour, the first one. Null if one of them has failures, or if there are not so many.';
 
 CREATE TABLE webmon.site_incidents (
     incident_id bigint GENERATED ALWAYS AS IDENTITY,
@@ -905,7 +942,10 @@ SELECT s.key AS site,
        v.schedule,
        v.time_budget_ms,
        v.incident_failures,
+       v.incident_recoveries,
        v.incident_locations,
+       v.incident_locations_percent,
+       v.incident_min_voters,
        v.first_seen_at,
        v.last_seen_at
 FROM webmon.sites s
@@ -919,7 +959,10 @@ COMMENT ON COLUMN webmon.site_history.labels IS 'The labels, an object of texts.
 COMMENT ON COLUMN webmon.site_history.schedule IS 'The cron expression and its time zone. Null for records that did not say it.';
 COMMENT ON COLUMN webmon.site_history.time_budget_ms IS 'The longest time from an instant to its result, in milliseconds. Null for records that did not say it.';
 COMMENT ON COLUMN webmon.site_history.incident_failures IS 'After so many consecutive failures a location is down. Null for records that did not say it: then it is 2.';
-COMMENT ON COLUMN webmon.site_history.incident_locations IS 'When so many locations are down, there is an incident. Null for records that did not say it: then it is 1.';
+COMMENT ON COLUMN webmon.site_history.incident_recoveries IS 'After so many consecutive successes a location is up again. Null for records that did not say it: then it is 1.';
+COMMENT ON COLUMN webmon.site_history.incident_locations IS 'When so many locations are down, there is an incident. Null for records that did not say it: then it is 1, unless there is a percentage.';
+COMMENT ON COLUMN webmon.site_history.incident_locations_percent IS 'When so many percent of the locations in use are down, rounded up, there is an incident. Null for records that did not say it.';
+COMMENT ON COLUMN webmon.site_history.incident_min_voters IS 'While fewer locations are in use, there is no incident. Null for records that did not say it: then it is 1.';
 COMMENT ON COLUMN webmon.site_history.first_seen_at IS 'Its first instant.';
 COMMENT ON COLUMN webmon.site_history.last_seen_at IS 'Its last instant. If a site returned to an earlier version, that row also spans the time in between.';
 
@@ -953,7 +996,10 @@ SELECT s.key AS site,
        v.schedule,
        v.time_budget_ms,
        v.incident_failures,
+       v.incident_recoveries,
        v.incident_locations,
+       v.incident_locations_percent,
+       v.incident_min_voters,
        v.first_seen_at AS since_at,
        s.created_at
 FROM webmon.sites s
@@ -972,7 +1018,10 @@ COMMENT ON COLUMN webmon.current_sites.labels IS 'The labels, an object of texts
 COMMENT ON COLUMN webmon.current_sites.schedule IS 'The cron expression and its time zone. Null for records that did not say it.';
 COMMENT ON COLUMN webmon.current_sites.time_budget_ms IS 'The longest time from an instant to its result, in milliseconds. Null for records that did not say it.';
 COMMENT ON COLUMN webmon.current_sites.incident_failures IS 'After so many consecutive failures a location is down. Null for records that did not say it: then it is 2.';
-COMMENT ON COLUMN webmon.current_sites.incident_locations IS 'When so many locations are down, there is an incident. Null for records that did not say it: then it is 1.';
+COMMENT ON COLUMN webmon.current_sites.incident_recoveries IS 'After so many consecutive successes a location is up again. Null for records that did not say it: then it is 1.';
+COMMENT ON COLUMN webmon.current_sites.incident_locations IS 'When so many locations are down, there is an incident. Null for records that did not say it: then it is 1, unless there is a percentage.';
+COMMENT ON COLUMN webmon.current_sites.incident_locations_percent IS 'When so many percent of the locations in use are down, rounded up, there is an incident. Null for records that did not say it.';
+COMMENT ON COLUMN webmon.current_sites.incident_min_voters IS 'While fewer locations are in use, there is no incident. Null for records that did not say it: then it is 1.';
 COMMENT ON COLUMN webmon.current_sites.since_at IS 'The first instant at which it looked like this.';
 COMMENT ON COLUMN webmon.current_sites.created_at IS 'When its first record was stored.';
 
@@ -1080,15 +1129,15 @@ SELECT i.incident_id,
 FROM webmon.site_incidents i
 JOIN webmon.sites s USING (site_id)
 JOIN webmon.error_types e USING (error_type);
-COMMENT ON VIEW webmon.incidents IS 'When sites were down. The newest version of a site (webmon.current_sites) says how many consecutive failures, at how many locations, make an incident. Incidents that ended before webmon.retention.hours_purged_at are not derived again.';
+COMMENT ON VIEW webmon.incidents IS 'When sites were down. The newest version of a site (webmon.current_sites) says how many consecutive failures, at how many locations, make an incident, and how many consecutive successes end it. Incidents that ended before webmon.retention.hours_purged_at are not derived again.';
 COMMENT ON COLUMN webmon.incidents.incident_id IS 'The id of the incident. It stays the same as long as from_at does.';
 COMMENT ON COLUMN webmon.incidents.site IS 'The site''s key: its id if one is configured, otherwise its name.';
-COMMENT ON COLUMN webmon.incidents.from_at IS 'The instant of the first of the consecutive failures that took the last location needed down.';
-COMMENT ON COLUMN webmon.incidents.to_at IS 'The instant of the success after which too few locations were down, or of the retirement of the site or a location. Null while the incident lasts.';
+COMMENT ON COLUMN webmon.incidents.from_at IS 'The instant of the first of the consecutive failures that took the last location needed down. Or when a change of the locations in use made those that are down enough.';
+COMMENT ON COLUMN webmon.incidents.to_at IS 'The instant of the first of the consecutive successes after which too few locations were down, or of the retirement of the site or a location. Or when a change of the locations in use made those that are down too few. Null while the incident lasts.';
 COMMENT ON COLUMN webmon.incidents.duration IS 'The time from from_at to to_at, or to now.';
-COMMENT ON COLUMN webmon.incidents.error_type IS 'The class of the failure at from_at.';
+COMMENT ON COLUMN webmon.incidents.error_type IS 'The class of the failure at from_at. If there is none, of the first failure of a location that was down.';
 COMMENT ON COLUMN webmon.incidents.error_detail IS 'Its reason within the class.';
-COMMENT ON COLUMN webmon.incidents.failures IS 'The number of consecutive failures of all locations that were down during it. Each series counts as a whole.';
+COMMENT ON COLUMN webmon.incidents.failures IS 'The number of failures of all locations that were down during it. Each time that a location was down counts as a whole.';
 COMMENT ON COLUMN webmon.incidents.locations IS 'The number of locations that were down during it.';
 
 -- If a view reads check_results with bounds that are known only when it runs, it locks the partitions of all days. Before
@@ -1189,13 +1238,14 @@ SELECT s.key AS site,
             WHEN clock_timestamp() > due.next_at + interval '1 minute'
                 + coalesce(v.time_budget_ms * interval '1 millisecond',
                            make_interval(secs => newest.next_after_s), '0') THEN 'stale'
-            WHEN newest.outcome = 's' THEN 'up'
+            WHEN newest.outcome = 's' AND s.incident_recoveries = 1 THEN 'up'
             WHEN newest.outcome = 'm'
                 AND newest.scheduled_at > coalesce(place.last_verdict_hour, '-infinity') + interval '2 hours'
                     + 2 * make_interval(secs => coalesce(newest.next_after_s, 0)) THEN 'stale'
             WHEN place.down_since_at IS NOT NULL THEN 'down'
             ELSE 'up' END AS status,
-       CASE WHEN newest.outcome <> 's' AND due.next_at IS NOT NULL THEN place.down_since_at END AS down_since_at,
+       CASE WHEN due.next_at IS NOT NULL AND (newest.outcome <> 's' OR s.incident_recoveries > 1)
+            THEN place.down_since_at END AS down_since_at,
        newest.scheduled_at,
        due.next_at,
        CASE newest.outcome WHEN 's' THEN 'success' WHEN 'f' THEN 'failure' ELSE 'missed' END AS outcome,
@@ -1223,7 +1273,7 @@ COMMENT ON COLUMN webmon.current_status.name IS 'The site''s display name.';
 COMMENT ON COLUMN webmon.current_status.location IS 'The location from which it is checked.';
 COMMENT ON COLUMN webmon.current_status.url IS 'Its URL as configured, without credentials. It has the values of its query only if the site keeps them.';
 COMMENT ON COLUMN webmon.current_status.labels IS 'Its labels, an object of texts.';
-COMMENT ON COLUMN webmon.current_status.status IS 'down: there were as many consecutive failures as an incident needs, and no success since; at most a minute late. stale: a result is overdue by its time budget (otherwise by another interval) plus a minute; or for an hour and more all instants were missed. retired: no result is due any more, because the site was removed or the location was retired (webmon.site_locations.retired_at). up: otherwise.';
+COMMENT ON COLUMN webmon.current_status.status IS 'down: there were as many consecutive failures as an incident needs, and since then not as many consecutive successes as end it; at most a minute late. stale: a result is overdue by its time budget (otherwise by another interval) plus a minute; or for an hour and more all instants were missed. retired: no result is due any more, because the site was removed or the location was retired (webmon.site_locations.retired_at). up: otherwise.';
 COMMENT ON COLUMN webmon.current_status.down_since_at IS 'The first of the consecutive failures that took the location down. Null if it is not down.';
 COMMENT ON COLUMN webmon.current_status.scheduled_at IS 'The instant of the newest result.';
 COMMENT ON COLUMN webmon.current_status.next_at IS 'When the next result is due. Gaps are passed over. Null if the site was retired.';

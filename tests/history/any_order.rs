@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Cases, TestRunner};
 use webmon::record::{ErrorType, GapReason, Outcome};
-use webmon::site::Incident as Thresholds;
+use webmon::site::{Incident as Thresholds, Locations};
 use webmon::store;
 
-use crate::common::{assert_history_of, config, gap, roll_up};
+use crate::common::{HOUR, assert_history_of, config, gap, roll_up, say};
 use crate::support::log::Log;
 use crate::support::{database, result, value};
 
@@ -29,29 +29,46 @@ enum Arrival {
         length: Option<i64>,
         instants: u64,
     },
+    /// One of the records so far comes again.
+    Replay(prop::sample::Index),
     /// Everything so far is stored and rolled up.
     RollUp,
     /// So too, and then nothing is waited for from this location.
     Retire(u8),
 }
 
-/// Instants are ten minutes apart, over five hours of yesterday that reach into today.
-const SLOT: i64 = 600;
+/// Instants are ten minutes apart, over five hours of yesterday that reach into today; or more than an hour, over two days.
+const SLOTS: [i64; 2] = [600, HOUR + 600];
 
-const FIRST_SLOT: i64 = -18;
+const LOCATIONS: u8 = 3;
 
 fn arrival() -> impl Strategy<Value = Arrival> {
-    let result = (0..2u8, 0..2u8, 0..30i64, 0..10u8, 1..i32::MAX).prop_map(
+    let result = (0..2u8, 0..LOCATIONS, 0..30i64, 0..10u8, 1..i32::MAX).prop_map(
         |(site, location, slot, outcome, total_us)| {
             // Successes and failures in equal parts, so that runs of failures are long enough.
             Arrival::Result { site, location, slot, outcome, total_us }
         },
     );
-    let gap = (0..2u8, 0..2u8, 0..30i64, prop::option::weighted(0.8, 1..15i64), 1..20u64).prop_map(
+    let gap = (0..2u8, 0..LOCATIONS, 0..30i64, prop::option::weighted(0.8, 1..15i64), 1..20u64).prop_map(
         |(site, location, from, length, instants)| Arrival::Gap { site, location, from, length, instants },
     );
-    let retire = (0..2u8).prop_map(Arrival::Retire);
-    prop_oneof![60 => result, 4 => gap, 2 => Just(Arrival::RollUp), 1 => retire]
+    let replay = any::<prop::sample::Index>().prop_map(Arrival::Replay);
+    let retire = (0..LOCATIONS).prop_map(Arrival::Retire);
+    prop_oneof![90 => result, 4 => gap, 4 => replay, 4 => Just(Arrival::RollUp), 1 => retire]
+}
+
+/// Each threshold is often the default, so that each of the others is tried by itself.
+fn thresholds() -> impl Strategy<Value = Thresholds> {
+    let locations = prop_oneof![
+        Just(Locations::Count(1)),
+        (1..4u16).prop_map(Locations::Count),
+        (1..=100u16).prop_map(Locations::Percent),
+    ];
+    let recoveries = prop_oneof![Just(1), 1..5u16];
+    let min_voters = prop_oneof![2 => Just(1), 1 => 1..4u16];
+    (1..4u16, recoveries, locations, min_voters).prop_map(|(failures, recoveries, locations, min_voters)| {
+        Thresholds { failures, recoveries, locations, min_voters }
+    })
 }
 
 #[test]
@@ -59,19 +76,23 @@ fn history_is_right_in_every_order_of_arrival() {
     let Some(database) = database() else { return };
     let log = Log::new(1);
     let case = std::cell::Cell::new(0);
-    let thresholds = (1..4u16, 1..3u16).prop_map(|(failures, locations)| Thresholds { failures, locations });
     let mut runner = TestRunner::new(Cases {
-        cases: 12,
+        cases: 16,
         failure_persistence: None,
         max_shrink_iters: 0,
         ..Cases::default()
     });
-    let arrivals = prop::collection::vec(arrival(), 1..250);
+    let arrivals = prop::collection::vec(arrival(), 1..350);
     // Of each site, by its key.
     let all: std::cell::RefCell<BTreeMap<String, Thresholds>> = Default::default();
     let thresholds_of = |site: &str| all.borrow()[site];
-    let outcome = runner.run(&(arrivals, [thresholds.clone(), thresholds]), |(arrivals, thresholds)| {
+    let slot = prop::sample::select(&SLOTS[..]);
+    let cases = (arrivals, [thresholds(), thresholds()], slot);
+    let outcome = runner.run(&cases, |(arrivals, thresholds, seconds)| {
         case.set(case.get() + 1);
+        // The last slots are the same, however far apart they are.
+        let at = |slot: i64| (slot - 30) * seconds + 12 * SLOTS[0];
+        let mut records: Vec<Vec<u8>> = Vec::new();
         for (site, thresholds) in thresholds.iter().enumerate() {
             all.borrow_mut().insert(format!("{:03}-{site}", case.get()), *thresholds);
         }
@@ -84,11 +105,9 @@ fn history_is_right_in_every_order_of_arrival() {
                         4..8 => Outcome::Failure,
                         _ => Outcome::Missed,
                     };
-                    let mut r =
-                        result(&format!("{:03}-{site}", case.get()), (FIRST_SLOT + slot) * SLOT, outcome);
+                    let mut r = result(&format!("{:03}-{site}", case.get()), at(slot), outcome);
                     r.location = format!("{:03}-location-{location}", case.get());
-                    r.incident_failures = Some(thresholds[usize::from(site)].failures);
-                    r.incident_locations = Some(thresholds[usize::from(site)].locations);
+                    say(&mut r, thresholds[usize::from(site)]);
                     r.total_us = (total_us % 5 != 0).then_some(total_us as u32);
                     match outcome {
                         Outcome::Success => {}
@@ -98,17 +117,23 @@ fn history_is_right_in_every_order_of_arrival() {
                         }
                         Outcome::Missed => r.error_type = Some(ErrorType::ALL[9 + total_us as usize % 7]),
                     }
-                    log.append(0, value(r));
+                    records.push(value(r));
+                    log.append(0, records.last().cloned());
                 }
                 Arrival::Gap { site, location, from, length, instants } => {
-                    let from = (FIRST_SLOT + from) * SLOT;
+                    let (from, to) = (at(from), length.map(|length| at(from + length)));
                     let site = format!("{:03}-{site}", case.get());
-                    let to = length.map(|length| from + length * SLOT);
                     // A reason, and so an identity, that may come again with more instants.
                     let reason =
                         if instants % 2 == 0 { GapReason::OutboxFull } else { GapReason::CheckerDown };
                     let location = format!("{:03}-location-{location}", case.get());
-                    log.append(0, gap(&site, &location, from, to, instants, reason));
+                    records.push(gap(&site, &location, from, to, instants, reason));
+                    log.append(0, records.last().cloned());
+                }
+                Arrival::Replay(index) => {
+                    if !records.is_empty() {
+                        log.append(0, records[index.index(records.len())].clone());
+                    }
                 }
                 Arrival::RollUp => {
                     log.store(&config).unwrap();

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use postgres::Client;
 use webmon::config::{Config, Retention};
-use webmon::record::{Gap, GapReason, GapRecord, Outcome, Record, RecordVersion};
-use webmon::site::Incident as Thresholds;
+use webmon::record::{CheckResult, Gap, GapReason, GapRecord, Outcome, Record, RecordVersion};
+use webmon::site::{Incident as Thresholds, Locations};
 use webmon::store::{self, RollUpLimits, RolledUp, StoreError};
 
 use crate::support::log::Log;
@@ -198,12 +198,123 @@ pub struct Incident {
     pub reason: Reason,
 }
 
-pub struct Run {
+/// A time in which a location was down.
+#[derive(Clone)]
+pub struct Outage {
     pub location: String,
     pub from: i64,
     pub to: Option<i64>,
     pub failures: i64,
     pub reason: Reason,
+}
+
+/// What may happen at a location. At the same instant a retirement comes before a result.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    Retired,
+    Succeeded,
+    Failed(Reason),
+}
+
+/// Goes through the events of a location, in order, and keeps count.
+fn outages(location: &str, events: Vec<(i64, Event)>, thresholds: Thresholds) -> Vec<Outage> {
+    let mut outages = Vec::new();
+    // The failures since the last success or retirement, if they are too few to be down.
+    let mut failing: Option<Outage> = None;
+    let mut down: Option<Outage> = None;
+    // While it is down: since when it succeeds, and how often it did.
+    let mut recovering: Option<(i64, u16)> = None;
+    for (at, event) in events {
+        match event {
+            Event::Failed(reason) => {
+                recovering = None;
+                if let Some(outage) = &mut down {
+                    outage.failures += 1;
+                    continue;
+                }
+                let location = location.to_owned();
+                let outage =
+                    failing.get_or_insert(Outage { location, from: at, to: None, failures: 0, reason });
+                outage.failures += 1;
+                if outage.failures >= i64::from(thresholds.failures) {
+                    down = failing.take();
+                }
+            }
+            Event::Succeeded => {
+                failing = None;
+                if down.is_some() {
+                    let (since, successes) = recovering.unwrap_or((at, 0));
+                    recovering = Some((since, successes + 1));
+                    if successes + 1 >= thresholds.recoveries {
+                        outages.extend(down.take().map(|outage| Outage { to: Some(since), ..outage }));
+                        recovering = None;
+                    }
+                }
+            }
+            Event::Retired => {
+                failing = None;
+                let to = recovering.take().map_or(at, |(since, _)| since);
+                outages.extend(down.take().map(|outage| Outage { to: Some(to), ..outage }));
+            }
+        }
+    }
+    outages.extend(down);
+    outages
+}
+
+fn sites(results: &[Raw]) -> BTreeSet<&str> {
+    results.iter().map(|raw| raw.site.as_str()).collect()
+}
+
+/// The outages of a site at each location, and from when until when each is in use.
+fn outages_of(
+    site: &str,
+    results: &[Raw],
+    gaps: &[RawGap],
+    retired: &[Retired],
+    thresholds: Thresholds,
+) -> (Vec<Outage>, Vec<(i64, Option<i64>)>) {
+    let locations: BTreeSet<&str> =
+        results.iter().filter(|raw| raw.site == site).map(|raw| raw.location.as_str()).collect();
+    let (mut all, mut in_use) = (Vec::new(), Vec::new());
+    for location in locations {
+        let results = || results.iter().filter(|raw| raw.site == site && raw.location == location);
+        let mut events: Vec<(i64, Event)> = results()
+            .filter(|raw| raw.outcome != "missed")
+            .map(|raw| match raw.error_type.clone() {
+                Some(class) => (raw.at, Event::Failed((class, raw.error_detail.clone()))),
+                None => (raw.at, Event::Succeeded),
+            })
+            .collect();
+        events.extend(
+            gaps.iter()
+                .filter(|gap| gap.site == site && gap.location == location && gap.to.is_none())
+                .map(|gap| (gap.from, Event::Retired)),
+        );
+        let retired = retired.iter().find(|r| r.0 == site && r.1 == location).map(|r| r.2);
+        events.extend(retired.map(|at| (at, Event::Retired)));
+        events.sort();
+        all.extend(outages(location, events, thresholds));
+        let first = results().map(|raw| raw.at).min().unwrap();
+        in_use.push((first.div_euclid(HOUR) * HOUR, retired));
+    }
+    (all, in_use)
+}
+
+/// Site, location, and since when the site is down there.
+pub fn derive_down(
+    results: &[Raw],
+    gaps: &[RawGap],
+    retired: &[Retired],
+    thresholds: &dyn Fn(&str) -> Thresholds,
+) -> BTreeSet<(String, String, i64)> {
+    let mut down = BTreeSet::new();
+    for site in sites(results) {
+        let (outages, _) = outages_of(site, results, gaps, retired, thresholds(site));
+        let last = outages.into_iter().filter(|outage| outage.to.is_none());
+        down.extend(last.map(|outage| (site.to_owned(), outage.location, outage.from)));
+    }
+    down
 }
 
 pub fn derive_incidents(
@@ -212,47 +323,19 @@ pub fn derive_incidents(
     retired: &[Retired],
     thresholds: &dyn Fn(&str) -> Thresholds,
 ) -> Vec<Incident> {
-    let sites: BTreeSet<&str> = results.iter().map(|raw| raw.site.as_str()).collect();
     let mut incidents = Vec::new();
-    for site in sites {
+    for site in sites(results) {
         let thresholds = thresholds(site);
-        let locations: BTreeSet<&str> =
-            results.iter().filter(|raw| raw.site == site).map(|raw| raw.location.as_str()).collect();
-        let mut runs: Vec<Run> = Vec::new();
-        for location in locations {
-            // What happened, in order: a failure with its reason, or the end of one.
-            let mut events: Vec<(i64, Option<Reason>)> = results
-                .iter()
-                .filter(|raw| raw.site == site && raw.location == location && raw.outcome != "missed")
-                .map(|raw| (raw.at, raw.error_type.clone().map(|class| (class, raw.error_detail.clone()))))
-                .collect();
-            events.extend(
-                gaps.iter()
-                    .filter(|gap| gap.site == site && gap.location == location && gap.to.is_none())
-                    .map(|gap| (gap.from, None)),
-            );
-            events.extend(retired.iter().filter(|r| r.0 == site && r.1 == location).map(|r| (r.2, None)));
-            // A row at the instant of a retirement comes after it.
-            events.sort_by_key(|(at, failure)| (*at, failure.is_some()));
-            let mut run: Option<Run> = None;
-            for (at, failure) in events {
-                match (failure, &mut run) {
-                    (Some(_), Some(run)) => run.failures += 1,
-                    (Some(reason), None) => {
-                        let location = location.to_owned();
-                        run = Some(Run { location, from: at, to: None, failures: 1, reason });
-                    }
-                    (None, _) => runs.extend(run.take().map(|run| Run { to: Some(at), ..run })),
-                }
-            }
-            runs.extend(run);
-        }
-        runs.retain(|run| run.failures >= i64::from(thresholds.failures));
+        let (all, in_use) = outages_of(site, results, gaps, retired, thresholds);
+        let within = |at: i64, from: i64, to: Option<i64>| from <= at && to.is_none_or(|to| to > at);
         let down_at = |at: i64| {
-            runs.iter().filter(|run| run.from <= at && run.to.is_none_or(|to| to > at)).count()
-                >= usize::from(thresholds.locations)
+            let down = all.iter().filter(|outage| within(at, outage.from, outage.to)).count();
+            let voters = in_use.iter().filter(|(from, to)| within(at, *from, *to)).count() as u16;
+            down >= usize::from(thresholds.locations.needed(voters)) && voters >= thresholds.min_voters
         };
-        let mut edges: Vec<i64> = runs.iter().flat_map(|run| [Some(run.from), run.to]).flatten().collect();
+        let outages = all.iter().map(|outage| (outage.from, outage.to));
+        let mut edges: Vec<i64> =
+            outages.chain(in_use.iter().copied()).flat_map(|(from, to)| [Some(from), to]).flatten().collect();
         edges.sort();
         edges.dedup();
         let mut open: Option<i64> = None;
@@ -269,17 +352,20 @@ pub fn derive_incidents(
         }
         stretches.extend(open.map(|from| (from, None)));
         for (from, to) in stretches {
-            let during: Vec<&Run> = runs
+            let during: Vec<&Outage> = all
                 .iter()
-                .filter(|run| to.is_none_or(|to| run.from < to) && run.to.is_none_or(|to| to > from))
+                .filter(|outage| to.is_none_or(|to| outage.from < to) && outage.to.is_none_or(|to| to > from))
                 .collect();
+            // It was the last one needed. If the locations in use have changed instead, it was down already.
+            let cause = during.iter().find(|outage| outage.from == from);
+            let cause = cause.or_else(|| during.iter().find(|outage| outage.from < from)).unwrap();
             incidents.push(Incident {
                 site: site.to_owned(),
                 from,
                 to,
-                failures: during.iter().map(|run| run.failures).sum(),
-                locations: during.iter().map(|run| &run.location).collect::<BTreeSet<_>>().len(),
-                reason: during.iter().find(|run| run.from == from).unwrap().reason.clone(),
+                failures: during.iter().map(|outage| outage.failures).sum(),
+                locations: during.iter().map(|outage| &outage.location).collect::<BTreeSet<_>>().len(),
+                reason: cause.reason.clone(),
             });
         }
     }
@@ -339,6 +425,18 @@ pub fn stored_incidents(client: &mut Client) -> Vec<Incident> {
         .collect()
 }
 
+pub fn stored_down(client: &mut Client) -> BTreeSet<(String, String, i64)> {
+    let rows = client
+        .query(
+            "SELECT s.key, l.name, extract(epoch FROM p.down_since_at)::bigint \
+             FROM webmon.site_locations p JOIN webmon.sites s USING (site_id) JOIN webmon.locations l USING (location_id) \
+             WHERE p.down_since_at IS NOT NULL",
+            &[],
+        )
+        .unwrap();
+    rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect()
+}
+
 /// Hours, days and incidents are what all results and gaps come to.
 #[track_caller]
 pub fn assert_history(database: &Database, thresholds: Thresholds) {
@@ -365,9 +463,11 @@ pub fn assert_history_of(database: &Database, thresholds: &dyn Fn(&str) -> Thres
         derive_incidents(&results, &gaps, &retired, thresholds),
         "incidents"
     );
+    assert_eq!(stored_down(client), derive_down(&results, &gaps, &retired, thresholds), "down");
 }
 
-pub const THRESHOLDS: Thresholds = Thresholds { failures: 2, locations: 1 };
+pub const THRESHOLDS: Thresholds =
+    Thresholds { failures: 2, recoveries: 1, locations: Locations::Count(1), min_voters: 1 };
 
 pub fn waiting(database: &Database, on: &str) -> bool {
     database.number(&format!(
@@ -443,11 +543,21 @@ pub fn purge_hours(database: &Database, at: i64) {
         .unwrap();
 }
 
+/// Writes thresholds into a result.
+pub fn say(result: &mut CheckResult, thresholds: Thresholds) {
+    result.incident_failures = Some(thresholds.failures);
+    result.incident_recoveries = Some(thresholds.recoveries);
+    (result.incident_locations, result.incident_locations_percent) = match thresholds.locations {
+        Locations::Count(count) => (Some(count), None),
+        Locations::Percent(percent) => (None, Some(percent)),
+    };
+    result.incident_min_voters = Some(thresholds.min_voters);
+}
+
 /// A result of `site` seen from `location`, whose site has these thresholds.
 pub fn seen(site: &str, location: &str, seconds: i64, outcome: Outcome, thresholds: Thresholds) -> Vec<u8> {
     let mut r = result(site, seconds, outcome);
     r.location = location.to_owned();
-    r.incident_failures = Some(thresholds.failures);
-    r.incident_locations = Some(thresholds.locations);
+    say(&mut r, thresholds);
     value(r)
 }

@@ -54,7 +54,7 @@ fn an_incident_older_than_hours_are_kept_stays_whatever_changes() {
     assert_eq!(old(&longer)[1], old(&before)[1]);
 
     // With other thresholds what is kept has other incidents, and what is older has not.
-    let other = Thresholds { failures: 50, locations: 1 };
+    let other = Thresholds { failures: 50, ..THRESHOLDS };
     for site in ["shop", "long"] {
         log.append(0, seen(site, "here", -2_000, f, other));
     }

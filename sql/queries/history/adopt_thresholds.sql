@@ -6,12 +6,18 @@
 -- Rows returned: the sites whose thresholds have changed
 UPDATE webmon.sites s
 SET incident_failures = n.failures,
-    incident_locations = n.locations
+    incident_recoveries = n.recoveries,
+    incident_locations = n.locations,
+    incident_locations_percent = n.percent,
+    incident_min_voters = n.min_voters
 FROM (
     SELECT DISTINCT ON (v.site_id)
            v.site_id,
            coalesce(v.incident_failures, 2) AS failures,
-           coalesce(v.incident_locations, 1) AS locations
+           coalesce(v.incident_recoveries, 1) AS recoveries,
+           CASE WHEN v.incident_locations_percent IS NULL THEN coalesce(v.incident_locations, 1) END AS locations,
+           v.incident_locations_percent AS percent,
+           coalesce(v.incident_min_voters, 1) AS min_voters
     FROM webmon.site_versions v
     JOIN (
         SELECT site_id, max(last_seen_at) AS at
@@ -22,5 +28,7 @@ FROM (
     ORDER BY v.site_id, v.first_seen_at DESC, v.version_id DESC
 ) AS n
 WHERE s.site_id = n.site_id
-  AND (s.incident_failures, s.incident_locations) IS DISTINCT FROM (n.failures, n.locations)
+  AND (s.incident_failures, s.incident_recoveries, s.incident_locations, s.incident_locations_percent,
+       s.incident_min_voters)
+      IS DISTINCT FROM (n.failures, n.recoveries, n.locations, n.percent, n.min_voters)
 RETURNING s.site_id

@@ -8,7 +8,7 @@ WITH failing AS (
     WHERE hour = $1::timestamptz
       AND failure > 0
 ), events AS (
-    SELECT f.site_id, f.location_id, r.scheduled_at, r.outcome, r.error_type, r.error_detail
+    SELECT f.site_id, f.location_id, r.scheduled_at, r.outcome, r.error_type, r.error_detail, r.outcome = 's' AS success
     FROM failing f
     JOIN webmon.check_results r USING (site_id, location_id)
     WHERE r.scheduled_at >= $1::timestamptz
@@ -16,7 +16,7 @@ WITH failing AS (
       AND r.outcome <> 'm'
     UNION ALL
     -- The site was retired. That ends the failures as a success does.
-    SELECT f.site_id, f.location_id, g.from_at, 's', NULL, NULL
+    SELECT f.site_id, f.location_id, g.from_at, 's', NULL, NULL, false
     FROM failing f
     JOIN webmon.gaps g USING (site_id, location_id)
     WHERE g.from_at >= $1
@@ -25,9 +25,10 @@ WITH failing AS (
 ), verdicts AS (
     SELECT *,
            -- Each success begins the next stretch.
-           count(*) FILTER (WHERE outcome = 's') OVER (
-               PARTITION BY site_id, location_id ORDER BY scheduled_at) AS stretch
+           count(*) FILTER (WHERE outcome = 's') OVER so_far AS stretch,
+           count(*) FILTER (WHERE success) OVER so_far AS successes
     FROM events
+    WINDOW so_far AS (PARTITION BY site_id, location_id ORDER BY scheduled_at)
 ), stretches AS (
     SELECT site_id,
            location_id,
@@ -36,6 +37,7 @@ WITH failing AS (
            lead(min(scheduled_at) FILTER (WHERE outcome = 's')) OVER (
                PARTITION BY site_id, location_id ORDER BY stretch) AS ended_at,
            count(*) FILTER (WHERE outcome = 'f') AS failures,
+           max(successes) AS successes_before,
            (array_agg(error_type ORDER BY scheduled_at) FILTER (WHERE outcome = 'f'))[1] AS error_type,
            (array_agg(error_detail ORDER BY scheduled_at) FILTER (WHERE outcome = 'f'))[1] AS error_detail
     FROM verdicts
@@ -46,18 +48,21 @@ WITH failing AS (
     WHERE failures > 0
 ), written AS (
     INSERT INTO webmon.failure_runs AS stored (
-        from_at, last_at, ended_at, site_id, failures, location_id, error_type, error_detail)
-    SELECT from_at, last_at, ended_at, site_id, failures, location_id, error_type, error_detail
+        from_at, last_at, ended_at, site_id, failures, successes_before, location_id, error_type, error_detail)
+    SELECT from_at, last_at, ended_at, site_id, failures, successes_before, location_id, error_type, error_detail
     FROM found
     ON CONFLICT (site_id, location_id, from_at) DO UPDATE
     SET last_at = excluded.last_at,
         ended_at = excluded.ended_at,
         failures = excluded.failures,
+        successes_before = excluded.successes_before,
         error_type = excluded.error_type,
         error_detail = excluded.error_detail
-    WHERE (stored.last_at, stored.ended_at, stored.failures, stored.error_type, stored.error_detail)
+    WHERE (stored.last_at, stored.ended_at, stored.failures, stored.successes_before, stored.error_type,
+           stored.error_detail)
         IS DISTINCT FROM
-          (excluded.last_at, excluded.ended_at, excluded.failures, excluded.error_type, excluded.error_detail)
+          (excluded.last_at, excluded.ended_at, excluded.failures, excluded.successes_before, excluded.error_type,
+           excluded.error_detail)
     RETURNING site_id
 ), removed AS (
     DELETE FROM webmon.failure_runs f

@@ -17,8 +17,13 @@ WITH location AS (
     RETURNING l.site_id, l.retired_at
 ), marked AS (
     INSERT INTO webmon.incidents_dirty (site_id, from_at, to_at)
-    SELECT site_id, retired_at, retired_at + interval '1 hour'
-    FROM retired
+    SELECT r.site_id,
+           r.retired_at,
+           -- If the number of locations in use counts, all is changed from then on.
+           CASE WHEN s.incident_locations_percent IS NOT NULL OR s.incident_min_voters > 1 THEN 'infinity'
+                ELSE r.retired_at + interval '1 hour' END
+    FROM retired r
+    JOIN webmon.sites s USING (site_id)
 )
 SELECT (SELECT count(*) FROM location) AS locations,
        (SELECT count(*) FROM retired) AS sites

@@ -24,5 +24,11 @@ WITH newest AS (
     RETURNING l.site_id, l.retired_at
 )
 INSERT INTO webmon.incidents_dirty (site_id, from_at, to_at)
-SELECT DISTINCT site_id, retired_at, retired_at + interval '1 hour'
-FROM retired
+SELECT DISTINCT
+       r.site_id,
+       r.retired_at,
+       -- If the number of locations in use counts, all is changed from then on.
+       CASE WHEN s.incident_locations_percent IS NOT NULL OR s.incident_min_voters > 1 THEN 'infinity'
+            ELSE r.retired_at + interval '1 hour' END
+FROM retired r
+JOIN webmon.sites s USING (site_id)

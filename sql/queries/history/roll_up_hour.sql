@@ -1,5 +1,6 @@
--- Derives all rows of site_hours of one UTC hour again from its results and gaps. For each site whose first success of the
--- hour has changed, it marks the incidents as changed. It records which locations and versions were seen.
+-- Derives all rows of site_hours of one UTC hour again from its results and gaps. It records which locations and versions were
+-- seen. It marks the incidents of a site as changed if the first success of the hour has changed, if there are more successes
+-- and the site needs several to recover, or if other locations count as in use.
 --
 -- The instants of a gap are spread evenly over it: of n instants in [from, to) number i (from 0) lies at
 -- from + (to - from) * i / n. Where gaps overlap, the one that begins first counts. Every row of the hour within a gap takes
@@ -107,7 +108,7 @@ WITH groups AS MATERIALIZED (
     WHERE s.counts_from < s.counts_to
     GROUP BY s.site_id, s.location_id
 ), before AS (
-    SELECT site_id, location_id, first_success_at
+    SELECT site_id, location_id, first_success_at, success
     FROM webmon.site_hours
     WHERE hour = $1
 ), written AS (
@@ -150,13 +151,37 @@ WITH groups AS MATERIALIZED (
            excluded.late, excluded.overlap, excluded.saturated, excluded.cancelled, excluded.network_down, excluded.checker_down,
            excluded.maintenance, excluded.gap, excluded.total_us_min, excluded.total_us_max, excluded.buckets,
            excluded.counts)
-    RETURNING site_id, location_id, first_success_at
-), returned AS (
-    -- Sites that were retired at a location and have results again.
-    SELECT l.site_id
-    FROM webmon.site_locations l
-    JOIN results r USING (site_id, location_id)
-    WHERE l.retired_at <= $1
+    RETURNING site_id, location_id, first_success_at, success
+), recovering AS (
+    -- Sites that need several consecutive successes, and have some more. Only those after the last failures of the hour count,
+    -- and of them only as many as are needed. If there are more before these failures, find_failure_runs marks it.
+    SELECT w.site_id
+    FROM written w
+    JOIN webmon.sites s USING (site_id)
+    LEFT JOIN before b USING (site_id, location_id)
+    CROSS JOIN LATERAL (
+        SELECT coalesce(b.success, 0) - coalesce(max(f.successes_before), 0) AS successes
+        FROM webmon.failure_runs f
+        WHERE f.site_id = w.site_id
+          AND f.location_id = w.location_id
+          AND f.from_at >= $1
+          AND f.from_at < $2
+    ) AS since
+    WHERE s.incident_recoveries > 1
+      AND w.success <> coalesce(b.success, 0)
+      AND since.successes < s.incident_recoveries
+), joined AS (
+    -- Sites that are in use at a location from this hour on. Until now they were known to be so from a later hour on (null:
+    -- not at all), or they were retired there.
+    SELECT r.site_id,
+           coalesce(l.first_hour, 'infinity') AS first_hour,
+           l.retired_at,
+           s.incident_locations_percent IS NOT NULL OR s.incident_min_voters > 1 AS votes
+    FROM results r
+    JOIN webmon.sites s USING (site_id)
+    LEFT JOIN webmon.site_locations l USING (site_id, location_id)
+    WHERE coalesce(l.first_hour, 'infinity') > $1
+       OR l.retired_at <= $1
 ), located AS (
     INSERT INTO webmon.site_locations AS stored (
         site_id, location_id, first_hour, last_hour, last_verdict_hour, next_after_s)
@@ -215,12 +240,24 @@ FROM stretches
 WHERE from_at >= $1
 UNION
 SELECT site_id, $1, $2
-FROM returned
+FROM recovering
+UNION
+SELECT site_id, $1, first_hour
+FROM joined
+WHERE first_hour > $1
+UNION
+-- A retirement is taken back. If the number of locations in use counts, that changes all since then.
+SELECT site_id, CASE WHEN votes THEN retired_at ELSE $1 END, CASE WHEN votes THEN 'infinity' ELSE $2 END
+FROM joined
+WHERE retired_at <= $1
 UNION
 -- Versions with other thresholds than those in force.
 SELECT g.site_id, $1, $2
 FROM versions g
 JOIN webmon.site_versions v USING (version_id)
 JOIN webmon.sites s ON s.site_id = g.site_id
-WHERE (coalesce(v.incident_failures, 2), coalesce(v.incident_locations, 1))
-    <> (s.incident_failures, s.incident_locations)
+WHERE (coalesce(v.incident_failures, 2), coalesce(v.incident_recoveries, 1),
+       CASE WHEN v.incident_locations_percent IS NULL THEN coalesce(v.incident_locations, 1) END,
+       v.incident_locations_percent, coalesce(v.incident_min_voters, 1))
+    IS DISTINCT FROM
+      (s.incident_failures, s.incident_recoveries, s.incident_locations, s.incident_locations_percent, s.incident_min_voters)

@@ -1,14 +1,18 @@
 -- Finds versions of sites.
 -- Parameters: $1 site ids, $2 names, $3 URLs, $4 methods, $5 labels, $6 schedules, $7 time budgets in milliseconds,
---             $8 and $9 failures and locations of incidents: one array for each column, all of the same length
+--             $8 to $12 failures, recoveries, locations, percentages of locations, and voters of incidents: one array
+--             for each column, all of the same length
 -- Rows returned: place in the arrays (from 1) and id of those that are stored
 SELECT w.place, v.version_id
 FROM unnest($1::integer[], $2::text[], $3::text[], $4::text[], $5::jsonb[], $6::text[], $7::integer[],
-            $8::smallint[], $9::smallint[])
+            $8::smallint[], $9::smallint[], $10::smallint[], $11::smallint[], $12::smallint[])
     WITH ORDINALITY AS w (site_id, name, url, method, labels, schedule, time_budget_ms, incident_failures,
-                          incident_locations, place)
+                          incident_recoveries, incident_locations, incident_locations_percent, incident_min_voters, place)
 JOIN webmon.site_versions v
     ON v.site_id = w.site_id
    AND v.digest = md5(md5(w.name) || md5(w.url) || md5(w.method) || md5(w.labels::text) || md5(coalesce(w.schedule, ''))
                       || coalesce(w.time_budget_ms, 0)::text || ':' || coalesce(w.incident_failures, 0)::text
-                      || ':' || coalesce(w.incident_locations, 0)::text)::uuid
+                      || ':' || coalesce(w.incident_recoveries, 0)::text
+                      || ':' || coalesce(w.incident_locations, 0)::text
+                      || ':' || coalesce(w.incident_locations_percent, 0)::text
+                      || ':' || coalesce(w.incident_min_voters, 0)::text)::uuid

@@ -17,7 +17,10 @@ pub(super) struct SiteVersion {
     schedule: Option<String>,
     time_budget_ms: Option<u32>,
     incident_failures: Option<u16>,
+    incident_recoveries: Option<u16>,
     incident_locations: Option<u16>,
+    incident_locations_percent: Option<u16>,
+    incident_min_voters: Option<u16>,
 }
 
 impl SiteVersion {
@@ -30,7 +33,10 @@ impl SiteVersion {
             schedule: result.schedule.clone(),
             time_budget_ms: result.time_budget_ms,
             incident_failures: result.incident_failures,
+            incident_recoveries: result.incident_recoveries,
             incident_locations: result.incident_locations,
+            incident_locations_percent: result.incident_locations_percent,
+            incident_min_voters: result.incident_min_voters,
         }
     }
 
@@ -42,7 +48,10 @@ impl SiteVersion {
             && self.schedule == result.schedule
             && self.time_budget_ms == result.time_budget_ms
             && self.incident_failures == result.incident_failures
+            && self.incident_recoveries == result.incident_recoveries
             && self.incident_locations == result.incident_locations
+            && self.incident_locations_percent == result.incident_locations_percent
+            && self.incident_min_voters == result.incident_min_voters
     }
 }
 
@@ -72,10 +81,14 @@ impl OfSite for SiteVersion {
             columns.labels.push(Json(&version.labels));
             columns.schedules.push(version.schedule.as_deref());
             columns.budgets.push(version.time_budget_ms.map(|ms| ms as i32));
-            columns.incident_failures.push(version.incident_failures.map(|n| n as i16));
-            columns.incident_locations.push(version.incident_locations.map(|n| n as i16));
+            let threshold = |threshold: Option<u16>| threshold.map(|n| n as i16);
+            columns.incident_failures.push(threshold(version.incident_failures));
+            columns.incident_recoveries.push(threshold(version.incident_recoveries));
+            columns.incident_locations.push(threshold(version.incident_locations));
+            columns.incident_locations_percent.push(threshold(version.incident_locations_percent));
+            columns.incident_min_voters.push(threshold(version.incident_min_voters));
         }
-        let parameters: [&(dyn ToSql + Sync); 9] = [
+        let parameters: [&(dyn ToSql + Sync); 12] = [
             &columns.site_ids,
             &columns.names,
             &columns.urls,
@@ -84,7 +97,10 @@ impl OfSite for SiteVersion {
             &columns.schedules,
             &columns.budgets,
             &columns.incident_failures,
+            &columns.incident_recoveries,
             &columns.incident_locations,
+            &columns.incident_locations_percent,
+            &columns.incident_min_voters,
         ];
         transaction.query(statement, &parameters)
     }
@@ -101,5 +117,8 @@ struct Columns<'a> {
     schedules: Vec<Option<&'a str>>,
     budgets: Vec<Option<i32>>,
     incident_failures: Vec<Option<i16>>,
+    incident_recoveries: Vec<Option<i16>>,
     incident_locations: Vec<Option<i16>>,
+    incident_locations_percent: Vec<Option<i16>>,
+    incident_min_voters: Vec<Option<i16>>,
 }

@@ -43,6 +43,8 @@ pub mod check;
 pub mod config;
 #[cfg(feature = "store")]
 pub mod database;
+#[cfg(any(feature = "check", feature = "store"))]
+mod denied;
 #[cfg(feature = "store")]
 pub mod jobs;
 pub mod kafka;

@@ -152,7 +152,7 @@ fn no_two_files_import_each_other() {
 #[test]
 fn the_checking_and_the_storing_side_know_nothing_of_each_other() {
     let checking = ["check", "monitor", "outbox"];
-    let storing = ["database", "jobs", "store", "upkeep"];
+    let storing = ["alerts", "database", "jobs", "store", "upkeep"];
     let room = |module: &str| module.split("::").next().unwrap_or_default().to_owned();
     for (module, homes) in imports(&modules()) {
         for home in homes {

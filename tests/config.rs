@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use webmon::config::{Config, ConfigError, Fault, MAX_SITES, Role};
+use webmon::config::{Channel, Config, ConfigError, Fault, MAX_SITES, Role, SigningKey, SmtpSecurity};
 use webmon::site::Method;
 use webmon::text::{parse_duration, show_duration};
 
@@ -93,7 +93,10 @@ fn every_fault_has_its_exact_message() {
 fn a_fault_is_one_line_with_its_origin_and_without_secrets() {
     for path in invalid_files() {
         let error = Config::load_with(&path, no_environment(), role_of(&path)).unwrap_err();
+        // A key may have the word in its name.
         let shown = format!("{error} {error:?}");
+        let shown = shown.replace("secrets", "").replace("secret_files", "").replace("signing secret", "");
+        let shown = shown.replace("-secret", "");
         assert!(!shown.contains("secret") && !shown.contains("12345678"), "{shown}");
         for line in error.to_string().lines() {
             assert!(line.starts_with(&path.display().to_string()), "{line}");
@@ -399,6 +402,7 @@ fn the_example_shows_every_key_and_no_other() {
             let table = section.is_empty()
                 && (settings.iter().any(|(named, ..)| named == key)
                     || EXAMPLE.contains(&format!("[[{key}]]"))
+                    || EXAMPLE.contains(&format!("   [{key}]"))
                     || EXAMPLE.contains(&format!("[{key}.")))
                 || settings.iter().any(|(named, ..)| *named == format!("{section}.{key}"));
             // What a site may have too is explained once, with the defaults.
@@ -504,6 +508,154 @@ fn the_maintenance_of_the_example_is_valid() {
     assert!(config.maintenance[0].applies_to(&config.sites[0]));
 }
 
+// ---- Receivers and the heartbeat: only webmon-store reads them.
+
+/// The blocks of the example that begin with `header`, uncommented.
+fn example_blocks(header: &str) -> Vec<String> {
+    let begin = format!("#   {header}");
+    let lines: Vec<&str> = EXAMPLE.lines().collect();
+    let starts = lines.iter().enumerate().filter(|(_, line)| **line == begin).map(|(at, _)| at);
+    let block = |at: usize| {
+        let block = lines[at..].iter().take_while(|line| line.starts_with("#   "));
+        block.map(|line| &line[4..]).collect::<Vec<_>>().join("\n")
+    };
+    starts.map(block).collect()
+}
+
+/// Keys that name files, which are not there, or that stand instead of another one. Each is tried elsewhere.
+const INSTEAD: [&str; 7] =
+    ["url_file", "secret_files", "body_file", "routing_key_file", "password_file", "ca", "starttls"];
+
+#[test]
+fn the_receivers_of_the_example_are_valid_and_show_every_key() {
+    let blocks = example_blocks("[[receiver]]");
+    assert_eq!(blocks.len(), 5, "one for each type");
+    for block in blocks {
+        let minimal = "postgres.url = \"postgres://h/d\"\nkafka.brokers = [\"h:1\"]\n";
+        let load = |toml: &str| Config::from_toml(&format!("{minimal}\n{toml}"), Role::Store);
+        let config = load(&block).unwrap_or_else(|error| panic!("{error}\n{block}"));
+        assert_eq!(config.receivers.len(), 1);
+        let faults = faults(load(&format!("{block}\nzzz = 1")));
+        let known = faults[0].problem.strip_prefix("is unknown: expected one of ").unwrap();
+        for key in known.split(", ") {
+            let shown = block.lines().any(|line| line.starts_with(&format!("{key} = ")));
+            assert!(shown || INSTEAD.contains(&key), "{key} is not shown:\n{block}");
+            assert!(shown || EXAMPLE.contains(&format!("{key}:")), "{key} is not explained");
+        }
+    }
+}
+
+#[test]
+fn the_heartbeat_of_the_example_is_valid_and_the_default() {
+    let block = example_blocks("[heartbeat]").concat();
+    let minimal = "postgres.url = \"postgres://h/d\"\nkafka.brokers = [\"h:1\"]\n";
+    let load = |toml: &str| Config::from_toml(&format!("{minimal}\n{toml}"), Role::Store).unwrap().heartbeat;
+    let url = block.lines().find(|line| line.starts_with("url = ")).unwrap();
+    assert_eq!(load(&block), load(&format!("[heartbeat]\n{url}")));
+    assert_eq!(load(&block).unwrap().every, Duration::from_secs(60));
+    assert_eq!(load(""), None);
+    assert_eq!(load("[heartbeat]\nevery = \"30s\""), None);
+}
+
+#[test]
+fn a_checker_needs_nothing_of_the_receivers() {
+    let toml = format!(
+        "{MINIMAL}\n[heartbeat]\nurl = \"${{NOT_SET}}\"\n\
+         [[receiver]]\nname = \"ops\"\ntype = \"slack\"\nurl_file = \"/absent/file\"\nca = \"${{NOT_SET}}\"\n"
+    );
+    let config = load(&toml, &[]).unwrap();
+    assert!(config.receivers.is_empty() && config.heartbeat.is_none());
+    assert_eq!(faults(Config::from_toml(&toml, Role::Store)).len(), 3);
+}
+
+#[test]
+fn the_secrets_of_receivers_come_from_files_and_variables_and_are_never_shown() {
+    let directory = tempfile::tempdir().unwrap();
+    let secret = "whsec_c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0";
+    for (name, text) in [
+        ("url", "https://hooks.example/secret1?a=secret2\nsecond line"),
+        ("key", "secret3"),
+        ("password", "secret4"),
+        ("signing", secret),
+        ("template", "{{ text }} secret5"),
+    ] {
+        std::fs::write(directory.path().join(name), text).unwrap();
+    }
+    let toml = r#"
+        kafka.brokers = ["h:1"]
+        postgres.url = "postgres://h/d"
+        heartbeat.url = "https://hc.example/${TOKEN}"
+        [[receiver]]
+        name = "webhook"
+        type = "webhook"
+        url_file = "url"
+        secret_files = ["signing", "signing"]
+        headers = { Authorization = "Bearer ${TOKEN}", X-Key = { file = "key" } }
+        body_file = "template"
+        content_type = "text/plain"
+        [[receiver]]
+        name = "pagerduty"
+        type = "pagerduty"
+        routing_key_file = "key"
+        [[receiver]]
+        name = "alertmanager"
+        type = "alertmanager"
+        url = "http://127.0.0.1:9093/secret6"
+        auth = { bearer = "${TOKEN}" }
+        [[receiver]]
+        name = "email"
+        type = "email"
+        server = "smtps://mail.example"
+        username = "webmon"
+        password_file = "password"
+        from = "webmon@example.com"
+        to = "ops@example.com"
+    "#;
+    let path = directory.path().join("config.toml");
+    std::fs::write(&path, toml).unwrap();
+    let config = Config::load_with(&path, environment(&[("TOKEN", "secret7")]), Role::Store).unwrap();
+    let shown = format!("{config:?} {config:#?}");
+    assert!(!shown.contains("secret") && !shown.contains("c2Vj"), "{shown}");
+    assert!(
+        shown.contains("Endpoint(https://hooks.example/***)") && shown.contains("Authorization"),
+        "{shown}"
+    );
+    let Channel::Webhook(webhook) = &config.receivers[0].channel else { panic!("{config:?}") };
+    assert_eq!(webhook.url.reveal().as_str(), "https://hooks.example/secret1?a=secret2");
+    assert_eq!(webhook.keys, [SigningKey::new(secret).unwrap(), SigningKey::new(secret).unwrap()]);
+    let headers: Vec<&str> = webhook.headers.iter().map(|(_, value)| value.reveal()).collect();
+    assert_eq!(headers, ["Bearer secret7", "secret3"]);
+    let Channel::Email(email) = &config.receivers[3].channel else { panic!("{config:?}") };
+    assert_eq!((email.port, email.security), (465, SmtpSecurity::Tls));
+    assert_eq!(email.credentials.as_ref().unwrap().1.reveal(), "secret4");
+}
+
+#[test]
+fn a_mail_server_is_spoken_to_as_safely_as_can_be_unless_told_otherwise() {
+    for (server, more, expected) in [
+        ("smtp://mail.example", "", ("mail.example", 587, SmtpSecurity::StartTls)),
+        (
+            "smtp://mail.example:25/",
+            "starttls = \"opportunistic\"",
+            ("mail.example", 25, SmtpSecurity::Opportunistic),
+        ),
+        (
+            "smtp://127.0.0.1:2525",
+            "starttls = \"off\"\nusername = \"a\"\npassword = \"b\"",
+            ("127.0.0.1", 2525, SmtpSecurity::Off),
+        ),
+        ("smtps://[::1]", "", ("::1", 465, SmtpSecurity::Tls)),
+    ] {
+        let toml = format!(
+            "kafka.brokers = [\"h:1\"]\npostgres.url = \"postgres://h/d\"\n[[receiver]]\nname = \"ops\"\n\
+             type = \"email\"\nserver = \"{server}\"\nfrom = \"a@example.com\"\nto = [\"Ops <b@example.com>\"]\n{more}\n"
+        );
+        let config = Config::from_toml(&toml, Role::Store).unwrap();
+        let Channel::Email(email) = &config.receivers[0].channel else { panic!("{config:?}") };
+        assert_eq!((email.host.as_str(), email.port, email.security), expected);
+    }
+}
+
 // ---- The environment.
 
 #[test]
@@ -597,8 +749,8 @@ fn a_fault_of_the_environment_names_the_variable() {
         (
             "WEBMON_KAFCA__BROKERS",
             "h:1",
-            "kafca is unknown: expected one of check, discover, include, jobs, kafka, maintenance, postgres, site, site_defaults, store, \
-             template",
+            "kafca is unknown: expected one of check, discover, heartbeat, include, jobs, kafka, maintenance, postgres, \
+             receiver, site, site_defaults, store, template",
         ),
         (
             "WEBMON_Kafka__Topic",
@@ -610,8 +762,8 @@ fn a_fault_of_the_environment_names_the_variable() {
         (
             "WEBMON___X",
             "x",
-            "\"\" is unknown: expected one of check, discover, include, jobs, kafka, maintenance, postgres, site, site_defaults, store, \
-             template",
+            "\"\" is unknown: expected one of check, discover, heartbeat, include, jobs, kafka, maintenance, postgres, \
+             receiver, site, site_defaults, store, template",
         ),
     ] {
         assert_eq!(environment_faults(&[(name, value)]), [format!("{name}: {message}")]);

@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use super::credentials::first_line;
+use super::credentials::secret;
 use super::entry::Entry;
 use super::table::Table;
 use crate::limits::{MAX_TEXT, MAX_URL};
@@ -83,18 +83,5 @@ fn token_url(entry: &Entry) -> Option<Url> {
         Ok(url) if matches!(url.scheme(), "http" | "https") => Some(url),
         Ok(_) => entry.refuse("is not an http or https URL"),
         Err(error) => entry.refuse(format_args!("is not a URL: {error}")),
-    }
-}
-
-/// A secret from the text of `key`, or from the first line of the file that `file` names. None if there is neither; an
-/// inner none after a fault.
-fn secret(table: &Table, key: &'static str, file: &'static str) -> Option<Option<Secret>> {
-    match (table.get(key), first_line(table, file)) {
-        (Some(_), Some(_)) => {
-            table.fault(format!("has both {key} and {file}: expected one of them"));
-            Some(None)
-        }
-        (Some(entry), None) => Some(entry.hidden().secret()),
-        (None, found) => found,
     }
 }

@@ -12,12 +12,16 @@ use super::env::Environment;
 use super::error::ConfigError;
 use super::fault::Fault;
 use super::files::{self, Reader};
+#[cfg(feature = "store")]
+use super::heartbeat::{Heartbeat, heartbeat};
 use super::include;
 use super::interpolate::Interpolation;
 use super::jobs::{Jobs, jobs};
 use super::kafka::{Kafka, kafka};
 use super::maintenance::maintenance;
 use super::postgres::{Postgres, postgres};
+#[cfg(feature = "store")]
+use super::receiver::{Receiver, receivers};
 use super::role::Role;
 use super::site_defaults::SiteDefaults;
 use super::site_list::{SiteList, SiteSources};
@@ -48,6 +52,13 @@ pub struct Config {
     pub site_defaults: SiteDefaults,
     /// `[[maintenance]]`
     pub maintenance: Vec<Maintenance>,
+    /// `[[receiver]]`: who can be told of alerts. Only [`Role::Store`] reads them, so that a checker needs none of their
+    /// secrets.
+    #[cfg(feature = "store")]
+    pub receivers: Vec<Receiver>,
+    /// `[heartbeat]`: what is asked while results are being stored. Only [`Role::Store`] reads it.
+    #[cfg(feature = "store")]
+    pub heartbeat: Option<Heartbeat>,
 }
 
 impl Config {
@@ -190,7 +201,7 @@ impl Config {
 
         let mut interpolation = Interpolation::new(&sources, variables);
         for (_, dict) in &mut dicts {
-            interpolation.fill(dict, &mut faults);
+            interpolation.fill(dict, role, &mut faults);
         }
         let variables = interpolation.into_values();
         let context = Context::new(&sources, &environment, &shown, role, faults);
@@ -208,10 +219,30 @@ impl Config {
         let SiteList { enabled: sites, disabled, keys } = list.list(role);
         let site_defaults = list.site_defaults();
         let maintenance = maintenance(&roots, &keys);
-        let config =
-            Config { kafka, postgres, check, store, jobs, sites, disabled, site_defaults, maintenance };
-        // Read above.
-        let _ = (root.get("include"), root.get("discover"));
+        #[cfg(feature = "store")]
+        let (receivers, heartbeat) = match role {
+            Role::Store => (receivers(root), heartbeat(&section("heartbeat"))),
+            _ => (Vec::new(), None),
+        };
+        let config = Config {
+            kafka,
+            postgres,
+            check,
+            store,
+            jobs,
+            sites,
+            disabled,
+            site_defaults,
+            maintenance,
+            #[cfg(feature = "store")]
+            receivers,
+            #[cfg(feature = "store")]
+            heartbeat,
+        };
+        // Read above, or for the other program.
+        for key in ["include", "discover", "receiver", "heartbeat"] {
+            let _ = root.get(key);
+        }
         root.refuse_unknown();
         roots.iter().skip(1).for_each(include::refuse_others);
 

@@ -2,8 +2,9 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use super::entry::Entry;
 use super::table::Table;
 use crate::secret::Secret;
 
@@ -22,13 +23,17 @@ pub(super) fn password_file(table: &Table) -> Option<Option<Secret>> {
 
 /// The first line of the file that `key` names, as [`password_file`].
 pub(super) fn first_line(table: &Table, key: &'static str) -> Option<Option<Secret>> {
+    let entry = table.get(key)?;
+    Some(line_of(&entry, &table.file(key)?))
+}
+
+/// The first line of the file `path`, which `entry` names. None after a fault.
+pub(super) fn line_of(entry: &Entry, path: &Path) -> Option<Secret> {
     /// The longest file: a secret is shorter.
     const MAX: u64 = 64 * 1024;
-    let entry = table.get(key)?;
-    let path = table.file(key)?;
     let mut text = String::new();
-    let read = File::open(&path).and_then(|file| file.take(MAX).read_to_string(&mut text));
-    Some(match read {
+    let read = File::open(path).and_then(|file| file.take(MAX).read_to_string(&mut text));
+    match read {
         Ok(_) => match text.lines().next().filter(|line| !line.is_empty()) {
             Some(line) if line.contains('\0') => {
                 entry.refuse(format_args!("{:?} has a NUL character", path.display().to_string()))
@@ -39,5 +44,18 @@ pub(super) fn first_line(table: &Table, key: &'static str) -> Option<Option<Secr
             }
         },
         Err(error) => entry.refuse(format_args!("{:?} cannot be read: {error}", path.display().to_string())),
-    })
+    }
+}
+
+/// A secret from the text of `key`, or from the first line of the file that `file` names. None if there is neither; an
+/// inner none after a fault.
+pub(super) fn secret(table: &Table, key: &'static str, file: &'static str) -> Option<Option<Secret>> {
+    match (table.get(key), first_line(table, file)) {
+        (Some(_), Some(_)) => {
+            table.fault(format!("has both {key} and {file}: expected one of them"));
+            Some(None)
+        }
+        (Some(entry), None) => Some(entry.hidden().secret()),
+        (None, found) => found,
+    }
 }

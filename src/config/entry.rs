@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Display;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use figment::value::{Num, Tag, Value};
@@ -38,6 +39,13 @@ impl<'a> Entry<'a> {
             return self.out_of_range(&format!("1 to {max} characters"));
         }
         Some(text.clone())
+    }
+
+    /// A path. A relative one starts at the folder of the file that has it.
+    pub(super) fn file(&self) -> Option<PathBuf> {
+        let path = PathBuf::from(self.text(4_096)?);
+        let folder = self.context.sources.file(self.value.tag()).and_then(|(file, _)| file.parent());
+        Some(folder.map_or(path.clone(), |folder| folder.join(&path)))
     }
 
     /// A text that no message quotes.

@@ -1,5 +1,5 @@
-//! `${NAME}` and `${NAME:-default}` in the texts of sites, templates and `[site_defaults]`: filled in once, when the
-//! configuration is read. What they stand for is never shown.
+//! `${NAME}` and `${NAME:-default}` in the texts of sites, templates, `[site_defaults]`, receivers and `[heartbeat]`:
+//! filled in once, when the configuration is read. What they stand for is never shown.
 
 use std::collections::HashMap;
 
@@ -8,6 +8,7 @@ use figment::value::{Dict, Tag, Value};
 use super::context::Faults;
 use super::fault::Fault;
 use super::key::show_key;
+use super::role::Role;
 use super::source::Sources;
 use crate::text::quoted;
 
@@ -31,20 +32,29 @@ impl<'a> Interpolation<'a> {
         Interpolation { sources, variables, values: HashMap::new(), bytes: 0 }
     }
 
-    /// Fills in the variables of one file.
-    pub(super) fn fill(&mut self, root: &mut Dict, faults: &mut Faults) {
-        for key in ["site_defaults", "template"] {
+    /// Fills in the variables of one file, as far as a program of this role reads it.
+    pub(super) fn fill(&mut self, root: &mut Dict, role: Role, faults: &mut Faults) {
+        // A checker is not given the secrets of the receivers.
+        let is_told = |key: &&str| role == Role::Store || !matches!(*key, "receiver" | "heartbeat");
+        for key in ["site_defaults", "template", "heartbeat"].into_iter().filter(is_told) {
             if let Some(value) = root.get_mut(key) {
                 self.value(value, &|| key.to_owned(), faults);
             }
         }
-        let Some(Value::Array(_, sites)) = root.get_mut("site") else { return };
-        for (i, site) in sites.iter_mut().enumerate().filter(|(_, site)| has_dollar(site)) {
-            let Value::Dict(_, dict) = site else { continue };
+        for key in ["site", "receiver"].into_iter().filter(is_told) {
+            if let Some(Value::Array(_, tables)) = root.get_mut(key) {
+                self.tables(key, tables, faults);
+            }
+        }
+    }
+
+    fn tables(&mut self, kind: &str, tables: &mut [Value], faults: &mut Faults) {
+        for (i, table) in tables.iter_mut().enumerate().filter(|(_, table)| has_dollar(table)) {
+            let Value::Dict(_, dict) = table else { continue };
             let name = dict.get("name").and_then(Value::as_str).filter(|name| !name.contains('$'));
             let name = name.map_or_else(String::new, |name| format!(" {}", quoted(name)));
             for (key, value) in dict.iter_mut() {
-                self.value(value, &|| format!("site[{i}]{name}: {}", show_key(key)), faults);
+                self.value(value, &|| format!("{kind}[{i}]{name}: {}", show_key(key)), faults);
             }
         }
     }

@@ -3,7 +3,11 @@
 //! faults are reported at once.
 
 mod alert_kind;
+#[cfg(feature = "store")]
+mod alertmanager;
 mod auth;
+#[cfg(feature = "store")]
+mod authorities;
 mod built_tls;
 mod check;
 #[expect(clippy::module_inception, reason = "a room is named for its noun, and so is the noun's file")]
@@ -11,6 +15,10 @@ mod config;
 mod context;
 mod credentials;
 mod discover;
+#[cfg(feature = "store")]
+mod email;
+#[cfg(feature = "store")]
+mod endpoint;
 mod entry;
 mod env;
 mod error;
@@ -19,6 +27,8 @@ mod fault;
 mod files;
 mod glob;
 mod header_name;
+#[cfg(feature = "store")]
+mod heartbeat;
 mod incident;
 mod include;
 mod interpolate;
@@ -27,34 +37,68 @@ mod kafka;
 mod key;
 mod lines;
 mod maintenance;
+#[cfg(feature = "store")]
+mod message_template;
 mod network;
+#[cfg(feature = "store")]
+mod pagerduty;
 mod pattern;
 mod postgres;
+#[cfg(feature = "store")]
+mod receiver;
 mod request;
 mod role;
+#[cfg(feature = "store")]
+mod signing_key;
 mod site_defaults;
 mod site_list;
 mod site_tls;
 mod sites;
+#[cfg(feature = "store")]
+mod slack;
 mod source;
 mod store;
 mod table;
 mod template;
 mod units;
 mod watch;
+#[cfg(feature = "store")]
+mod webhook;
 
 pub use self::alert_kind::{AlertKind, Severity};
+#[cfg(feature = "store")]
+pub use self::alertmanager::Alertmanager;
+#[cfg(feature = "store")]
+pub use self::authorities::Authorities;
 pub use self::check::{Check, SpoolSettings};
 pub use self::config::Config;
+#[cfg(feature = "store")]
+pub use self::email::{Email, SmtpSecurity};
+#[cfg(feature = "store")]
+pub use self::endpoint::Endpoint;
 pub use self::error::ConfigError;
 pub use self::fault::Fault;
 pub use self::files::MAX_FILE;
+#[cfg(feature = "store")]
+pub use self::heartbeat::Heartbeat;
 pub use self::jobs::Jobs;
 pub use self::kafka::{Kafka, KafkaClient, KafkaTls, Sasl};
+#[cfg(feature = "store")]
+pub use self::message_template::MessageTemplate;
+#[cfg(feature = "store")]
+pub use self::pagerduty::PagerDuty;
 pub use self::postgres::Postgres;
+#[cfg(feature = "store")]
+pub use self::receiver::{Channel, MAX_RECEIVERS, Receiver};
 pub use self::role::Role;
+#[cfg(feature = "store")]
+pub use self::signing_key::SigningKey;
 pub use self::site_defaults::SiteDefaults;
 pub use self::sites::MAX_SITES;
+#[cfg(feature = "store")]
+pub use self::slack::Slack;
 pub use self::store::{Retention, Store};
 pub use self::watch::Watch;
+#[cfg(feature = "store")]
+pub use self::webhook::Webhook;
 pub use crate::secret::Secret;

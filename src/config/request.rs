@@ -47,7 +47,7 @@ pub(super) fn body(table: &Table) -> Option<RequestBody> {
     Some(RequestBody { content: content.into(), content_type })
 }
 
-fn read(entry: &Entry, path: &Path) -> Option<Vec<u8>> {
+pub(super) fn read(entry: &Entry, path: &Path) -> Option<Vec<u8>> {
     let shown = path.display().to_string();
     match std::fs::metadata(path) {
         Ok(metadata) if metadata.len() > MAX_BODY => {
@@ -97,7 +97,7 @@ fn header(name: &str, entry: Entry) -> Option<(String, String)> {
     Some((name.to_owned(), line.flatten()?.reveal().to_owned()))
 }
 
-fn value(entry: &Entry) -> Option<String> {
+pub(super) fn value(entry: &Entry) -> Option<String> {
     let value = entry.text(MAX_VALUE)?;
     if value.bytes().any(|byte| byte < 0x20 || byte == 0x7f) {
         return entry.refuse("has a control character");

@@ -182,10 +182,7 @@ impl<'a> Table<'a> {
 
     /// A path. A relative one starts at the folder of the file that has it.
     pub(super) fn file(&self, key: &'static str) -> Option<PathBuf> {
-        let entry = self.get(key)?;
-        let path = PathBuf::from(entry.text(4_096)?);
-        let folder = self.context.sources.file(entry.value.tag()).and_then(|(file, _)| file.parent());
-        Some(folder.map_or(path.clone(), |folder| folder.join(&path)))
+        self.get(key)?.file()
     }
 
     /// The entries of an array, `min` to `max` of them. One text from the environment is split at commas.

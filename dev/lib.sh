@@ -75,6 +75,17 @@ forbid_system_cluster() {
 # want PROGRAM PACKAGE WHY: what isn't there, and can't be installed, is done without.
 want() { have "$1" || ! is_root || apt_install "$3" "$2"; }
 
+# want_alertmanager: Debian's package starts a service of the system's own, which nobody asked us for.
+want_alertmanager() {
+    have prometheus-alertmanager || ! is_root || {
+        if [[ -d /run/systemd/system ]]; then
+            say "masking prometheus-alertmanager.service, so that no service of the system is started"
+            systemctl mask prometheus-alertmanager.service >/dev/null 2>&1 || true
+        fi
+        apt_install "tests that send to an Alertmanager" prometheus-alertmanager
+    }
+}
+
 # ------------------------------------------------- the program behind them
 
 # start COMMAND ARGUMENT...: becomes the program.

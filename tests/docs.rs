@@ -191,7 +191,22 @@ fn load(toml: &str, role: Role) -> Result<Config, ConfigError> {
         std::fs::write(&path, text).unwrap();
         std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
     }
-    Config::load_with(&folder.path().join("config.toml"), [], role)
+    // What the pages name. A page that names another one says so here.
+    let variables = [
+        ("API_TIMEOUT", "5s"),
+        ("API_TOKEN", "secret"),
+        ("SLACK_URL", "https://hooks.example/1"),
+        ("PAGERDUTY_KEY", "secret"),
+        ("SMTP_PASSWORD", "secret"),
+        ("HEARTBEAT_URL", "https://hc.example/1"),
+        ("NTFY_TOKEN", "secret"),
+        ("TELEGRAM_TOKEN", "secret"),
+        ("TEAMS_URL", "https://hooks.example/2"),
+        ("DISCORD_URL", "https://hooks.example/3"),
+        ("OPSGENIE_KEY", "secret"),
+    ];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    Config::load_with(&folder.path().join("config.toml"), variables, role)
 }
 
 #[test]

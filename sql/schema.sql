@@ -273,10 +273,13 @@ CREATE TABLE webmon.gaps (
     instants bigint NOT NULL,
     reason text NOT NULL,
     checker_id integer NOT NULL,
+    stored_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT gaps_pkey PRIMARY KEY (site_id, location_id, from_at, reason),
     CONSTRAINT gaps_stretch_check CHECK (to_at > from_at),
     CONSTRAINT gaps_instants_check CHECK (instants > 0)
 );
+-- Alerts look for results that were lost.
+CREATE INDEX gaps_stored_at_idx ON webmon.gaps (stored_at) WHERE reason = 'outbox_full';
 COMMENT ON TABLE webmon.gaps IS 'Times [from_at, to_at) whose instants have no rows, and why. to_at is null if the site was retired.';
 
 -- Kafka.
@@ -295,6 +298,7 @@ CREATE TABLE webmon.partition_offsets (
     cluster_id text,
     last_record_at timestamptz,
     last_record_crc bigint,
+    caught_up_at timestamptz,
     CONSTRAINT partition_offsets_pkey PRIMARY KEY (topic, partition),
     CONSTRAINT partition_offsets_owner_check
         CHECK ((owner IS NULL) = (lease_until IS NULL) AND (owner IS NULL) = (leased_at IS NULL))
@@ -306,6 +310,7 @@ COMMENT ON COLUMN webmon.partition_offsets.paused IS 'Why no writer may claim it
 COMMENT ON COLUMN webmon.partition_offsets.cluster_id IS 'The Kafka cluster from which it is stored. Null if the client cannot tell.';
 COMMENT ON COLUMN webmon.partition_offsets.last_record_at IS 'The timestamp of the record before next_offset. Null if the client cannot tell.';
 COMMENT ON COLUMN webmon.partition_offsets.last_record_crc IS 'The CRC-32 of the key and value of that record. Null before the first record, and after a replay was requested.';
+COMMENT ON COLUMN webmon.partition_offsets.caught_up_at IS 'When Kafka had last no record that was not stored. A few seconds old where all goes well.';
 
 CREATE TABLE webmon.writers (
     topic text NOT NULL,
@@ -1273,7 +1278,7 @@ COMMENT ON COLUMN webmon.current_status.name IS 'The site''s display name.';
 COMMENT ON COLUMN webmon.current_status.location IS 'The location from which it is checked.';
 COMMENT ON COLUMN webmon.current_status.url IS 'Its URL as configured, without credentials. It has the values of its query only if the site keeps them.';
 COMMENT ON COLUMN webmon.current_status.labels IS 'Its labels, an object of texts.';
-COMMENT ON COLUMN webmon.current_status.status IS 'down: there were as many consecutive failures as an incident needs, and since then not as many consecutive successes as end it; at most a minute late. stale: a result is overdue by its time budget (otherwise by another interval) plus a minute; or for an hour and more all instants were missed. retired: no result is due any more, because the site was removed or the location was retired (webmon.site_locations.retired_at). up: otherwise.';
+COMMENT ON COLUMN webmon.current_status.status IS 'down: there were as many consecutive failures as an incident needs, and since then not as many consecutive successes as end it; known within seconds. stale: a result is overdue by its time budget (otherwise by another interval) plus a minute; or for an hour and more all instants were missed. retired: no result is due any more, because the site was removed or the location was retired (webmon.site_locations.retired_at). up: otherwise.';
 COMMENT ON COLUMN webmon.current_status.down_since_at IS 'The first of the consecutive failures that took the location down. Null if it is not down.';
 COMMENT ON COLUMN webmon.current_status.scheduled_at IS 'The instant of the newest result.';
 COMMENT ON COLUMN webmon.current_status.next_at IS 'When the next result is due. Gaps are passed over. Null if the site was retired.';
@@ -1286,3 +1291,166 @@ COMMENT ON COLUMN webmon.current_status.http_status IS 'The status code of the l
 COMMENT ON COLUMN webmon.current_status.total_us IS 'Microseconds for the whole check. Null if not measured.';
 COMMENT ON COLUMN webmon.current_status.cert_not_after IS 'When the server''s certificate expires.';
 COMMENT ON COLUMN webmon.current_status.cert_chain_not_after IS 'When the first certificate of its chain expires.';
+
+-- Alerts. Their state only goes forward, because a message cannot be unsent. History is derived again when results come
+-- late, and may then differ.
+
+CREATE TABLE webmon.alert_notes (
+    note_id bigint GENERATED ALWAYS AS IDENTITY,
+    site_id integer NOT NULL,
+    location_id integer NOT NULL,
+    newest_at timestamptz NOT NULL,
+    CONSTRAINT alert_notes_pkey PRIMARY KEY (note_id)
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+CREATE INDEX alert_notes_site_id_idx ON webmon.alert_notes (site_id);
+COMMENT ON TABLE webmon.alert_notes IS 'Notes for those who judge sites: locations with new failures or slow successes, new locations, and any new result where the site is not settled. Writers append them in the transaction of the rows.';
+COMMENT ON COLUMN webmon.alert_notes.newest_at IS 'The newest of the instants.';
+
+CREATE TABLE webmon.alert_sites (
+    site_id integer NOT NULL,
+    settled boolean NOT NULL DEFAULT true,
+    CONSTRAINT alert_sites_pkey PRIMARY KEY (site_id),
+    CONSTRAINT alert_sites_site_id_fkey FOREIGN KEY (site_id) REFERENCES webmon.sites (site_id)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE webmon.alert_sites IS 'The sites that are judged. To judge a site, lock its row.';
+COMMENT ON COLUMN webmon.alert_sites.settled IS 'Whether a success changes nothing: no alert fires, and none is about to.';
+
+CREATE TABLE webmon.alert_places (
+    site_id integer NOT NULL,
+    location_id integer NOT NULL,
+    newest_at timestamptz NOT NULL,
+    look_at timestamptz,
+    down_since_at timestamptz,
+    slow_since_at timestamptz,
+    CONSTRAINT alert_places_pkey PRIMARY KEY (site_id, location_id)
+) WITH (fillfactor = 50);
+CREATE INDEX alert_places_look_at_idx ON webmon.alert_places (look_at) WHERE look_at IS NOT NULL;
+COMMENT ON TABLE webmon.alert_places IS 'What each location says of each site, as far as it was judged.';
+COMMENT ON COLUMN webmon.alert_places.newest_at IS 'The newest instant that was seen.';
+COMMENT ON COLUMN webmon.alert_places.look_at IS 'The site is judged again from this time on, even without a note. Null: only after a note.';
+COMMENT ON COLUMN webmon.alert_places.down_since_at IS 'The first of the consecutive failures that took the location down. Null if it is not down.';
+COMMENT ON COLUMN webmon.alert_places.slow_since_at IS 'The first of the consecutive slow successes that made the location slow. Null if it is not slow.';
+
+CREATE TABLE webmon.alert_transitions (
+    transition_id bigint GENERATED ALWAYS AS IDENTITY,
+    alert_id bigint NOT NULL,
+    kind text NOT NULL,
+    level integer NOT NULL DEFAULT 0,
+    action text NOT NULL,
+    site_id integer,
+    subject text NOT NULL,
+    at timestamptz NOT NULL,
+    noticed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    receivers text[] NOT NULL,
+    notice jsonb NOT NULL,
+    CONSTRAINT alert_transitions_pkey PRIMARY KEY (transition_id),
+    CONSTRAINT alert_transitions_alert_id_action_key UNIQUE (alert_id, action),
+    CONSTRAINT alert_transitions_action_check CHECK (action IN ('firing', 'resolved')),
+    CONSTRAINT alert_transitions_alert_id_check CHECK ((action = 'firing') = (alert_id = transition_id))
+);
+CREATE INDEX alert_transitions_subject_idx ON webmon.alert_transitions (subject, kind, transition_id);
+CREATE INDEX alert_transitions_noticed_at_idx ON webmon.alert_transitions (noticed_at);
+COMMENT ON TABLE webmon.alert_transitions IS 'Each beginning and each end of an alert. A row never changes.';
+COMMENT ON COLUMN webmon.alert_transitions.alert_id IS 'The transition with which the alert began.';
+COMMENT ON COLUMN webmon.alert_transitions.level IS 'For certificates: the hours left that it is about. Otherwise 0.';
+COMMENT ON COLUMN webmon.alert_transitions.at IS 'The instant with which it began or ended.';
+COMMENT ON COLUMN webmon.alert_transitions.receivers IS 'Whom the routes named. Each gets one notification.';
+COMMENT ON COLUMN webmon.alert_transitions.notice IS 'What is told.';
+
+CREATE TABLE webmon.alerts (
+    alert_id bigint NOT NULL,
+    kind text NOT NULL,
+    level integer NOT NULL,
+    site_id integer,
+    subject text NOT NULL,
+    severity text NOT NULL,
+    began_at timestamptz NOT NULL,
+    ended_at timestamptz,
+    fired_at timestamptz NOT NULL,
+    resolved_at timestamptz,
+    CONSTRAINT alerts_pkey PRIMARY KEY (alert_id),
+    CONSTRAINT alerts_alert_id_fkey FOREIGN KEY (alert_id) REFERENCES webmon.alert_transitions (transition_id) ON DELETE CASCADE,
+    CONSTRAINT alerts_ended_check CHECK ((ended_at IS NULL) = (resolved_at IS NULL))
+) WITH (fillfactor = 80);
+-- No alert begins twice.
+CREATE UNIQUE INDEX alerts_firing_key ON webmon.alerts (kind, subject, level) WHERE resolved_at IS NULL;
+CREATE INDEX alerts_site_id_idx ON webmon.alerts (site_id, alert_id);
+CREATE INDEX alerts_resolved_at_idx ON webmon.alerts (resolved_at) WHERE resolved_at IS NOT NULL;
+COMMENT ON TABLE webmon.alerts IS 'Alerts, those that fire and those that have ended.';
+COMMENT ON COLUMN webmon.alerts.subject IS 'The site''s key, or what of webmon it is about.';
+COMMENT ON COLUMN webmon.alerts.began_at IS 'The instant with which it began.';
+COMMENT ON COLUMN webmon.alerts.fired_at IS 'When webmon noticed that it had begun.';
+COMMENT ON COLUMN webmon.alerts.resolved_at IS 'When webmon noticed that it had ended. Null while it fires.';
+
+CREATE TABLE webmon.messages (
+    message_id bigint GENERATED ALWAYS AS IDENTITY,
+    receiver text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    next_try_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    finished_at timestamptz,
+    attempts integer NOT NULL DEFAULT 0,
+    state text NOT NULL DEFAULT 'pending',
+    answer text,
+    content jsonb NOT NULL,
+    CONSTRAINT messages_pkey PRIMARY KEY (message_id),
+    CONSTRAINT messages_state_check CHECK (state IN ('pending', 'delivered', 'dead')),
+    CONSTRAINT messages_finished_check CHECK ((state = 'pending') = (finished_at IS NULL))
+) WITH (fillfactor = 80);
+-- A receiver gets its messages one after another, so that it learns of the transitions of a site in order.
+CREATE UNIQUE INDEX messages_pending_key ON webmon.messages (receiver) WHERE state = 'pending';
+CREATE INDEX messages_finished_at_idx ON webmon.messages (finished_at) WHERE finished_at IS NOT NULL;
+COMMENT ON TABLE webmon.messages IS 'What was sent to receivers, or is being sent. A message that is tried again stays as it is.';
+COMMENT ON COLUMN webmon.messages.attempts IS 'How often it was sent, or was about to be sent.';
+COMMENT ON COLUMN webmon.messages.answer IS 'What the receiver answered last, or why it could not be reached.';
+
+CREATE TABLE webmon.notifications (
+    transition_id bigint NOT NULL,
+    receiver text NOT NULL,
+    reminder integer NOT NULL DEFAULT 0,
+    state text NOT NULL DEFAULT 'pending',
+    reason text,
+    message_id bigint,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    not_before timestamptz NOT NULL,
+    finished_at timestamptz,
+    CONSTRAINT notifications_pkey PRIMARY KEY (transition_id, receiver, reminder),
+    CONSTRAINT notifications_transition_id_fkey
+        FOREIGN KEY (transition_id) REFERENCES webmon.alert_transitions (transition_id) ON DELETE CASCADE,
+    CONSTRAINT notifications_message_id_fkey FOREIGN KEY (message_id) REFERENCES webmon.messages (message_id),
+    CONSTRAINT notifications_state_check
+        CHECK (state IN ('pending', 'sending', 'delivered', 'superseded', 'silenced', 'dead')),
+    CONSTRAINT notifications_finished_check CHECK ((state IN ('pending', 'sending')) = (finished_at IS NULL)),
+    CONSTRAINT notifications_message_check CHECK (state NOT IN ('sending', 'delivered') OR message_id IS NOT NULL)
+) WITH (fillfactor = 70);
+CREATE INDEX notifications_pending_idx ON webmon.notifications (receiver, transition_id) WHERE state = 'pending';
+CREATE INDEX notifications_message_id_idx ON webmon.notifications (message_id);
+COMMENT ON TABLE webmon.notifications IS 'What is to be told to whom, and what became of it: each transition and receiver that a route named has one row, and one more for each reminder.';
+COMMENT ON COLUMN webmon.notifications.state IS 'pending: it waits; reason says for what. sending: it is in a message. delivered: the receiver has it. superseded: it is of no interest any more. silenced: a silence kept it back. dead: it could not be delivered.';
+COMMENT ON COLUMN webmon.notifications.not_before IS 'It waits at least until this time.';
+
+CREATE TABLE webmon.receivers (
+    name text NOT NULL,
+    disabled_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    reason text NOT NULL,
+    CONSTRAINT receivers_pkey PRIMARY KEY (name)
+);
+COMMENT ON TABLE webmon.receivers IS 'Receivers that are disabled, because they answered that they are gone.';
+
+CREATE TABLE webmon.silences (
+    silence_id bigint GENERATED ALWAYS AS IDENTITY,
+    from_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    until_at timestamptz NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    created_by text NOT NULL,
+    reason text NOT NULL,
+    sites text[] NOT NULL,
+    labels jsonb NOT NULL,
+    kinds text[] NOT NULL,
+    CONSTRAINT silences_pkey PRIMARY KEY (silence_id),
+    CONSTRAINT silences_stretch_check CHECK (until_at >= from_at)
+);
+CREATE INDEX silences_until_at_idx ON webmon.silences (until_at);
+COMMENT ON TABLE webmon.silences IS 'When alerts are not told, who decided it, and why.';
+COMMENT ON COLUMN webmon.silences.until_at IS 'Until this time it holds. A silence that was ended ends here.';
+COMMENT ON COLUMN webmon.silences.sites IS 'The keys of the sites. Empty: all that have the labels.';
+COMMENT ON COLUMN webmon.silences.kinds IS 'The kinds of alerts. Empty: all.';

@@ -749,8 +749,8 @@ fn a_fault_of_the_environment_names_the_variable() {
         (
             "WEBMON_KAFCA__BROKERS",
             "h:1",
-            "kafca is unknown: expected one of check, discover, heartbeat, include, jobs, kafka, maintenance, postgres, \
-             receiver, site, site_defaults, store, template",
+            "kafca is unknown: expected one of alerts, check, discover, heartbeat, include, jobs, kafka, maintenance, postgres, \
+             receiver, route, site, site_defaults, store, template",
         ),
         (
             "WEBMON_Kafka__Topic",
@@ -762,8 +762,8 @@ fn a_fault_of_the_environment_names_the_variable() {
         (
             "WEBMON___X",
             "x",
-            "\"\" is unknown: expected one of check, discover, heartbeat, include, jobs, kafka, maintenance, postgres, \
-             receiver, site, site_defaults, store, template",
+            "\"\" is unknown: expected one of alerts, check, discover, heartbeat, include, jobs, kafka, maintenance, postgres, \
+             receiver, route, site, site_defaults, store, template",
         ),
     ] {
         assert_eq!(environment_faults(&[(name, value)]), [format!("{name}: {message}")]);

@@ -133,7 +133,7 @@ fn a_database_that_is_replicated_as_a_whole_stores_derives_and_retains_and_its_c
 
 /// Has a worker do one job of each of webmon's own kinds.
 fn work_at_each_kind(database: &Database, config: &webmon::config::Config) {
-    let kinds = upkeep::kinds(&config.kafka.topic, &config.store, &config.jobs).unwrap();
+    let kinds = upkeep::kinds(&config.kafka.topic, &config.store, &config.jobs, config.alerts.keep).unwrap();
     let mut client = database.client();
     for kind in &kinds {
         jobs::enqueue(&mut client, &kind.due()).unwrap();

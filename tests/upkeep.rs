@@ -327,6 +327,6 @@ fn kinds_and_their_names_agree() {
         Role::Store,
     )
     .unwrap();
-    let kinds = upkeep::kinds(&config.kafka.topic, &config.store, &config.jobs).unwrap();
+    let kinds = upkeep::kinds(&config.kafka.topic, &config.store, &config.jobs, config.alerts.keep).unwrap();
     assert_eq!(kinds.iter().map(webmon::jobs::Kind::name).collect::<Vec<_>>(), upkeep::NAMES);
 }

@@ -72,7 +72,8 @@ pub struct Notice {
 impl Notice {
     /// The key by which receivers recognize an alert: the same when it begins, in reminders and when it ends.
     pub fn dedup_key(&self) -> String {
-        format!("webmon-{}", self.alert_id)
+        // Two databases have alerts of the same number.
+        format!("webmon-{}-{}", self.alert_id, self.began_at.as_second())
     }
 }
 
@@ -88,7 +89,7 @@ pub struct Held {
 /// What is sent to a receiver at once. Sent again, it is the same in every byte that counts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Message {
-    /// Its id, such as `msg_webmon_17`: the key by which a receiver drops what it has already.
+    /// Its id, such as `msg_17_1764086400000000`: the key by which a receiver drops what it has already.
     pub id: String,
     /// When it was made. It is the same in every try.
     pub created_at: Timestamp,

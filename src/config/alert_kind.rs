@@ -21,7 +21,7 @@ pub enum AlertKind {
     Degraded,
     /// A partition of the topic is stored too late.
     Lag,
-    /// There are new dead letters.
+    /// There are dead letters.
     DeadLetters,
     /// A partition is paused.
     Paused,

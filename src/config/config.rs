@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use figment::value::{Dict, Tag};
 
+#[cfg(feature = "store")]
+use super::alerts::{Alerts, alerts};
 use super::check::{Check, check};
 use super::context::{Context, Faults};
 use super::discover;
@@ -23,6 +25,8 @@ use super::postgres::{Postgres, postgres};
 #[cfg(feature = "store")]
 use super::receiver::{Receiver, receivers};
 use super::role::Role;
+#[cfg(feature = "store")]
+use super::route::{Route, routes};
 use super::site_defaults::SiteDefaults;
 use super::site_list::{SiteList, SiteSources};
 use super::sites::MAX_SITES;
@@ -59,6 +63,12 @@ pub struct Config {
     /// `[heartbeat]`: what is asked while results are being stored. Only [`Role::Store`] reads it.
     #[cfg(feature = "store")]
     pub heartbeat: Option<Heartbeat>,
+    /// `[alerts]`. Only [`Role::Store`] reads it.
+    #[cfg(feature = "store")]
+    pub alerts: Alerts,
+    /// `[[route]]`: who is told of which alerts. Only [`Role::Store`] reads them.
+    #[cfg(feature = "store")]
+    pub routes: Vec<Route>,
 }
 
 impl Config {
@@ -224,6 +234,11 @@ impl Config {
             Role::Store => (receivers(root), heartbeat(&section("heartbeat"))),
             _ => (Vec::new(), None),
         };
+        #[cfg(feature = "store")]
+        let (alerts, routes) = match role {
+            Role::Store => (alerts(&section("alerts")), routes(root)),
+            _ => (Alerts::default(), Vec::new()),
+        };
         let config = Config {
             kafka,
             postgres,
@@ -238,9 +253,13 @@ impl Config {
             receivers,
             #[cfg(feature = "store")]
             heartbeat,
+            #[cfg(feature = "store")]
+            alerts,
+            #[cfg(feature = "store")]
+            routes,
         };
         // Read above, or for the other program.
-        for key in ["include", "discover", "receiver", "heartbeat"] {
+        for key in ["include", "discover", "receiver", "heartbeat", "alerts", "route"] {
             let _ = root.get(key);
         }
         root.refuse_unknown();

@@ -13,7 +13,7 @@ pub struct Heartbeat {
     pub url: Endpoint,
     /// How often. 10 s to 1 day, default 1 min.
     pub every: Duration,
-    /// How long one request may take, name and all. 100 ms to 1 min, default 10 s.
+    /// How long one request may take, name and all. 100 ms to 15 s, default 10 s.
     pub timeout: Duration,
 }
 
@@ -21,7 +21,7 @@ pub struct Heartbeat {
 pub(super) fn heartbeat(table: &Table) -> Option<Heartbeat> {
     let url = optional_endpoint(table);
     let every = table.duration("every", SECOND * 10, DAY).unwrap_or(MINUTE);
-    let timeout = table.duration("timeout", MILLISECOND * 100, MINUTE).unwrap_or(SECOND * 10);
+    let timeout = table.duration("timeout", MILLISECOND * 100, SECOND * 15).unwrap_or(SECOND * 10);
     if timeout > every {
         table.fault("has a timeout that is longer than every: expected a shorter one".to_owned());
     }

@@ -5,6 +5,8 @@
 mod alert_kind;
 #[cfg(feature = "store")]
 mod alertmanager;
+#[cfg(feature = "store")]
+mod alerts;
 mod auth;
 #[cfg(feature = "store")]
 mod authorities;
@@ -49,6 +51,8 @@ mod receiver;
 mod request;
 mod role;
 #[cfg(feature = "store")]
+mod route;
+#[cfg(feature = "store")]
 mod signing_key;
 mod site_defaults;
 mod site_list;
@@ -68,6 +72,8 @@ mod webhook;
 pub use self::alert_kind::{AlertKind, Severity};
 #[cfg(feature = "store")]
 pub use self::alertmanager::Alertmanager;
+#[cfg(feature = "store")]
+pub use self::alerts::Alerts;
 #[cfg(feature = "store")]
 pub use self::authorities::Authorities;
 pub use self::check::{Check, SpoolSettings};
@@ -91,6 +97,8 @@ pub use self::postgres::Postgres;
 #[cfg(feature = "store")]
 pub use self::receiver::{Channel, MAX_RECEIVERS, Receiver};
 pub use self::role::Role;
+#[cfg(feature = "store")]
+pub use self::route::{Route, Selection};
 #[cfg(feature = "store")]
 pub use self::signing_key::SigningKey;
 pub use self::site_defaults::SiteDefaults;

@@ -9,19 +9,21 @@ use super::email::{Email, email};
 use super::pagerduty::{PagerDuty, pagerduty};
 use super::slack::{Slack, slack};
 use super::table::Table;
-use super::units::{MILLISECOND, MINUTE, SECOND};
+use super::units::{MILLISECOND, SECOND};
 use super::webhook::{Webhook, webhook};
 use crate::limits::MAX_TEXT;
 
+/// The longest name, in characters. It is part of the kind of a job.
+const MAX_RECEIVER_NAME: usize = 90;
 /// The most receivers of a configuration.
 pub const MAX_RECEIVERS: usize = 1_000;
 
 /// `[[receiver]]`: one who can be told of alerts.
 #[derive(Clone, Debug)]
 pub struct Receiver {
-    /// Its name, by which routes know it. 1 to 200 characters, no two alike.
+    /// Its name, by which routes know it. 1 to 90 characters, no two alike.
     pub name: String,
-    /// How long one try may take: name, connection, TLS, request and answer. 100 ms to 1 min, default 10 s.
+    /// How long one try may take: name, connection, TLS, request and answer. 100 ms to 15 s, default 10 s.
     pub timeout: Duration,
     /// Whom to trust for TLS, by default the system's authorities.
     pub ca: Option<Authorities>,
@@ -68,11 +70,11 @@ pub(super) fn receivers(root: &Table) -> Vec<Receiver> {
 }
 
 fn receiver(table: &Table) -> Option<Receiver> {
-    let name = table.text("name", MAX_TEXT);
+    let name = table.text("name", MAX_RECEIVER_NAME);
     if !table.raw().contains_key("name") {
         table.missing("name", "a text");
     }
-    let timeout = table.duration("timeout", MILLISECOND * 100, MINUTE).unwrap_or(SECOND * 10);
+    let timeout = table.duration("timeout", MILLISECOND * 100, SECOND * 15).unwrap_or(SECOND * 10);
     let ca = authorities(table);
     let channel = channel(table)?;
     table.refuse_unknown();

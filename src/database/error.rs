@@ -38,7 +38,7 @@ pub enum DatabaseError {
 
 impl DatabaseError {
     /// Pairs the driver's error with what was attempted.
-    pub(crate) fn statement(doing: &'static str) -> impl FnOnce(postgres::Error) -> DatabaseError {
+    pub(crate) fn statement(doing: &'static str) -> impl Fn(postgres::Error) -> DatabaseError + Copy {
         move |cause| DatabaseError::Statement { doing, cause }
     }
 

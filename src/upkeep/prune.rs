@@ -1,8 +1,11 @@
-//! `prune`: deletes jobs that ended and writers that died, and merges the minutes of an old ledger.
+//! `prune`: deletes jobs and alerts that ended and writers that died, and merges the minutes of an old ledger.
+
+use std::time::Duration;
 
 use postgres::Transaction;
 
 use super::every::every;
+use crate::alerts;
 use crate::config::Jobs;
 use crate::jobs::{self, Job, JobError, Kind, QueueError};
 use crate::store::compact_ledger;
@@ -13,12 +16,18 @@ const ROWS: i64 = 10_000;
 /// Such statements that one job runs at most. The next job goes on.
 const ROUNDS: u32 = 100;
 
-pub(super) fn kind(options: Jobs) -> Result<Kind, QueueError> {
-    let run = move |job: &Job, transaction: &mut Transaction<'_>| prune(job, transaction, &options);
+pub(super) fn kind(options: Jobs, keep_alerts: Duration) -> Result<Kind, QueueError> {
+    let run =
+        move |job: &Job, transaction: &mut Transaction<'_>| prune(job, transaction, &options, keep_alerts);
     every("@every 10m", Kind::new(NAME, run))
 }
 
-fn prune(job: &Job, transaction: &mut Transaction<'_>, options: &Jobs) -> Result<(), JobError> {
+fn prune(
+    job: &Job,
+    transaction: &mut Transaction<'_>,
+    options: &Jobs,
+    keep_alerts: Duration,
+) -> Result<(), JobError> {
     let mut ended = 0;
     for _ in 0..ROUNDS {
         let pruned = jobs::prune(transaction, options.keep, options.keep_discarded, ROWS)?;
@@ -31,8 +40,9 @@ fn prune(job: &Job, transaction: &mut Transaction<'_>, options: &Jobs) -> Result
     let sql = "DELETE FROM webmon.writers WHERE seen_at < statement_timestamp() - interval '1 day'";
     let writers = transaction.execute(sql, &[])?;
     let ledger_days = compact_ledger(transaction, options.compact_ledger)?;
-    if ended + writers + ledger_days > 0 {
-        log::info!(jobs = ended, writers, ledger_days; "pruned");
+    let alerts = alerts::prune(transaction, keep_alerts, ROWS)?;
+    if ended + writers + ledger_days + alerts > 0 {
+        log::info!(jobs = ended, writers, ledger_days, alerts; "pruned");
     }
     Ok(())
 }

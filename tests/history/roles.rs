@@ -128,7 +128,7 @@ fn a_writer_cannot_raise_the_floor_by_itself() {
 fn a_writer_may_do_every_job() {
     let (Some(database), Some(login)) = (database(), Login::new("webmon_writer")) else { return };
     let config = crate::support::config("127.0.0.1:1", "log", &login.url(&database), "");
-    let kinds = upkeep::kinds(&config.kafka.topic, &config.store, &config.jobs).unwrap();
+    let kinds = upkeep::kinds(&config.kafka.topic, &config.store, &config.jobs, config.alerts.keep).unwrap();
     let mut client = Client::connect(&login.url(&database), postgres::NoTls).unwrap();
     for kind in &kinds {
         jobs::enqueue(&mut client, &kind.due()).unwrap();

@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpStream};
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,6 +11,7 @@ use webmon::config::{Config, Heartbeat, Role};
 use crate::listener::listening;
 use crate::messages::{all_by_http, limits, message, notice, receiver};
 use crate::sites::{Authority, BlackHole, ClosedPort, Server, hold, read_head, reset, response};
+use crate::support::{config_toml, program_under};
 
 /// How much longer than its timeout a try may take on a busy machine.
 const SLACK: Duration = Duration::from_secs(2);
@@ -174,21 +174,14 @@ fn proxies_of_the_environment_are_not_used() {
     let (server, heard) = listening(response("200 OK", &[], b"ok"));
     let proxy = ClosedPort::new();
     let names = ["http_proxy", "HTTP_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
-    let run = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "answers::sends_once", "--nocapture", "--ignored"])
-        .env("WEBMON_TEST_URL", server.url("/"))
-        .envs(names.map(|name| (name, format!("http://{}", proxy.address))))
-        .output()
-        .unwrap();
-    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stdout));
-    assert_eq!(heard.take().len(), 1);
-}
-
-#[test]
-#[ignore = "the test before it runs it"]
-fn sends_once() {
-    let (_, receiver) = all_by_http(&std::env::var("WEBMON_TEST_URL").unwrap()).remove(0);
-    assert!(matches!(send(&receiver, &message(vec![notice(1)]), &limits()), Outcome::Delivered(_)));
+    let variables = names.map(|name| format!("{name}=http://{}", proxy.address));
+    let starter: Vec<&str> = ["env"].into_iter().chain(variables.iter().map(String::as_str)).collect();
+    let receiver = format!("[[receiver]]\nname = \"ops\"\ntype = \"slack\"\nurl = \"{}\"\n", server.url("/"));
+    let toml = config_toml("127.0.0.1:1", "log", "postgres://127.0.0.1:1/nowhere", &receiver);
+    let store = env!("CARGO_BIN_EXE_webmon-store");
+    let (code, said, why) = program_under(&starter, store, &toml, &["alerts", "test", "ops"]).finish();
+    assert_eq!(code, Some(0), "{said}{why}");
+    assert_eq!(heard.take().len(), 2);
 }
 
 #[test]

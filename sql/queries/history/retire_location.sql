@@ -14,7 +14,12 @@ WITH location AS (
     FROM location
     WHERE l.location_id = location.location_id
       AND l.retired_at IS NULL
-    RETURNING l.site_id, l.retired_at
+    RETURNING l.site_id, l.location_id, l.last_hour, l.retired_at
+), noted AS (
+    -- What is retired ends the alerts about it.
+    INSERT INTO webmon.alert_notes (site_id, location_id, newest_at)
+    SELECT site_id, location_id, last_hour
+    FROM retired
 ), marked AS (
     INSERT INTO webmon.incidents_dirty (site_id, from_at, to_at)
     SELECT r.site_id,

@@ -21,7 +21,12 @@ WITH newest AS (
             AND g.location_id = l.location_id
             AND g.from_at >= l.last_hour
             AND g.to_at > n.hour - make_interval(secs => $1::bigint))
-    RETURNING l.site_id, l.retired_at
+    RETURNING l.site_id, l.location_id, l.last_hour, l.retired_at
+), noted AS (
+    -- What is retired ends the alerts about it.
+    INSERT INTO webmon.alert_notes (site_id, location_id, newest_at)
+    SELECT site_id, location_id, last_hour
+    FROM retired
 )
 INSERT INTO webmon.incidents_dirty (site_id, from_at, to_at)
 SELECT DISTINCT

@@ -9,5 +9,6 @@ ORDER BY g.site_id, g.location_id, g.from_at, g.reason, g.instants DESC
 ON CONFLICT (site_id, location_id, from_at, reason) DO UPDATE
 SET to_at = excluded.to_at,
     instants = excluded.instants,
-    checker_id = excluded.checker_id
+    checker_id = excluded.checker_id,
+    stored_at = now()
 WHERE excluded.instants > stored.instants

@@ -254,12 +254,17 @@ impl Claims {
     }
 
     /// Renews the leases of `held`, and returns the partitions that are still held.
-    pub(crate) fn renew(&self, client: &mut Client, held: &[Claim]) -> Result<Vec<i32>, StoreError> {
+    pub(crate) fn renew(
+        &self,
+        client: &mut Client,
+        held: &[Claim],
+        at_end: &[i32],
+    ) -> Result<Vec<i32>, StoreError> {
         let (partitions, epochs) = columns(held);
         let rows = client
             .query(
                 include_str!("../../../sql/queries/claims/renew_leases.sql"),
-                &[&self.topic, &self.owner, &self.lease_ms(), &partitions, &epochs],
+                &[&self.topic, &self.owner, &self.lease_ms(), &partitions, &epochs, &at_end],
             )
             .map_err(StoreError::statement("cannot renew leases"))?;
         Ok(rows.iter().map(|row| row.get(0)).collect())

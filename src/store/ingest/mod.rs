@@ -3,6 +3,7 @@
 
 pub(super) mod batch;
 mod bisect;
+mod caught_up;
 pub(super) mod claims;
 mod codes;
 mod columns;
@@ -14,6 +15,7 @@ mod held;
 mod ids;
 mod letters;
 mod locked;
+mod notes;
 mod partitions;
 mod per_site;
 mod session;

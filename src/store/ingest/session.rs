@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use postgres::Client;
 
 use super::batch::{Admissible, Batch, Clocks, Fingerprint};
+use super::caught_up::CaughtUp;
 use super::claims::{Claim, Claims, Release, application_name, newest_stored};
 use super::counts::Counts;
 use super::held::Held;
@@ -66,6 +67,7 @@ pub(super) struct Session<'a> {
     pub(super) partitions: i32,
     pub(super) discovered_at: Option<Instant>,
     pub(super) beat_at: Option<Instant>,
+    pub(super) caught_up: CaughtUp,
     pub(super) committed_at: Instant,
     /// Whether the last commit to the consumer group succeeded.
     pub(super) commits: bool,
@@ -97,6 +99,7 @@ impl<'a> Session<'a> {
             partitions: 0,
             discovered_at: None,
             beat_at: None,
+            caught_up: CaughtUp::default(),
             committed_at: Instant::now(),
             commits: true,
             totals: Counts::default(),
@@ -136,7 +139,11 @@ impl<'a> Session<'a> {
 
         if !self.held.is_empty() {
             let claims: Vec<Claim> = self.held.values().map(|held| held.claim).collect();
-            let renewed = self.claims.renew(&mut self.client, &claims)?;
+            let at_end = match self.trouble {
+                None => self.caught_up.look(&mut *self.consumer, &self.held),
+                Some(_) => Vec::new(),
+            };
+            let renewed = self.claims.renew(&mut self.client, &claims, &at_end)?;
             let lost =
                 claims.iter().map(|claim| claim.partition).filter(|partition| !renewed.contains(partition));
             for partition in lost.collect::<Vec<_>>() {

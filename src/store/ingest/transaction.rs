@@ -18,6 +18,7 @@ use super::days::{bounds, by_day, utc_day};
 use super::dimensions::Dimensions;
 use super::gaps::insert_gaps;
 use super::letters::insert_dead_letters;
+use super::notes::{NOTE, News};
 use crate::database::{AnyTime, Remedy};
 use crate::record::Outcome;
 use crate::store::error::StoreError;
@@ -171,6 +172,14 @@ impl Ingest {
             let doing = "cannot mark hours as changed";
             let mark = self.prepared(transaction, marks::MARK, doing)?;
             transaction.execute(&mark, &[&hours]).map_err(failed(doing))?;
+        }
+        if counts.inserted + counts.superseded + counts.gaps > 0 {
+            let news = News::of(batch);
+            let doing = "cannot note which sites must be judged";
+            let note = self.prepared(transaction, NOTE, doing)?;
+            transaction
+                .execute(&note, &[&news.sites, &news.locations, &news.newest, &news.bad])
+                .map_err(failed(doing))?;
         }
         Ok((counts, refused))
     }

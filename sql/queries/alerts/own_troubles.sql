@@ -1,0 +1,40 @@
+-- Finds what is wrong with webmon itself.
+-- Parameters: $1 topic, $2 how far behind a partition may be, in milliseconds
+-- Rows returned: kind, subject and, for people, what is wrong; each kind and subject once
+SELECT 'lag' AS kind,
+       format('%s/%s', o.topic, o.partition) AS subject,
+       format('partition %s of %s is stored up to %s, and not further%s', o.partition, o.topic,
+              to_char(a.as_of AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"'),
+              CASE WHEN o.owner IS NULL THEN ': no writer has it' ELSE '' END) AS summary
+FROM webmon.partition_offsets o
+CROSS JOIN LATERAL (SELECT greatest(o.caught_up_at, o.last_record_at)) AS a (as_of)
+WHERE o.topic = $1
+  AND o.paused IS NULL
+  AND a.as_of < clock_timestamp() - $2::float8 * interval '1 millisecond'
+UNION ALL
+SELECT 'paused', format('%s/%s', topic, partition), format('partition %s of %s is paused: %s', partition, topic, paused)
+FROM webmon.partition_offsets
+WHERE topic = $1
+  AND paused IS NOT NULL
+UNION ALL
+SELECT 'dead_letters', $1, format('%s has dead letters: %s%s', $1, count(*), CASE WHEN count(*) = 1000 THEN ' or more' ELSE '' END)
+FROM (SELECT FROM webmon.dead_letters WHERE topic = $1 LIMIT 1000) AS letters
+HAVING count(*) > 0
+UNION ALL
+SELECT DISTINCT ON (j.kind) 'discarded', j.kind, format('job %s of kind %s was discarded: %s', j.id, j.kind, j.last_error)
+FROM webmon.jobs j
+WHERE j.state = 'discarded'
+  -- A completed job, which would end the alert, is not kept for longer.
+  AND j.finalized_at > clock_timestamp() - interval '1 day'
+  AND NOT EXISTS (
+      SELECT
+      FROM webmon.jobs later
+      WHERE later.kind = j.kind
+        AND later.state = 'completed'
+        AND later.finalized_at > j.finalized_at)
+UNION ALL
+SELECT DISTINCT 'spool', c.name, format('the outbox of %s was full: results were lost', c.name)
+FROM webmon.gaps g
+JOIN webmon.checkers c USING (checker_id)
+WHERE g.reason = 'outbox_full'
+  AND g.stored_at > clock_timestamp() - interval '15 minutes'

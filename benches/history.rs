@@ -96,7 +96,7 @@ fn roll_up(client: &mut Client) {
     let limits = RollUpLimits { hours: 100_000, sites: 1_000_000, days: 100_000, pause: Duration::ZERO };
     client
         .execute(
-            "INSERT INTO webmon.rollup_dirty SELECT generate_series(date_trunc('day', now(), 'UTC') - $1::bigint * interval '1 day', \
+            "INSERT INTO webmon.rollup_dirty (hour) SELECT generate_series(date_trunc('day', now(), 'UTC') - $1::bigint * interval '1 day', \
              now(), interval '1 hour')",
             &[&(DAYS - 1)],
         )

@@ -2,12 +2,14 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::alerts::AlertsCommand;
 use crate::dead_letters::DeadLettersCommand;
 use crate::jobs::JobsCommand;
 use crate::locations::LocationsCommand;
 use crate::replay::ReplayArgs;
 use crate::resume::ResumeArgs;
 use crate::retention::RetentionCommand;
+use crate::silence::SilenceCommand;
 use crate::sites::SitesArgs;
 use crate::status::StatusArgs;
 use crate::support::args::CommonArgs;
@@ -56,6 +58,12 @@ pub enum Command {
     /// Show, retry, cancel or run the jobs of the queue
     #[command(subcommand)]
     Jobs(JobsCommand),
+    /// Show what fires and who was told of it, or test a receiver
+    #[command(subcommand)]
+    Alerts(AlertsCommand),
+    /// Keep alerts from being told for a while
+    #[command(subcommand)]
+    Silence(SilenceCommand),
     /// Show what retention would drop, drop it even if the job refuses, or lower the floor
     #[command(subcommand)]
     Retention(RetentionCommand),

@@ -128,7 +128,7 @@ fn run_now(config: &Config, client: &mut postgres::Client, name: &str) -> anyhow
     let shutdown = Shutdown::new();
     signals::stop_on_signals(&shutdown)?;
     signals::end_after(&shutdown, LAST_RESORT)?;
-    let kinds = upkeep::kinds(&config.kafka.topic, &config.store, &config.jobs)?
+    let kinds = upkeep::kinds(&config.kafka.topic, &config.store, &config.jobs, config.alerts.keep)?
         .into_iter()
         .filter(|kind| kind.name() == name);
     let kinds: Vec<_> = kinds.map(jobs::Kind::unscheduled).collect();

@@ -2,6 +2,7 @@
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
 
+mod alerts;
 mod args;
 mod connect;
 mod dead_letters;
@@ -13,6 +14,7 @@ mod replay;
 mod resume;
 mod retention;
 mod run;
+mod silence;
 mod sites;
 mod status;
 #[path = "../support/mod.rs"]
@@ -55,6 +57,8 @@ fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Command::DeadLetters(command) => dead_letters::run(&config, command)?,
         Command::Locations(command) => locations::run(&config, command)?,
         Command::Jobs(command) => return jobs::run(&config, command),
+        Command::Alerts(command) => return alerts::run(&config, command),
+        Command::Silence(command) => silence::run(&config, command)?,
         Command::Retention(command) => return retention::run(&config, command),
         Command::Validate => println!("{}: {} sites", args.common.config().display(), config.sites.len()),
     }

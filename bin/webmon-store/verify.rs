@@ -3,6 +3,8 @@
 use std::process::ExitCode;
 
 use comfy_table::Cell;
+use serde::Serialize;
+use webmon::alerts::{self, AlertProof};
 use webmon::config::Config;
 use webmon::database::Connector;
 use webmon::store::{self, PartitionLedger, Verification};
@@ -18,6 +20,13 @@ pub struct VerifyArgs {
     json: bool,
 }
 
+#[derive(Serialize)]
+struct Proof<'a> {
+    #[serde(flatten)]
+    history: &'a Verification,
+    alerts: &'a AlertProof,
+}
+
 pub fn run(config: &Config, args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     let bar = progress::bar(0, "days read");
     let connector = Connector::new(&config.postgres, "webmon-store")?.patience(LONG_PATIENCE);
@@ -26,14 +35,15 @@ pub fn run(config: &Config, args: &VerifyArgs) -> anyhow::Result<ExitCode> {
         bar.set_position(done as u64);
     })?;
     bar.finish_and_clear();
+    let told = alerts::prove(&mut connector.connect()?)?;
     match args.json {
-        true => print_json(&found)?,
-        false => print_verification(&found),
+        true => print_json(&Proof { history: &found, alerts: &told })?,
+        false => print_verification(&found, &told),
     }
-    Ok(if found.proven { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if found.proven && told.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn print_verification(found: &Verification) {
+fn print_verification(found: &Verification, told: &AlertProof) {
     const SHOWN: usize = 20;
     let mut ledger = table(&[
         "TOPIC",
@@ -98,6 +108,23 @@ fn print_verification(found: &Verification) {
         if found.broken > SHOWN as i64 {
             println!("and {} more: --json names up to {}", found.broken - SHOWN as i64, store::MAX_NAMED);
         }
+    }
+    println!(
+        "alerts        {} transitions, {} not accounted for, {} out of turn",
+        told.transitions, told.unaccounted, told.repeated
+    );
+    println!(
+        "notifications {}: {} delivered, {} superseded, {} silenced, {} dead, {} waiting, {} contradict their message",
+        told.notifications,
+        told.delivered,
+        told.superseded,
+        told.silenced,
+        told.dead,
+        told.pending,
+        told.contradictions
+    );
+    if !told.holds() {
+        println!("NOT EVERY ALERT IS ACCOUNTED FOR");
     }
     println!("{}", if found.proven { "the history is complete" } else { "THE HISTORY IS NOT COMPLETE" });
 }

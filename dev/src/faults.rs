@@ -20,13 +20,14 @@ const LIST: Duration = Duration::from_secs(60);
 const LINES: usize = 15;
 
 /// The tests that know a whole scale: of a file those with such a name.
-const SUITES: [(&str, &str); 11] = [
+const SUITES: [(&str, &str); 12] = [
     ("history", "reading_the_current_status"),
     ("verify", "verify_locks"),
     ("poison", "a_batch_with_duplicates"),
     ("faults", ""),
     ("cluster", ""),
     ("frozen", ""),
+    ("alerts_killed", ""),
     ("spool", "a_long_outage"),
     ("spool", "a_killed"),
     ("spool", "whatever_the_disk"),

@@ -14,7 +14,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use clap::Parser;
@@ -119,6 +119,7 @@ impl Demo {
             ("slow", http("/slow"), "expect = { max_time = \"900ms\" }"),
             ("flaky", http("/flaky"), ""),
             ("failing", http("/failing"), ""),
+            ("coming-and-going", http("/coming-and-going"), ""),
             ("wrong-page", http("/wrong-page"), platform),
             ("redirecting", http("/redirecting"), platform),
             ("timing-out", self.mute.url("/"), ""),
@@ -133,6 +134,13 @@ impl Demo {
                 let _ = writeln!(config, "{more}");
             }
         }
+        // A chat on this machine: it prints what it is told.
+        let _ = write!(
+            config,
+            "\n[[receiver]]\nname = \"demo-chat\"\ntype = \"slack\"\nurl = \"{}\"\n\n\
+             [[route]]\nreceiver = \"demo-chat\"\ngroup_wait = \"2s\"\nrepeat = \"10m\"\n",
+            http("/chat"),
+        );
         config
     }
 }
@@ -142,6 +150,26 @@ fn toml_text(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
+/// Prints the message that a receiver of the type slack is sent.
+fn print_told(head: &str, stream: &mut TcpStream) {
+    /// Longer messages are cut off.
+    const MAX: u64 = 64 << 10;
+    let header = |line: &str| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<u64>().ok())?
+    };
+    let length = head.lines().find_map(header).unwrap_or(0).min(MAX);
+    let mut body = Vec::new();
+    let _ = stream.take(length).read_to_end(&mut body);
+    let Ok(message) = serde_json::from_slice::<serde_json::Value>(&body) else { return };
+    let mut told = format!("told: {}\n", message["text"].as_str().unwrap_or_default());
+    for line in message["attachments"][0]["text"].as_str().unwrap_or_default().lines() {
+        let _ = writeln!(told, "told:   {line}");
+    }
+    print!("{told}");
+    let _ = io::stdout().flush();
+}
+
 /// Answers one request by its path.
 fn serve(mut stream: TcpStream) {
     /// Every fourth of these requests fails.
@@ -149,8 +177,15 @@ fn serve(mut stream: TcpStream) {
     let head = read_head(&mut stream);
     let sorry = || response("503 Service Unavailable", &[], b"Sorry.\n");
     let page = || response("200 OK", &["content-type: text/html; charset=utf-8"], PAGE);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let answer = match head.split(' ').nth(1).unwrap_or_default() {
-        "/" => page(),
+        "/chat" => {
+            print_told(&head, &mut stream);
+            response("200 OK", &[], b"ok")
+        }
+        // Down for the second half of each minute.
+        "/coming-and-going" if now.as_secs() % 60 >= 30 => sorry(),
+        "/" | "/coming-and-going" => page(),
         "/slow" => {
             thread::sleep(Duration::from_millis(300));
             page()

@@ -28,6 +28,8 @@ const TABLE: Duration = Duration::from_secs(2);
 const TABLE_ELSEWHERE: Duration = Duration::from_secs(60);
 /// How often the services are looked at.
 const SERVICES: Duration = Duration::from_secs(5);
+/// How many lines of what a receiver was told.
+const TOLD: usize = 12;
 const TICK: Duration = Duration::from_secs(1);
 
 /// How long a program may take to end before it's killed. webmon-check waits for the checks at work (10 s unless
@@ -304,13 +306,24 @@ impl<'a> Run<'a> {
     /// flickers.
     fn show_table(&self) -> Result<()> {
         if !on_terminal() {
-            return self.webmon.show(&["sites"]).map(drop);
+            self.webmon.show(&["sites"])?;
+            self.show_told();
+            return Ok(());
         }
         say::answer("\x1b[?2026h\x1b[H\x1b[2J");
         self.webmon.show(&["sites"])?;
+        self.show_told();
         let logs = self.programs.logs();
         say::answer(&format!("\nlogs: {}   Ctrl-C ends\n\x1b[?2026l", logs.display()));
         Ok(())
+    }
+
+    /// What the demo's receiver was told last.
+    fn show_told(&self) {
+        let told = self.programs.last_lines("demo_sites", "told: ", TOLD);
+        if !told.is_empty() {
+            say::answer(&format!("\nA receiver was told:\n  {}\n", told.join("\n  ")));
+        }
     }
 
     /// No more checks, and what they came to is stored; false when that went wrong.
@@ -352,6 +365,7 @@ impl<'a> Run<'a> {
         let seconds = self.began.map_or(0, |began| began.elapsed().as_secs());
         let mut is_good =
             self.webmon.show(&["sites", "--since", &format!("{}s", seconds + 1), "--require-all"])?;
+        self.show_told();
         if self.options.config.is_none() {
             let (is_proven, proof) = self.webmon.ask(&["verify"])?;
             say::answer(&format!("{}\n", proof.lines().last().unwrap_or_default()));

@@ -54,6 +54,14 @@ impl Programs {
         Ok(())
     }
 
+    /// The last `count` lines of a program's log that begin with `mark`, without it.
+    pub(crate) fn last_lines(&self, name: &str, mark: &str, count: usize) -> Vec<String> {
+        let text = std::fs::read(self.log(name)).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix(mark)).collect();
+        lines[lines.len().saturating_sub(count)..].iter().map(|line| (*line).to_owned()).collect()
+    }
+
     pub(crate) fn is_started(&self, name: &str) -> bool {
         self.started.iter().any(|program| program.name == name)
     }

@@ -214,3 +214,78 @@ fn there_is_no_incident_while_too_few_locations_are_in_use() {
     assert_history(&database, two);
     assert_eq!(times(&database), [(-4 * HOUR, Some(-3 * HOUR))]);
 }
+
+#[test]
+fn a_location_that_is_down_without_an_incident_counts_when_a_second_one_fails_much_later() {
+    let Some(database) = database() else { return };
+    let (log, config) = (Log::new(1), config(&database, ""));
+    let needs = Thresholds { recoveries: 3, locations: Locations::Count(2), ..THRESHOLDS };
+    let (s, f) = (Outcome::Success, Outcome::Failure);
+    let store = |results: &[(&str, i64, Outcome)]| {
+        for (location, at, outcome) in results {
+            log.append(0, seen("shop", location, *at, *outcome, needs));
+        }
+        log.store(&config).unwrap();
+        roll_up(&database);
+        assert_history(&database, needs);
+    };
+    // Since its failures one location has had no three successes in a row, but some in nearly every hour.
+    let hour = |n: i64| -12 * HOUR + n * HOUR;
+    store(&[("a", hour(0), s), ("a", hour(0) + 60, s), ("a", hour(0) + 120, s)]);
+    store(&[
+        ("a", hour(1), f),
+        ("a", hour(1) + 60, f),
+        ("a", hour(2), s),
+        ("a", hour(3), f),
+        ("a", hour(4), s),
+    ]);
+    store(&[
+        ("a", hour(5), s),
+        ("a", hour(6), f),
+        ("a", hour(7), s),
+        ("b", hour(7), s),
+        ("b", hour(7) + 60, s),
+    ]);
+    store(&[("b", hour(8), s)]);
+    assert_eq!(times(&database), []);
+    store(&[("b", hour(9), f), ("b", hour(9) + 60, f)]);
+    assert_eq!(times(&database), [(hour(9), None)]);
+    // Checked so rarely, it recovers over three hours.
+    store(&[("a", hour(10), s)]);
+    assert_eq!(times(&database), [(hour(9), None)]);
+    store(&[("a", hour(11), s)]);
+    assert_eq!(times(&database), []);
+    // And once more, with a failure that comes late.
+    store(&[("a", hour(10) + 60, f)]);
+    assert_eq!(times(&database), [(hour(9), None)]);
+}
+
+#[test]
+fn a_retirement_and_its_return_change_all_that_was_derived_since_then() {
+    let Some(database) = database() else { return };
+    let (log, config) = (Log::new(1), config(&database, ""));
+    let half = Thresholds { failures: 1, locations: Locations::Percent(50), ..THRESHOLDS };
+    let (s, f) = (Outcome::Success, Outcome::Failure);
+    let failed = -3 * HOUR + 300;
+    let store = |results: &[(&str, i64, Outcome)]| {
+        for (location, at, outcome) in results {
+            log.append(0, seen("shop", location, *at, *outcome, half));
+        }
+        log.store(&config).unwrap();
+        roll_up(&database);
+        assert_history(&database, half);
+    };
+    for location in ["a", "b", "c"] {
+        store(&[(location, -6 * HOUR, s)]);
+    }
+    // Both others have recovered for certain between the retirement and the failure, and after it.
+    store(&[("a", -4 * HOUR, s), ("c", -4 * HOUR, s), ("a", failed, f), ("a", failed + 600, s)]);
+    store(&[("a", -2 * HOUR, s), ("c", -2 * HOUR, s)]);
+    assert_eq!(times(&database), []);
+    store::retire_location(&mut database.client(), "b").unwrap();
+    roll_up(&database);
+    assert_history(&database, half);
+    assert_eq!(times(&database), [(failed, Some(failed + 600))]);
+    store(&[("b", -HOUR, s)]);
+    assert_eq!(times(&database), []);
+}

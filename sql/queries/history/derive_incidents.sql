@@ -68,7 +68,7 @@ WITH purged AS (
 ), stretches AS MATERIALIZED (
     SELECT c.site_id,
            least(c.from_at, min(i.from_at)) AS from_at,
-           greatest(c.to_at, max(coalesce(i.to_at, 'infinity'))) AS to_at
+           greatest(c.to_at, max(coalesce(i.to_at, 'infinity')) FILTER (WHERE i.site_id IS NOT NULL)) AS to_at
     FROM changed c
     CROSS JOIN purged p
     LEFT JOIN webmon.site_incidents i

@@ -234,7 +234,8 @@ fn an_embedder_builds_only_what_its_features_need() {
         ("", "croner", [KAFKA, POSTGRES, OPENSSL, CHECKS, PROGRAMS, &["tokio"]].concat()),
         ("schedule", "tokio-cron-scheduler", [KAFKA, POSTGRES, OPENSSL, CHECKS, PROGRAMS].concat()),
         ("check", "ureq", [KAFKA, POSTGRES, OPENSSL, PROGRAMS].concat()),
-        ("store", "postgres", [KAFKA, CHECKS, PROGRAMS].concat()),
+        // It tells receivers of alerts by ureq, but over native-tls.
+        ("store", "postgres", [KAFKA, &["rustls", "hickory-resolver"], PROGRAMS].concat()),
         ("librdkafka", "rdkafka", [POSTGRES, CHECKS, PROGRAMS].concat()),
         ("kafka-rust", "kafka", [POSTGRES, CHECKS, PROGRAMS, &["rdkafka"]].concat()),
     ] {

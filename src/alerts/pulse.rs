@@ -1,12 +1,10 @@
 //! The heartbeat of the storing side: a URL is asked as long as results are being stored.
 
-use std::time::Instant;
-
 use postgres::Client;
 
 use super::receiver::{Limits, Outcome, beat};
 use crate::config::{Heartbeat, Postgres};
-use crate::database::{Connector, Crew, DatabaseError, Outage, Remedy, STEADY_PATIENCE};
+use crate::database::{Connector, Crew, DatabaseError, STEADY_PATIENCE, keep_connected};
 use crate::shutdown::Shutdown;
 
 /// Asks the URL of `[heartbeat]` again and again, as long as offsets of the topic move. So whoever waits for it notices
@@ -42,29 +40,14 @@ impl Pulse {
         let connector = self.connector.apart();
         let crew = Crew::new(shutdown);
         std::thread::scope(|scope| {
-            crew.spawn(scope, "heartbeat".to_owned(), || self.work(&connector, shutdown));
+            crew.spawn(scope, "heartbeat".to_owned(), || {
+                let mut stored = None;
+                keep_connected(&connector, shutdown, "connecting again for the heartbeat", |client| {
+                    self.beat(client, &mut stored, shutdown)
+                })
+            });
             crew.see_out(&connector, self.heartbeat.timeout)
         })
-    }
-
-    fn work(&self, connector: &Connector, shutdown: &Shutdown) -> Result<(), DatabaseError> {
-        let mut outage = Outage::default();
-        let mut stored = None;
-        while !shutdown.is_requested() {
-            let begun = Instant::now();
-            let line = connector.line();
-            let outcome = connector
-                .connect_on(&line)
-                .and_then(|mut client| self.beat(&mut client, &mut stored, shutdown));
-            let Err(error) = outcome else { continue };
-            if error.remedy() == Remedy::Stop {
-                return Err(error);
-            }
-            if !shutdown.is_requested() {
-                shutdown.wait(outage.note(begun, &error, line.end(), "connecting again for the heartbeat"));
-            }
-        }
-        Ok(())
     }
 
     /// `stored` is how far the topic was stored at the last beat.

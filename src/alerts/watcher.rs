@@ -1,6 +1,6 @@
 //! The watcher: a thread that judges the sites with news, and now and then looks after everything else.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use postgres::Client;
 
@@ -12,7 +12,9 @@ use super::rounds::Rounds;
 use super::store::{store, wake};
 use super::{fresh, known};
 use crate::config::{Alerts, Postgres, Route};
-use crate::database::{Connector, Crew, DatabaseError, Outage, Remedy, STEADY_PATIENCE, check_schema};
+use crate::database::{
+    Connector, Crew, DatabaseError, Remedy, STEADY_PATIENCE, check_schema, keep_connected,
+};
 use crate::shutdown::Shutdown;
 
 /// How often a watcher looks for news when it has none.
@@ -61,8 +63,8 @@ impl Watcher {
             let connector = &connector;
             let judge = move |client: &mut Client| self.watch(client, shutdown);
             let rounds = move |client: &mut Client| self.look_around(client, shutdown);
-            crew.spawn(scope, "alerts".to_owned(), move || self.work(connector, shutdown, judge));
-            crew.spawn(scope, "alerts-rounds".to_owned(), move || self.work(connector, shutdown, rounds));
+            crew.spawn(scope, "alerts".to_owned(), move || Watcher::work(connector, shutdown, judge));
+            crew.spawn(scope, "alerts-rounds".to_owned(), move || Watcher::work(connector, shutdown, rounds));
             crew.see_out(connector, GRACE)
         })
     }
@@ -85,29 +87,14 @@ impl Watcher {
 
     /// One thread: connection after connection.
     fn work(
-        &self,
         connector: &Connector,
         shutdown: &Shutdown,
         act: impl Fn(&mut Client) -> Result<(), DatabaseError>,
     ) -> Result<(), DatabaseError> {
-        let mut outage = Outage::default();
-        while !shutdown.is_requested() {
-            let begun = Instant::now();
-            let line = connector.line();
-            let connected = connector.connect_on(&line);
-            let outcome = connected.and_then(|mut client| {
-                check_schema(&mut client)?;
-                act(&mut client)
-            });
-            let Err(error) = outcome else { continue };
-            if error.remedy() == Remedy::Stop {
-                return Err(error);
-            }
-            if !shutdown.is_requested() {
-                shutdown.wait(outage.note(begun, &error, line.end(), "connecting again for alerts"));
-            }
-        }
-        Ok(())
+        keep_connected(connector, shutdown, "connecting again for alerts", |client| {
+            check_schema(client)?;
+            act(client)
+        })
     }
 
     fn watch(&self, client: &mut Client, shutdown: &Shutdown) -> Result<(), DatabaseError> {

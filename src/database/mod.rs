@@ -4,6 +4,7 @@
 mod connect;
 mod crew;
 mod error;
+mod lasting;
 mod migrate;
 mod outage;
 mod owner;
@@ -16,6 +17,7 @@ pub use self::connect::{Connector, PATIENCE};
 pub(crate) use self::crew::Crew;
 pub use self::error::DatabaseError;
 pub(crate) use self::error::Remedy;
+pub(crate) use self::lasting::keep_connected;
 pub use self::migrate::{check_schema, migrate};
 pub(crate) use self::outage::Outage;
 pub(crate) use self::owner::process_name;

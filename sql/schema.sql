@@ -1349,7 +1349,6 @@ CREATE TABLE webmon.alert_transitions (
     CONSTRAINT alert_transitions_alert_id_check CHECK ((action = 'firing') = (alert_id = transition_id))
 );
 CREATE INDEX alert_transitions_subject_idx ON webmon.alert_transitions (subject, kind, transition_id);
-CREATE INDEX alert_transitions_noticed_at_idx ON webmon.alert_transitions (noticed_at);
 COMMENT ON TABLE webmon.alert_transitions IS 'Each beginning and each end of an alert. A row never changes.';
 COMMENT ON COLUMN webmon.alert_transitions.alert_id IS 'The transition with which the alert began.';
 COMMENT ON COLUMN webmon.alert_transitions.level IS 'For certificates: the hours left that it is about. Otherwise 0.';

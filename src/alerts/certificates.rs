@@ -50,7 +50,7 @@ pub(super) fn look(
                 let change = Change { kind: AlertKind::Certificate, fires: false, at: now };
                 let summary =
                     format!("{} has a certificate that is valid until {}", site.name, shown(not_after));
-                drafts.extend(draft(&site, &change, *level, summary, now));
+                drafts.extend(draft(&site, &change, *level, &summary, now));
             }
         }
         if let Some(level) = crossed.filter(|level| !fires.contains_key(level)) {
@@ -70,7 +70,7 @@ pub(super) fn look(
             };
             let last = thresholds.last().map(|threshold| hours(*threshold));
             let severity = if last == Some(level) { Severity::Critical } else { Severity::Warning };
-            drafts.extend(draft(&site, &change, level, summary, now).map(|draft| draft.graver(severity)));
+            drafts.extend(draft(&site, &change, level, &summary, now).map(|draft| draft.graver(severity)));
         }
     }
     // Sites that are not checked any more, or have no certificate.
@@ -81,17 +81,14 @@ pub(super) fn look(
             site.alerts.insert(AlertKind::Certificate, fires);
             let change = Change { kind: AlertKind::Certificate, fires: false, at: now };
             let summary = format!("{key} has no certificate any more, or is not checked any more");
-            drafts.extend(draft(&site, &change, level, summary, now));
+            drafts.extend(draft(&site, &change, level, &summary, now));
         }
     }
     Ok(drafts)
 }
 
-fn draft(site: &Known, change: &Change, level: i32, summary: String, now: Timestamp) -> Option<Draft> {
-    let mut draft = Draft::of_site(site, change, now)?;
-    draft.level = level;
-    draft.notice.summary = summary;
-    Some(draft)
+fn draft(site: &Known, change: &Change, level: i32, summary: &str, now: Timestamp) -> Option<Draft> {
+    Draft::new(site, change, summary, now).map(|draft| draft.level(level))
 }
 
 fn shown(at: Timestamp) -> String {

@@ -7,9 +7,9 @@ use postgres::Client;
 
 use super::outbox::{Open, Outbox};
 use super::receiver::{Limits, Outcome, max_notices, send};
-use super::store::{Wakes, job_kind, wake};
+use super::store::{job_kind, waiting, wake};
 use crate::config::{Receiver, Route};
-use crate::database::{AnyTime, DatabaseError};
+use crate::database::DatabaseError;
 use crate::jobs::{Job, JobError, Kind};
 use crate::text::show_duration;
 
@@ -56,8 +56,7 @@ impl Teller {
         self.drop_if_disabled(client)?;
         while !job.is_interrupted() && begun.elapsed() < SHIFT {
             let Some(open) = outbox.open(client)? else { break };
-            let now = now(client)?;
-            if open.next_try_at > now {
+            if !open.is_due {
                 break;
             }
             client
@@ -134,10 +133,7 @@ impl Teller {
     fn come_back(&self, client: &mut Client) -> Result<(), JobError> {
         let failed = DatabaseError::statement("cannot look for what waits");
         let mut transaction = client.transaction().map_err(failed)?;
-        let rows =
-            transaction.query(include_str!("../../sql/queries/alerts/waiting.sql"), &[]).map_err(failed)?;
-        let own = rows.iter().filter(|row| row.get::<_, &str>(0) == self.receiver.name);
-        let wakes: Wakes = own.map(|row| (row.get(0), row.get::<_, AnyTime>(1).0)).collect();
+        let wakes = waiting(&mut transaction, Some(&self.receiver.name)).map_err(failed)?;
         wake(&mut transaction, &wakes)?;
         transaction.commit().map_err(failed)?;
         Ok(())

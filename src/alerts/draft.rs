@@ -1,15 +1,12 @@
 //! A transition that is about to be stored.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 
 use super::judge::Change;
 use super::known::Known;
 use super::notice::{Action, Notice};
-use super::summary::summary;
-use crate::config::{AlertKind, Severity};
-use crate::limits::{MAX_MESSAGE, MAX_TEXT};
+use crate::config::Severity;
+use crate::limits::MAX_MESSAGE;
 use crate::text::truncated;
 
 /// A transition that is about to be stored. Its notice has no ids yet.
@@ -23,13 +20,13 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    /// What is told of a change of `site`. None if an alert ends that is not known.
-    pub(super) fn of_site(site: &Known, change: &Change, now: Timestamp) -> Option<Draft> {
-        let fires = site.alerts.get(&change.kind).filter(|_| !change.fires);
+    /// What is told of a change of `subject`, which is a site or a part of webmon. None if an alert ends that is not known.
+    pub(super) fn new(subject: &Known, change: &Change, summary: &str, now: Timestamp) -> Option<Draft> {
+        let fires = subject.alerts.get(&change.kind).filter(|_| !change.fires);
         if !change.fires && fires.is_none() {
             return None;
         }
-        let failure = site.failure.clone().filter(|_| change.fires).unwrap_or_default();
+        let failure = subject.failure.clone().filter(|_| change.fires).unwrap_or_default();
         let notice = Notice {
             transition_id: 0,
             alert_id: 0,
@@ -37,56 +34,31 @@ impl Draft {
             kind: change.kind,
             action: if change.fires { Action::Firing } else { Action::Resolved },
             severity: change.kind.severity(),
-            subject: site.key.clone(),
-            name: site.name.clone(),
-            url: site.url.clone(),
-            labels: site.labels.clone(),
+            subject: subject.key.clone(),
+            name: subject.name.clone(),
+            url: subject.url.clone(),
+            labels: subject.labels.clone(),
             began_at: fires.map_or(change.at, |fires| fires.began_at),
             ended_at: Some(change.at).filter(|_| !change.fires),
             noticed_at: now,
-            summary: truncated(&summary(site, change), MAX_MESSAGE),
+            summary: truncated(summary, MAX_MESSAGE),
             error_type: failure.error_type,
             error_detail: failure.error_detail,
             error_message: failure.error_message,
-            locations: site.down_locations(),
+            locations: subject.down_locations(),
         };
         Some(Draft {
-            site_id: Some(site.site_id),
+            site_id: Some(subject.site_id).filter(|_| change.kind.is_of_a_site()),
             level: 0,
             alert_id: fires.map(|fires| fires.alert_id),
             notice,
         })
     }
 
-    /// What is told of webmon itself.
-    pub(super) fn of_webmon(
-        kind: AlertKind,
-        subject: &str,
-        summary: &str,
-        alert: Option<(i64, Timestamp)>,
-        now: Timestamp,
-    ) -> Draft {
-        let notice = Notice {
-            transition_id: 0,
-            alert_id: 0,
-            reminder: 0,
-            kind,
-            action: if alert.is_none() { Action::Firing } else { Action::Resolved },
-            severity: kind.severity(),
-            subject: truncated(subject, MAX_TEXT),
-            name: truncated(subject, MAX_TEXT),
-            url: None,
-            labels: BTreeMap::new(),
-            began_at: alert.map_or(now, |(_, began_at)| began_at),
-            ended_at: alert.map(|_| now),
-            noticed_at: now,
-            summary: truncated(summary, MAX_MESSAGE),
-            error_type: None,
-            error_detail: None,
-            error_message: None,
-            locations: Vec::new(),
-        };
-        Draft { site_id: None, level: 0, alert_id: alert.map(|(alert_id, _)| alert_id), notice }
+    /// What distinguishes this alert from others of its kind about the same subject.
+    pub(super) fn level(mut self, level: i32) -> Draft {
+        self.level = level;
+        self
     }
 
     pub(super) fn graver(mut self, severity: Severity) -> Draft {

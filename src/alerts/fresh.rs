@@ -2,7 +2,6 @@
 //! the alerts. A minute later history derives the same from the results, and is right where the two differ.
 
 use postgres::Client;
-use postgres::error::SqlState;
 
 use crate::database::{DatabaseError, Remedy};
 
@@ -30,17 +29,10 @@ pub(super) fn refresh(client: &mut Client, sites: &[i32]) -> Result<(), Database
         Ok(())
     };
     let outcome: Result<(), postgres::Error> = write();
-    match outcome {
+    match outcome.map_err(failed) {
         Ok(()) => transaction.commit().map_err(failed),
-        Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
-            transaction.rollback().map_err(failed)
-        }
-        Err(error) => {
-            let error = failed(error);
-            match error.remedy() {
-                Remedy::Retry => transaction.rollback().map_err(failed),
-                _ => Err(error),
-            }
-        }
+        // A derivation holds a lock that is needed. It comes to the same a little later.
+        Err(error) if error.remedy() == Remedy::Retry => Ok(()),
+        Err(error) => Err(error),
     }
 }

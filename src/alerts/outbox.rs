@@ -8,7 +8,7 @@ use super::compose::{Down, Fate, Pending, Rules, decide, held_by};
 use super::notice::{Action, Held, Message, Notice};
 use super::silence::in_force;
 use crate::config::{AlertKind, Route};
-use crate::database::{AnyTime, DatabaseError};
+use crate::database::DatabaseError;
 
 /// The most notifications that are read at once, and so the most of one message.
 const MOST: usize = 2_500;
@@ -19,7 +19,8 @@ const FOR_EVER: SignedDuration = SignedDuration::from_hours(24 * 365 * 100);
 pub(super) struct Open {
     pub message_id: i64,
     pub attempts: i32,
-    pub next_try_at: Timestamp,
+    /// Whether the pause after the last try is over.
+    pub is_due: bool,
     pub message: Message,
 }
 
@@ -51,14 +52,14 @@ impl Outbox<'_> {
 
     fn pending_message(&self, transaction: &mut Transaction<'_>) -> Result<Option<Open>, postgres::Error> {
         let row = transaction.query_opt(
-            "SELECT message_id, attempts, next_try_at, content FROM webmon.messages \
+            "SELECT message_id, attempts, next_try_at <= clock_timestamp(), content FROM webmon.messages \
              WHERE receiver = $1 AND state = 'pending'",
             &[&self.receiver],
         )?;
         Ok(row.map(|row| Open {
             message_id: row.get(0),
             attempts: row.get(1),
-            next_try_at: row.get::<_, AnyTime>(2).0,
+            is_due: row.get(2),
             message: row.get::<_, Json<_>>(3).0,
         }))
     }
@@ -128,7 +129,7 @@ impl Outbox<'_> {
             "UPDATE webmon.messages SET content = $2 WHERE message_id = $1",
             &[&message_id, &Json(&message)],
         )?;
-        Ok((Some(Open { message_id, attempts: 0, next_try_at: now, message }), again))
+        Ok((Some(Open { message_id, attempts: 0, is_due: true, message }), again))
     }
 
     /// The sites that are down, if a route to this receiver asks for it.

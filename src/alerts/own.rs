@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use postgres::Transaction;
 
 use super::draft::Draft;
+use super::judge::Change;
+use super::known::{Fires, Known};
 use crate::config::AlertKind;
 use crate::database::AnyTime;
 use crate::limits::MAX_TEXT;
@@ -59,7 +61,7 @@ impl OwnTroubles {
                 }
             }
             if !fires(kind, subject) {
-                drafts.push(Draft::of_webmon(kind, subject, summary, None, now));
+                drafts.extend(draft(kind, subject, summary, None, now));
             }
         }
         self.behind = behind;
@@ -72,12 +74,29 @@ impl OwnTroubles {
                 || subject.rsplit_once('/').map_or(subject, |(of, _)| of) == topic
                 || subject.len() >= MAX_TEXT - 3;
             if is_ours && !found.contains(&(kind, subject.to_owned())) {
-                let alert = Some((row.get(2), row.get::<_, AnyTime>(3).0));
-                drafts.push(Draft::of_webmon(kind, subject, &over(kind, subject), alert, now));
+                let fires = Fires { alert_id: row.get(2), began_at: row.get::<_, AnyTime>(3).0 };
+                drafts.extend(draft(kind, subject, &over(kind, subject), Some(fires), now));
             }
         }
         Ok(drafts)
     }
+}
+
+/// The beginning of an alert, or the end of the one that `fires`.
+fn draft(
+    kind: AlertKind,
+    subject: &str,
+    summary: &str,
+    fires: Option<Fires>,
+    now: Timestamp,
+) -> Option<Draft> {
+    let known = Known {
+        key: subject.to_owned(),
+        name: subject.to_owned(),
+        alerts: fires.map(|fires| (kind, fires)).into_iter().collect(),
+        ..Known::default()
+    };
+    Draft::new(&known, &Change { kind, fires: fires.is_none(), at: now }, summary, now)
 }
 
 fn over(kind: AlertKind, subject: &str) -> String {

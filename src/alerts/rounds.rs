@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use postgres::{Client, Transaction};
 
 use super::own::OwnTroubles;
-use super::store::{Wakes, store, wake};
+use super::store::{Wakes, store, waiting, wake};
 use super::{certificates, reminders};
 use crate::config::{Alerts, Route};
 use crate::database::{DatabaseError, Remedy};
@@ -82,7 +82,6 @@ impl<'a> Rounds<'a> {
             log::error!(notifications = dead; "gave up notifications that were not delivered in time: does a process know their receivers?");
         }
         // Jobs are there already, unless they were discarded or deleted.
-        let waiting = transaction.query(include_str!("../../sql/queries/alerts/waiting.sql"), &[])?;
-        Ok(Some(waiting.iter().map(|row| (row.get(0), row.get(1))).collect()))
+        Ok(Some(waiting(transaction, None)?))
     }
 }

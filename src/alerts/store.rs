@@ -10,7 +10,7 @@ use super::draft::Draft;
 use super::notice::{Action, Notice};
 use super::routing::{route_to, routes_of};
 use crate::config::Route;
-use crate::database::DatabaseError;
+use crate::database::{AnyTime, DatabaseError};
 use crate::jobs::{self, NewJob, QueueError};
 
 /// The kind of the jobs that tell a receiver. Each receiver has its own, so that a worker that does not know the
@@ -80,6 +80,15 @@ pub(super) fn store(
     }
     rows.insert(transaction)?;
     Ok(wakes)
+}
+
+/// When to tell `receiver`, or all, what waits for them.
+pub(super) fn waiting(
+    transaction: &mut Transaction<'_>,
+    receiver: Option<&str>,
+) -> Result<Wakes, postgres::Error> {
+    let rows = transaction.query(include_str!("../../sql/queries/alerts/waiting.sql"), &[&receiver])?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get::<_, AnyTime>(1).0)).collect())
 }
 
 /// Enqueues the jobs of those who are to be told. It is the last thing of a transaction, because others who enqueue

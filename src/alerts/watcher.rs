@@ -10,6 +10,7 @@ use super::known::Known;
 use super::read::{Stored, read};
 use super::rounds::Rounds;
 use super::store::{store, wake};
+use super::summary::summary;
 use super::{fresh, known};
 use crate::config::{Alerts, Postgres, Route};
 use crate::database::{
@@ -163,7 +164,10 @@ impl Watcher {
                 changed.push(site.site_id);
             }
             drafts.extend(
-                decision.changes.iter().filter_map(|change| Draft::of_site(site, change, stored.now)),
+                decision
+                    .changes
+                    .iter()
+                    .filter_map(|change| Draft::new(site, change, &summary(site, change), stored.now)),
             );
         }
         let save = || {

@@ -18,11 +18,11 @@ use hook::{Answer, Hook};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use support::instance::Instance;
-use support::pipeline::{Pipeline, end, pause, pipeline, random, seed};
+use support::pipeline::{Pipeline, end, pause, pipeline, random, seed, send_all, while_producing};
 use support::proxy::{Link, Proxy};
 use support::{Program, Signal, program, result, scale, value, wait_until, wait_within};
 use webmon::alerts;
-use webmon::kafka::{self, Delivery, Outgoing};
+use webmon::kafka::{self, Outgoing};
 use webmon::record::Outcome;
 
 const STORE: &str = env!("CARGO_BIN_EXE_webmon-store");
@@ -111,21 +111,7 @@ impl Scene {
 
     /// Has `fault` happen while the sites go down and up. In the end the sites with an odd number are down.
     fn under_load(&self, fault: impl FnOnce()) {
-        /// Stops the producer also when `fault` panics, or the scope would wait for it for ever.
-        struct Stop<'a>(&'a AtomicBool);
-        impl Drop for Stop<'_> {
-            fn drop(&mut self) {
-                self.0.store(true, Ordering::Relaxed);
-            }
-        }
-        let stopped = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            let producer = scope.spawn(|| self.flap_until(&stopped));
-            let stop = Stop(&stopped);
-            fault();
-            drop(stop);
-            producer.join().unwrap();
-        });
+        while_producing(|stop| self.flap_until(stop), fault);
     }
 
     /// Each site fails twice and then succeeds, again and again, not all in the same phase.
@@ -155,12 +141,7 @@ impl Scene {
             seen.time_budget_ms = Some(3_600_000);
             Outgoing { key: seen.site.clone(), value: value(seen) }
         };
-        let mut waiting: Vec<Outgoing> = (0..self.sites).map(record).collect();
-        wait_within(PEACE, "kafka takes them", || {
-            let mut deliveries = producer.produce(&waiting).into_iter();
-            waiting.retain(|_| !matches!(deliveries.next(), Some(Delivery::Delivered)));
-            waiting.is_empty()
-        });
+        send_all(producer, (0..self.sites).map(record).collect());
     }
 
     /// Lets everything come to its end, and asserts that everybody was told of everything once.

@@ -142,15 +142,12 @@ fn alerts_are_those_of_a_reference_in_every_order_of_arrival() {
     let mut random = Random(seed);
     let cases = crate::support::scale(60, 400);
     let mut cases: Vec<Case> = (0..cases).map(|number| case(number, &mut random)).collect();
-    // All results are of the same minutes, however long this takes.
-    let base = at(0);
-    let step = |instant: i64| base + jiff::SignedDuration::from_secs(instant * crate::scene::APART);
     while cases.iter().any(|case| !case.arrivals.is_empty()) {
         for case in &mut cases {
             let count = (1 + random.below(6) as usize).min(case.arrivals.len());
             for arrival in case.arrivals.drain(..count) {
                 let location = LOCATIONS[arrival.location];
-                let mut result = seen(&case.site, location, step(arrival.instant), arrival.outcome);
+                let mut result = seen(&case.site, location, at(arrival.instant), arrival.outcome);
                 result.incident_failures = Some(case.thresholds.failures);
                 result.incident_recoveries = Some(case.thresholds.recoveries);
                 match case.thresholds.locations {

@@ -1,5 +1,6 @@
 //! A database, a topic in memory and a watcher.
 
+use std::sync::LazyLock;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -74,10 +75,10 @@ impl Scene {
     }
 }
 
-/// The instant `number`, counted back from the current minute: 0 is the newest, -1 the one before.
+/// The instant `number`, counted back from the minute in which the tests began: 0 is the newest, -1 the one before.
 pub fn at(number: i64) -> Timestamp {
-    let minute = Timestamp::now().as_second().div_euclid(APART) * APART;
-    Timestamp::from_second(minute + number * APART).unwrap()
+    static MINUTE: LazyLock<i64> = LazyLock::new(|| Timestamp::now().as_second().div_euclid(APART) * APART);
+    Timestamp::from_second(*MINUTE + number * APART).unwrap()
 }
 
 /// A result of an instant, with the next one a minute later.

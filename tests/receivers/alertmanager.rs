@@ -1,15 +1,15 @@
 //! Debian's own Alertmanager takes what it is sent, keeps it, and ends it.
 
 use std::process::Command;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use webmon::alerts::{Message, Outcome, send};
 use webmon::config::Receiver;
 
 use crate::messages::{end, limits, message, messages, notice, own, receiver};
-use crate::program::{Running, find, free_port};
+use crate::program::{Running, find};
+use crate::support::wait_within;
 
 struct Alertmanager {
     running: Running,
@@ -24,7 +24,7 @@ impl Alertmanager {
         let config = directory.path().join("config.yml");
         let yaml = "global: {resolve_timeout: 1s}\nroute: {receiver: none}\nreceivers: [{name: none}]\n";
         std::fs::write(&config, yaml).unwrap();
-        let port = free_port();
+        let port = webmon_dev::port::free(&[]).unwrap();
         let mut command = Command::new(program);
         command
             .arg(format!("--config.file={}", config.display()))
@@ -50,15 +50,12 @@ impl Alertmanager {
 
     /// Waits until it has so many.
     fn wait_for(&self, count: usize) -> Vec<Value> {
-        let until = Instant::now() + Duration::from_secs(20);
-        loop {
-            let alerts = self.alerts();
-            if alerts.len() == count {
-                return alerts;
-            }
-            assert!(Instant::now() < until, "expected {count}: {alerts:#?}");
-            thread::sleep(Duration::from_millis(50));
-        }
+        let mut alerts = Vec::new();
+        wait_within(Duration::from_secs(20), "it has so many alerts", || {
+            alerts = self.alerts();
+            alerts.len() == count
+        });
+        alerts
     }
 }
 

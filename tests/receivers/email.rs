@@ -14,7 +14,7 @@ use crate::answers::{Handler, retried};
 use crate::bodies::golden;
 use crate::mail_server::mail_server;
 use crate::messages::{hostile, limits, message, messages, notice, receiver};
-use crate::program::{Running, find, free_port};
+use crate::program::{Running, find};
 use crate::sites::{Server, hold};
 
 const ADDRESSES: &str =
@@ -177,7 +177,7 @@ impl MailServer {
         std::fs::write(path("ca.pem"), issuer.pem()).unwrap();
         std::fs::write(path("cert.pem"), certificate.pem()).unwrap();
         std::fs::write(path("key.pem"), key.serialize_pem()).unwrap();
-        let port = free_port();
+        let port = webmon_dev::port::free(&[]).unwrap();
         // Debian's, which has the module, and not another one on the PATH.
         let mut command = Command::new("/usr/bin/python3");
         command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/receivers/mail_server.py"));

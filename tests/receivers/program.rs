@@ -1,12 +1,11 @@
 //! Real programs to send to, each in a directory of its own and on loopback.
 
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::support::not_tested;
+use crate::support::{not_tested, wait_within};
 
 /// Where the program `name` is. Says so if it is nowhere.
 pub(crate) fn find(name: &str, package: &str) -> Option<PathBuf> {
@@ -17,11 +16,6 @@ pub(crate) fn find(name: &str, package: &str) -> Option<PathBuf> {
         not_tested(&format!("{name} (Debian: {package})"));
     }
     found
-}
-
-/// A port that was free a moment ago.
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
 /// A program that runs. It is killed when this is dropped.
@@ -35,12 +29,10 @@ impl Running {
     pub(crate) fn start(command: &mut Command, port: u16) -> Running {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut running = Running { child: command.spawn().unwrap(), port };
-        let until = Instant::now() + Duration::from_secs(30);
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+        wait_within(Duration::from_secs(30), "it listens", || {
             assert!(running.child.try_wait().unwrap().is_none(), "it ended: {command:?}");
-            assert!(Instant::now() < until, "it does not listen: {command:?}");
-            thread::sleep(Duration::from_millis(20));
-        }
+            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
+        });
         running
     }
 }

@@ -140,21 +140,7 @@ impl Pipeline {
 
     /// Has `fault` happen while distinct results of 50 sites keep arriving, and returns how many these were.
     pub fn under_load(&self, fault: impl FnOnce()) -> i64 {
-        /// Stops the producer also when `fault` panics, or the scope would wait for it for ever.
-        struct Stop<'a>(&'a AtomicBool);
-        impl Drop for Stop<'_> {
-            fn drop(&mut self) {
-                self.0.store(true, Ordering::Relaxed);
-            }
-        }
-        let stopped = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            let producer = scope.spawn(|| self.produce_until(&stopped));
-            let stop = Stop(&stopped);
-            fault();
-            drop(stop);
-            producer.join().unwrap()
-        })
+        while_producing(|stop| self.produce_until(stop), fault)
     }
 
     /// About 1,000 a second, which also a debug build on a busy machine can store, or 5,000 at the whole scale; what Kafka
@@ -164,22 +150,46 @@ impl Pipeline {
         let mut produced = 0;
         while !stop.load(Ordering::Relaxed) {
             // Into the past, of which there is enough at any time of the day.
-            let mut waiting: Vec<Outgoing> = (produced..produced + 100)
+            let waiting: Vec<Outgoing> = (produced..produced + 100)
                 .map(|n| {
                     let site = format!("site-{}", n % 50);
                     Outgoing { key: site.clone(), value: value(result(&site, -(n / 50), Outcome::Success)) }
                 })
                 .collect();
-            wait_within(Duration::from_secs(300), "kafka takes them", || {
-                let mut deliveries = producer.produce(&waiting).into_iter();
-                waiting.retain(|_| !matches!(deliveries.next(), Some(Delivery::Delivered)));
-                waiting.is_empty()
-            });
+            send_all(producer.as_mut(), waiting);
             produced += 100;
             pause(Duration::from_millis(scale(95, 15)));
         }
         produced
     }
+}
+
+/// Has `fault` happen while `produce` is at work, which ends when it is told to. Returns what it returns.
+pub fn while_producing<T: Send>(produce: impl FnOnce(&AtomicBool) -> T + Send, fault: impl FnOnce()) -> T {
+    /// Stops the producer also when `fault` panics, or the scope would wait for it for ever.
+    struct Stop<'a>(&'a AtomicBool);
+    impl Drop for Stop<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let stopped = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let producer = scope.spawn(|| produce(&stopped));
+        let stop = Stop(&stopped);
+        fault();
+        drop(stop);
+        producer.join().unwrap()
+    })
+}
+
+/// Sends what Kafka does not take again, until it has all of it.
+pub fn send_all(producer: &mut dyn kafka::Producer, mut waiting: Vec<Outgoing>) {
+    wait_within(Duration::from_secs(300), "kafka takes them", || {
+        let mut deliveries = producer.produce(&waiting).into_iter();
+        waiting.retain(|_| !matches!(deliveries.next(), Some(Delivery::Delivered)));
+        waiting.is_empty()
+    });
 }
 
 /// The most memory that a writer has had is bounded.

@@ -107,7 +107,6 @@ fn beginning(one: &Pending, rules: &Rules<'_>) -> Fate {
 fn end(one: &Pending, rules: &Rules<'_>, decided: Option<&Fate>) -> Fate {
     let unheard = |why: &str| Fate::Superseded(format!("its beginning was not told: {why}"));
     match (decided, one.beginning.as_deref()) {
-        (_, Some("told")) => {}
         (Some(Fate::Superseded(why) | Fate::Silenced(why)), _) => return unheard(why),
         // It is decided when its time comes, and then it is over already.
         (Some(Fate::Wait(until, reason)), _) => return Fate::Wait(*until, reason.clone()),

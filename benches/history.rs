@@ -119,7 +119,7 @@ fn roll_up(client: &mut Client) {
         .unwrap()
         .get(0);
     let took = median(|| {
-        client.execute(&format!("INSERT INTO webmon.rollup_dirty {hour}"), &[]).unwrap();
+        client.execute(&format!("INSERT INTO webmon.rollup_dirty (hour) {hour}"), &[]).unwrap();
         store::roll_up(client, &limits).unwrap();
     });
     println!("           one hour of {in_hour} results again, and its day: {took:.3} s");

@@ -17,9 +17,10 @@
 //! | `schedule` | the scheduler | with `check` |
 //! | `check` | the scheduler, the checks and the outbox | yes |
 //! | `store` | the storing side and the job queue, over PostgreSQL | yes |
+//! | `page` | the status pages, with `store` | yes |
 //! | `librdkafka` | the Kafka client librdkafka | yes |
 //! | `kafka-rust` | the Kafka client kafka-rust, for brokers up to 3.9 | yes |
-//! | `cli` | what the two programs need in addition | yes |
+//! | `cli` | what the programs need in addition | yes |
 //!
 //! A program that only schedules and checks takes `default-features = false, features = ["check"]`.
 //! `docs/embedding.md` in the repository shows how, and what it costs.
@@ -54,6 +55,8 @@ pub mod monitor;
 mod mutex;
 #[cfg(feature = "check")]
 pub mod outbox;
+#[cfg(feature = "page")]
+pub mod page;
 #[cfg(any(feature = "check", feature = "store"))]
 pub mod panicked;
 pub mod record;

@@ -21,6 +21,8 @@ use super::interpolate::Interpolation;
 use super::jobs::{Jobs, jobs};
 use super::kafka::{Kafka, kafka};
 use super::maintenance::maintenance;
+#[cfg(feature = "page")]
+use super::page::{Page, pages};
 use super::postgres::{Postgres, postgres};
 #[cfg(feature = "store")]
 use super::receiver::{Receiver, receivers};
@@ -33,6 +35,8 @@ use super::sites::MAX_SITES;
 use super::source::Sources;
 use super::store::{Store, store};
 use super::table::Table;
+#[cfg(feature = "page")]
+use super::web::{Web, web};
 use crate::site::{Maintenance, Site};
 
 /// The whole configuration, resolved.
@@ -69,6 +73,12 @@ pub struct Config {
     /// `[[route]]`: who is told of which alerts. Only [`Role::Store`] reads them.
     #[cfg(feature = "store")]
     pub routes: Vec<Route>,
+    /// `[web]`. Only [`Role::Page`] reads it.
+    #[cfg(feature = "page")]
+    pub web: Web,
+    /// `[[page]]`: the status pages. Only [`Role::Page`] reads them, so that no other program needs their passwords.
+    #[cfg(feature = "page")]
+    pub pages: Vec<Page>,
 }
 
 impl Config {
@@ -239,6 +249,11 @@ impl Config {
             Role::Store => (alerts(&section("alerts")), routes(root)),
             _ => (Alerts::default(), Vec::new()),
         };
+        #[cfg(feature = "page")]
+        let (web, pages) = match role {
+            Role::Page => (web(&section("web")), pages(root)),
+            _ => (Web::default(), Vec::new()),
+        };
         let config = Config {
             kafka,
             postgres,
@@ -257,9 +272,13 @@ impl Config {
             alerts,
             #[cfg(feature = "store")]
             routes,
+            #[cfg(feature = "page")]
+            web,
+            #[cfg(feature = "page")]
+            pages,
         };
         // Read above, or for the other program.
-        for key in ["include", "discover", "receiver", "heartbeat", "alerts", "route"] {
+        for key in ["include", "discover", "receiver", "heartbeat", "alerts", "route", "web", "page"] {
             let _ = root.get(key);
         }
         root.refuse_unknown();

@@ -42,6 +42,8 @@ mod maintenance;
 #[cfg(feature = "store")]
 mod message_template;
 mod network;
+#[cfg(feature = "page")]
+mod page;
 #[cfg(feature = "store")]
 mod pagerduty;
 mod pattern;
@@ -66,6 +68,8 @@ mod table;
 mod template;
 mod units;
 mod watch;
+#[cfg(feature = "page")]
+mod web;
 #[cfg(feature = "store")]
 mod webhook;
 
@@ -91,6 +95,8 @@ pub use self::jobs::Jobs;
 pub use self::kafka::{Kafka, KafkaClient, KafkaTls, Sasl};
 #[cfg(feature = "store")]
 pub use self::message_template::MessageTemplate;
+#[cfg(feature = "page")]
+pub use self::page::{Logo, Page, PageAuth, Show};
 #[cfg(feature = "store")]
 pub use self::pagerduty::PagerDuty;
 pub use self::postgres::Postgres;
@@ -107,6 +113,8 @@ pub use self::sites::MAX_SITES;
 pub use self::slack::Slack;
 pub use self::store::{Retention, Store};
 pub use self::watch::Watch;
+#[cfg(feature = "page")]
+pub use self::web::Web;
 #[cfg(feature = "store")]
 pub use self::webhook::Webhook;
 pub use crate::secret::Secret;

@@ -31,7 +31,7 @@ impl Postgres {
 
 pub(super) fn postgres(table: &Table, role: Role) -> Postgres {
     let url = table.get("url").and_then(|entry| entry.hidden().text(4_096));
-    if url.is_none() && role == Role::Store && !table.raw().contains_key("url") {
+    if url.is_none() && matches!(role, Role::Store | Role::Page) && !table.raw().contains_key("url") {
         table.missing("url", "\"postgres://user@host:5432/database\"");
     }
     let password = password_file(table).flatten();

@@ -11,4 +11,6 @@ pub enum Role {
     Inspect,
     /// `webmon-store`: brokers and a database.
     Store,
+    /// `webmon-page`: a database.
+    Page,
 }

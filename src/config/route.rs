@@ -134,7 +134,7 @@ fn route(table: &Table, receivers: &BTreeSet<String>) -> Option<Route> {
 }
 
 /// The keys are not compared with those of the sites: the storing side need not know the sites.
-fn selection(table: &Table) -> Selection {
+pub(super) fn selection(table: &Table) -> Selection {
     let key = |key: &str| Ok::<String, String>(key.to_owned());
     let named = table.list("sites", 1, MAX_NAMED).unwrap_or_default();
     Selection {

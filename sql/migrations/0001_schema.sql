@@ -675,6 +675,11 @@ CREATE TABLE webmon.site_hours (
     hour timestamptz NOT NULL,
     first_success_at timestamptz,
     total_us_sum bigint,
+    dns_us_sum bigint,
+    connect_us_sum bigint,
+    tls_us_sum bigint,
+    ttfb_us_sum bigint,
+    download_us_sum bigint,
     site_id integer NOT NULL,
     success integer NOT NULL,
     degraded integer NOT NULL,
@@ -700,11 +705,21 @@ COMMENT ON COLUMN webmon.site_hours.degraded IS 'Instants that ended in success,
 COMMENT ON COLUMN webmon.site_hours.gap IS 'Instants that lie in a gap and have no row.';
 COMMENT ON COLUMN webmon.site_hours.first_success_at IS 'The first instant that succeeded. It ends a run of failures from earlier hours.';
 COMMENT ON COLUMN webmon.site_hours.total_us_sum IS 'Microseconds of all checks that were measured and ended in success or failure. The minimum, the maximum and the histogram are of the same checks.';
+COMMENT ON COLUMN webmon.site_hours.dns_us_sum IS 'Microseconds that these checks took to resolve names. The sum of a phase divided by the number of checks in the histogram is its mean. What total_us_sum has beyond the five phases went into redirects and into all that no phase measures. Null if no check measured the phase.';
+COMMENT ON COLUMN webmon.site_hours.connect_us_sum IS 'Microseconds that they took to connect by TCP.';
+COMMENT ON COLUMN webmon.site_hours.tls_us_sum IS 'Microseconds that they took for TLS handshakes.';
+COMMENT ON COLUMN webmon.site_hours.ttfb_us_sum IS 'Microseconds that they waited from the end of the request to the head of the response.';
+COMMENT ON COLUMN webmon.site_hours.download_us_sum IS 'Microseconds that they took to read bodies.';
 COMMENT ON COLUMN webmon.site_hours.buckets IS 'The histogram: the numbers of the buckets that are not empty, in order.';
 COMMENT ON COLUMN webmon.site_hours.counts IS 'The histogram: the number of checks in each of these buckets.';
 
 CREATE TABLE webmon.site_days (
     total_us_sum bigint,
+    dns_us_sum bigint,
+    connect_us_sum bigint,
+    tls_us_sum bigint,
+    ttfb_us_sum bigint,
+    download_us_sum bigint,
     site_id integer NOT NULL,
     day date NOT NULL,
     success integer NOT NULL,
@@ -727,6 +742,11 @@ CREATE TABLE webmon.site_days (
 ) WITH (autovacuum_vacuum_scale_factor = 0.02);
 CREATE INDEX site_days_day_idx ON webmon.site_days (day);
 COMMENT ON TABLE webmon.site_days IS 'The figures of each UTC day, site and location: the sums of the hours.';
+
+CREATE FUNCTION webmon.missed(day webmon.site_days) RETURNS integer
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN day.late + day.overlap + day.saturated + day.cancelled + day.network_down + day.checker_down;
+COMMENT ON FUNCTION webmon.missed IS 'Instants of a day without a verdict, except those in maintenance and in gaps.';
 
 -- How far back history goes. Only the owner's functions raise the floor of results, because results below it are lost for good.
 
@@ -1023,13 +1043,12 @@ CREATE VIEW webmon.uptime AS
 SELECT s.key AS site,
        d.day,
        100.0::float8 * sum(d.success) / nullif(sum(d.success + d.failure), 0) AS uptime_percent,
-       100.0::float8 * sum(d.success + d.failure) / nullif(sum(
-           d.success + d.failure + d.late + d.overlap + d.saturated + d.cancelled + d.network_down + d.checker_down
-           + d.gap), 0) AS coverage_percent,
+       100.0::float8 * sum(d.success + d.failure)
+           / nullif(sum(d.success + d.failure + webmon.missed(d) + d.gap), 0) AS coverage_percent,
        sum(d.success) AS success,
        sum(d.degraded) AS degraded,
        sum(d.failure) AS failure,
-       sum(d.late + d.overlap + d.saturated + d.cancelled + d.network_down + d.checker_down) AS missed,
+       sum(webmon.missed(d)) AS missed,
        sum(d.maintenance) AS maintenance,
        sum(d.gap) AS gap,
        (sum(d.total_us_sum) / (SELECT sum(n) FROM unnest(webmon.concat(d.counts)) AS n))::integer AS mean_us,
@@ -1082,7 +1101,7 @@ BEGIN ATOMIC
         SELECT sum(d.success) AS success,
                sum(d.degraded) AS degraded,
                sum(d.failure) AS failure,
-               sum(d.late + d.overlap + d.saturated + d.cancelled + d.network_down + d.checker_down) AS missed,
+               sum(webmon.missed(d)) AS missed,
                sum(d.maintenance) AS maintenance,
                sum(d.gap) AS gap,
                sum(d.total_us_sum) AS total_us_sum,

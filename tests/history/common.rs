@@ -49,7 +49,11 @@ pub struct Raw {
     pub error_type: Option<String>,
     pub error_detail: Option<String>,
     pub total_us: Option<i32>,
+    /// In the order of [`PHASES`].
+    pub phases: [Option<i32>; 5],
 }
+
+pub const PHASES: [&str; 5] = ["dns_us", "connect_us", "tls_us", "ttfb_us", "download_us"];
 
 /// Site, location, and since when nothing is waited for there.
 pub type Retired = (String, String, i64);
@@ -63,13 +67,12 @@ pub struct RawGap {
 }
 
 pub fn raw(client: &mut Client) -> (Vec<Raw>, Vec<RawGap>) {
-    let results = client
-        .query(
-            "SELECT site, location, extract(epoch FROM scheduled_at)::bigint, outcome, error_type, error_detail, total_us \
-             FROM webmon.checks ORDER BY 1, 2, 3",
-            &[],
-        )
-        .unwrap();
+    let sql = format!(
+        "SELECT site, location, extract(epoch FROM scheduled_at)::bigint, outcome, error_type, error_detail, total_us, {} \
+         FROM webmon.checks ORDER BY 1, 2, 3",
+        PHASES.join(", ")
+    );
+    let results = client.query(&sql, &[]).unwrap();
     let results = results.iter().map(|row| Raw {
         site: row.get(0),
         location: row.get(1),
@@ -78,6 +81,7 @@ pub fn raw(client: &mut Client) -> (Vec<Raw>, Vec<RawGap>) {
         error_type: row.get(4),
         error_detail: row.get(5),
         total_us: row.get(6),
+        phases: std::array::from_fn(|phase| row.get(7 + phase)),
     });
     let gaps = client
         .query(
@@ -131,6 +135,8 @@ pub struct Sums {
     pub missed: BTreeMap<String, i64>,
     pub gap: i64,
     pub total_us: Option<(i64, i32, i32)>,
+    /// In the order of [`PHASES`]. None where no check measured the phase.
+    pub phases: [Option<i64>; 5],
     pub histogram: BTreeMap<i16, i64>,
 }
 
@@ -152,6 +158,9 @@ pub fn derive_sums(results: &[Raw], gaps: &[RawGap], unit: i64) -> BTreeMap<Plac
         if let (Some(us), true) = (raw.total_us, raw.outcome != "missed") {
             let (sum, min, max) = sums.total_us.unwrap_or((0, us, us));
             sums.total_us = Some((sum + i64::from(us), min.min(us), max.max(us)));
+            for (sum, us) in sums.phases.iter_mut().zip(raw.phases) {
+                *sum = us.map(|us| sum.unwrap_or(0) + i64::from(us)).or(*sum);
+            }
             *sums.histogram.entry((8.0 * f64::from(us.max(1)).log2()).floor() as i16).or_default() += 1;
         }
     }
@@ -376,8 +385,9 @@ pub fn stored_sums(client: &mut Client, table: &str, unit: &str) -> BTreeMap<Pla
     let kinds = ["late", "overlap", "saturated", "cancelled", "network_down", "checker_down", "maintenance"];
     let sql = format!(
         "SELECT s.key, l.name, ({unit})::bigint, success::bigint, failure::bigint, gap::bigint, total_us_sum, total_us_min, \
-         total_us_max, buckets, counts, {} \
+         total_us_max, buckets, counts, {}, {} \
          FROM webmon.{table} JOIN webmon.sites s USING (site_id) JOIN webmon.locations l USING (location_id)",
+        PHASES.map(|phase| format!("{phase}_sum")).join(", "),
         kinds.map(|kind| format!("{kind}::bigint")).join(", ")
     );
     let rows = client.query(&sql, &[]).unwrap();
@@ -391,11 +401,12 @@ pub fn stored_sums(client: &mut Client, table: &str, unit: &str) -> BTreeMap<Pla
                 missed: kinds
                     .iter()
                     .enumerate()
-                    .map(|(i, kind)| ((*kind).to_owned(), row.get(11 + i)))
+                    .map(|(i, kind)| ((*kind).to_owned(), row.get(16 + i)))
                     .filter(|(_, count)| *count > 0)
                     .collect(),
                 gap: row.get(5),
                 total_us: row.get::<_, Option<i64>>(6).map(|sum| (sum, row.get(7), row.get(8))),
+                phases: std::array::from_fn(|phase| row.get(11 + phase)),
                 histogram: buckets.into_iter().zip(counts.into_iter().map(i64::from)).collect(),
             };
             ((row.get(0), row.get(1), row.get(2)), sums)

@@ -24,6 +24,11 @@ WITH hours AS MATERIALIZED (
     SELECT site_id,
            location_id,
            sum(total_us_sum)::bigint AS total_us_sum,
+           sum(dns_us_sum)::bigint AS dns_us_sum,
+           sum(connect_us_sum)::bigint AS connect_us_sum,
+           sum(tls_us_sum)::bigint AS tls_us_sum,
+           sum(ttfb_us_sum)::bigint AS ttfb_us_sum,
+           sum(download_us_sum)::bigint AS download_us_sum,
            sum(success)::integer AS success,
            sum(degraded)::integer AS degraded,
            sum(failure)::integer AS failure,
@@ -41,15 +46,21 @@ WITH hours AS MATERIALIZED (
     GROUP BY site_id, location_id
 )
 INSERT INTO webmon.site_days AS stored (
-    total_us_sum, site_id, day, success, degraded, failure, late, overlap, saturated, cancelled, network_down,
-    checker_down, maintenance, gap, total_us_min, total_us_max, location_id, buckets, counts)
-SELECT total_us_sum, site_id, $1, success, degraded, failure, late, overlap, saturated, cancelled, network_down,
-       checker_down, maintenance, gap, total_us_min, total_us_max, location_id, coalesce(buckets, '{}'),
-       coalesce(counts, '{}')
+    total_us_sum, dns_us_sum, connect_us_sum, tls_us_sum, ttfb_us_sum, download_us_sum, site_id, day, success, degraded,
+    failure, late, overlap, saturated, cancelled, network_down, checker_down, maintenance, gap, total_us_min, total_us_max,
+    location_id, buckets, counts)
+SELECT total_us_sum, dns_us_sum, connect_us_sum, tls_us_sum, ttfb_us_sum, download_us_sum, site_id, $1, success, degraded,
+       failure, late, overlap, saturated, cancelled, network_down, checker_down, maintenance, gap, total_us_min,
+       total_us_max, location_id, coalesce(buckets, '{}'), coalesce(counts, '{}')
 FROM sums
 LEFT JOIN histograms USING (site_id, location_id)
 ON CONFLICT (site_id, location_id, day) DO UPDATE
 SET total_us_sum = excluded.total_us_sum,
+    dns_us_sum = excluded.dns_us_sum,
+    connect_us_sum = excluded.connect_us_sum,
+    tls_us_sum = excluded.tls_us_sum,
+    ttfb_us_sum = excluded.ttfb_us_sum,
+    download_us_sum = excluded.download_us_sum,
     success = excluded.success,
     degraded = excluded.degraded,
     failure = excluded.failure,
@@ -65,10 +76,5 @@ SET total_us_sum = excluded.total_us_sum,
     total_us_max = excluded.total_us_max,
     buckets = excluded.buckets,
     counts = excluded.counts
-WHERE (stored.total_us_sum, stored.success, stored.degraded, stored.failure, stored.late, stored.overlap,
-       stored.saturated, stored.cancelled, stored.network_down, stored.checker_down, stored.maintenance, stored.gap,
-       stored.total_us_min, stored.total_us_max, stored.buckets, stored.counts)
-    IS DISTINCT FROM
-      (excluded.total_us_sum, excluded.success, excluded.degraded, excluded.failure, excluded.late, excluded.overlap,
-       excluded.saturated, excluded.cancelled, excluded.network_down, excluded.checker_down, excluded.maintenance, excluded.gap,
-       excluded.total_us_min, excluded.total_us_max, excluded.buckets, excluded.counts)
+-- The whole rows, because every column is derived.
+WHERE stored IS DISTINCT FROM excluded

@@ -28,6 +28,11 @@ WITH groups AS MATERIALIZED (
            count(*) FILTER (WHERE error_type = 107) AS maintenance,
            min(scheduled_at) FILTER (WHERE outcome = 's') AS first_success_at,
            sum(total_us) FILTER (WHERE outcome <> 'm') AS total_us_sum,
+           sum(dns_us) FILTER (WHERE outcome <> 'm' AND total_us IS NOT NULL) AS dns_us_sum,
+           sum(connect_us) FILTER (WHERE outcome <> 'm' AND total_us IS NOT NULL) AS connect_us_sum,
+           sum(tls_us) FILTER (WHERE outcome <> 'm' AND total_us IS NOT NULL) AS tls_us_sum,
+           sum(ttfb_us) FILTER (WHERE outcome <> 'm' AND total_us IS NOT NULL) AS ttfb_us_sum,
+           sum(download_us) FILTER (WHERE outcome <> 'm' AND total_us IS NOT NULL) AS download_us_sum,
            min(total_us) FILTER (WHERE outcome <> 'm') AS total_us_min,
            max(total_us) FILTER (WHERE outcome <> 'm') AS total_us_max,
            max(next_after_s) AS next_after_s,
@@ -54,6 +59,11 @@ WITH groups AS MATERIALIZED (
            location_id,
            min(first_success_at) AS first_success_at,
            sum(total_us_sum)::bigint AS total_us_sum,
+           sum(dns_us_sum)::bigint AS dns_us_sum,
+           sum(connect_us_sum)::bigint AS connect_us_sum,
+           sum(tls_us_sum)::bigint AS tls_us_sum,
+           sum(ttfb_us_sum)::bigint AS ttfb_us_sum,
+           sum(download_us_sum)::bigint AS download_us_sum,
            sum(success)::integer AS success,
            sum(degraded)::integer AS degraded,
            sum(failure)::integer AS failure,
@@ -113,13 +123,14 @@ WITH groups AS MATERIALIZED (
     WHERE hour = $1
 ), written AS (
     INSERT INTO webmon.site_hours AS stored (
-        hour, first_success_at, total_us_sum, site_id, success, degraded, failure, late, overlap, saturated, cancelled,
-        network_down, checker_down, maintenance, gap, total_us_min, total_us_max, location_id, buckets, counts)
-    SELECT $1, r.first_success_at, r.total_us_sum, site_id, coalesce(r.success, 0), coalesce(r.degraded, 0),
-           coalesce(r.failure, 0), coalesce(r.late, 0), coalesce(r.overlap, 0), coalesce(r.saturated, 0), coalesce(r.cancelled, 0),
-           coalesce(r.network_down, 0), coalesce(r.checker_down, 0), coalesce(r.maintenance, 0),
-           coalesce(m.gap, 0), r.total_us_min, r.total_us_max, location_id, coalesce(h.buckets, '{}'),
-           coalesce(h.counts, '{}')
+        hour, first_success_at, total_us_sum, dns_us_sum, connect_us_sum, tls_us_sum, ttfb_us_sum, download_us_sum, site_id,
+        success, degraded, failure, late, overlap, saturated, cancelled, network_down, checker_down, maintenance, gap,
+        total_us_min, total_us_max, location_id, buckets, counts)
+    SELECT $1, r.first_success_at, r.total_us_sum, r.dns_us_sum, r.connect_us_sum, r.tls_us_sum, r.ttfb_us_sum,
+           r.download_us_sum, site_id, coalesce(r.success, 0), coalesce(r.degraded, 0), coalesce(r.failure, 0),
+           coalesce(r.late, 0), coalesce(r.overlap, 0), coalesce(r.saturated, 0), coalesce(r.cancelled, 0),
+           coalesce(r.network_down, 0), coalesce(r.checker_down, 0), coalesce(r.maintenance, 0), coalesce(m.gap, 0),
+           r.total_us_min, r.total_us_max, location_id, coalesce(h.buckets, '{}'), coalesce(h.counts, '{}')
     FROM results r
     LEFT JOIN histograms h USING (site_id, location_id)
     FULL JOIN missing m USING (site_id, location_id)
@@ -128,6 +139,11 @@ WITH groups AS MATERIALIZED (
     ON CONFLICT (site_id, location_id, hour) DO UPDATE
     SET first_success_at = excluded.first_success_at,
         total_us_sum = excluded.total_us_sum,
+        dns_us_sum = excluded.dns_us_sum,
+        connect_us_sum = excluded.connect_us_sum,
+        tls_us_sum = excluded.tls_us_sum,
+        ttfb_us_sum = excluded.ttfb_us_sum,
+        download_us_sum = excluded.download_us_sum,
         success = excluded.success,
         degraded = excluded.degraded,
         failure = excluded.failure,
@@ -143,14 +159,8 @@ WITH groups AS MATERIALIZED (
         total_us_max = excluded.total_us_max,
         buckets = excluded.buckets,
         counts = excluded.counts
-    WHERE (stored.first_success_at, stored.total_us_sum, stored.success, stored.degraded, stored.failure, stored.late,
-           stored.overlap, stored.saturated, stored.cancelled, stored.network_down, stored.checker_down, stored.maintenance,
-           stored.gap, stored.total_us_min, stored.total_us_max, stored.buckets, stored.counts)
-        IS DISTINCT FROM
-          (excluded.first_success_at, excluded.total_us_sum, excluded.success, excluded.degraded, excluded.failure,
-           excluded.late, excluded.overlap, excluded.saturated, excluded.cancelled, excluded.network_down, excluded.checker_down,
-           excluded.maintenance, excluded.gap, excluded.total_us_min, excluded.total_us_max, excluded.buckets,
-           excluded.counts)
+    -- The whole rows, because every column is derived.
+    WHERE stored IS DISTINCT FROM excluded
     RETURNING site_id, location_id, first_success_at, success
 ), recovering AS (
     -- Sites that need several consecutive successes, and have some more. Only those after the last failures of the hour count,

@@ -26,6 +26,19 @@ COMMENT ON COLUMN webmon.sites.incident_locations IS 'When so many locations are
 COMMENT ON COLUMN webmon.sites.incident_locations_percent IS 'When so many percent of the locations in use are down, rounded up, there is an incident. Its incidents were derived with this value. Null if there is a number.';
 COMMENT ON COLUMN webmon.sites.incident_min_voters IS 'While fewer locations are in use, there is no incident. Its incidents were derived with this value.';
 
+-- The texts together may be too long for an index entry, so the key has this digest instead.
+CREATE FUNCTION webmon.site_version_digest(
+        name text, url text, method text, labels jsonb, schedule text, time_budget_ms integer,
+        incident_failures smallint, incident_recoveries smallint, incident_locations smallint,
+        incident_locations_percent smallint, incident_min_voters smallint) RETURNS uuid
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN md5(md5(name) || md5(url) || md5(method) || md5(labels::text) || md5(coalesce(schedule, ''))
+               || coalesce(time_budget_ms, 0)::text || ':' || coalesce(incident_failures, 0)::text
+               || ':' || coalesce(incident_recoveries, 0)::text || ':' || coalesce(incident_locations, 0)::text
+               || ':' || coalesce(incident_locations_percent, 0)::text
+               || ':' || coalesce(incident_min_voters, 0)::text)::uuid;
+COMMENT ON FUNCTION webmon.site_version_digest IS 'Distinguishes the rows of webmon.site_versions.';
+
 CREATE TABLE webmon.site_versions (
     version_id integer GENERATED ALWAYS AS IDENTITY,
     site_id integer NOT NULL,
@@ -42,12 +55,10 @@ CREATE TABLE webmon.site_versions (
     incident_locations_percent smallint,
     incident_min_voters smallint,
     last_seen_at timestamptz,
-    -- The texts together may be too long for an index entry, so the key has a digest instead.
     digest uuid NOT NULL GENERATED ALWAYS AS (
-        md5(md5(name) || md5(url) || md5(method) || md5(labels::text) || md5(coalesce(schedule, ''))
-            || coalesce(time_budget_ms, 0)::text || ':' || coalesce(incident_failures, 0)::text
-            || ':' || coalesce(incident_recoveries, 0)::text || ':' || coalesce(incident_locations, 0)::text
-            || ':' || coalesce(incident_locations_percent, 0)::text || ':' || coalesce(incident_min_voters, 0)::text)::uuid
+        webmon.site_version_digest(
+            name, url, method, labels, schedule, time_budget_ms, incident_failures, incident_recoveries,
+            incident_locations, incident_locations_percent, incident_min_voters)
     ) STORED,
     CONSTRAINT site_versions_pkey PRIMARY KEY (version_id),
     CONSTRAINT site_versions_site_id_fkey FOREIGN KEY (site_id) REFERENCES webmon.sites (site_id),

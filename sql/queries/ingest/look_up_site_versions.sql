@@ -10,9 +10,6 @@ FROM unnest($1::integer[], $2::text[], $3::text[], $4::text[], $5::jsonb[], $6::
                           incident_recoveries, incident_locations, incident_locations_percent, incident_min_voters, place)
 JOIN webmon.site_versions v
     ON v.site_id = w.site_id
-   AND v.digest = md5(md5(w.name) || md5(w.url) || md5(w.method) || md5(w.labels::text) || md5(coalesce(w.schedule, ''))
-                      || coalesce(w.time_budget_ms, 0)::text || ':' || coalesce(w.incident_failures, 0)::text
-                      || ':' || coalesce(w.incident_recoveries, 0)::text
-                      || ':' || coalesce(w.incident_locations, 0)::text
-                      || ':' || coalesce(w.incident_locations_percent, 0)::text
-                      || ':' || coalesce(w.incident_min_voters, 0)::text)::uuid
+   AND v.digest = webmon.site_version_digest(
+       w.name, w.url, w.method, w.labels, w.schedule, w.time_budget_ms, w.incident_failures, w.incident_recoveries,
+       w.incident_locations, w.incident_locations_percent, w.incident_min_voters)

@@ -41,13 +41,15 @@ COMMENT ON COLUMN webmon.sites.incident_min_voters IS 'While fewer locations are
 CREATE FUNCTION webmon.site_version_digest(
         name text, url text, method text, labels jsonb, schedule text, time_budget_ms integer,
         incident_failures smallint, incident_recoveries smallint, incident_locations smallint,
-        incident_locations_percent smallint, incident_min_voters smallint) RETURNS uuid
+        incident_locations_percent smallint, incident_min_voters smallint, slo_uptime_ppm integer,
+        slo_window_days smallint) RETURNS uuid
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN md5(md5(name) || md5(url) || md5(method) || md5(labels::text) || md5(coalesce(schedule, ''))
                || coalesce(time_budget_ms, 0)::text || ':' || coalesce(incident_failures, 0)::text
                || ':' || coalesce(incident_recoveries, 0)::text || ':' || coalesce(incident_locations, 0)::text
                || ':' || coalesce(incident_locations_percent, 0)::text
-               || ':' || coalesce(incident_min_voters, 0)::text)::uuid;
+               || ':' || coalesce(incident_min_voters, 0)::text || ':' || coalesce(slo_uptime_ppm, 0)::text
+               || ':' || coalesce(slo_window_days, 0)::text)::uuid;
 COMMENT ON FUNCTION webmon.site_version_digest IS 'Distinguishes the rows of webmon.site_versions.';
 
 CREATE TABLE webmon.site_versions (
@@ -65,22 +67,26 @@ CREATE TABLE webmon.site_versions (
     incident_locations smallint,
     incident_locations_percent smallint,
     incident_min_voters smallint,
+    slo_uptime_ppm integer,
+    slo_window_days smallint,
     last_seen_at timestamptz,
     digest uuid NOT NULL GENERATED ALWAYS AS (
         webmon.site_version_digest(
             name, url, method, labels, schedule, time_budget_ms, incident_failures, incident_recoveries,
-            incident_locations, incident_locations_percent, incident_min_voters)
+            incident_locations, incident_locations_percent, incident_min_voters, slo_uptime_ppm, slo_window_days)
     ) STORED,
     CONSTRAINT site_versions_pkey PRIMARY KEY (version_id),
     CONSTRAINT site_versions_site_id_fkey FOREIGN KEY (site_id) REFERENCES webmon.sites (site_id),
     CONSTRAINT site_versions_site_id_digest_key UNIQUE (site_id, digest)
 );
-COMMENT ON TABLE webmon.site_versions IS 'What a site looked like when it was checked. Each change of name, URL, method, labels, schedule, time budget or thresholds of incidents makes a new row.';
+COMMENT ON TABLE webmon.site_versions IS 'What a site looked like when it was checked. Each change of name, URL, method, labels, schedule, time budget, thresholds of incidents or target of uptime makes a new row.';
 COMMENT ON COLUMN webmon.site_versions.incident_failures IS 'After so many consecutive failures a location is down. Null for records that did not say it: then it is 2.';
 COMMENT ON COLUMN webmon.site_versions.incident_recoveries IS 'After so many consecutive successes a location is up again. Null for records that did not say it: then it is 1.';
 COMMENT ON COLUMN webmon.site_versions.incident_locations IS 'When so many locations are down, there is an incident. Null for records that did not say it: then it is 1, unless there is a percentage.';
 COMMENT ON COLUMN webmon.site_versions.incident_locations_percent IS 'When so many percent of the locations in use are down, rounded up, there is an incident. Null for records that did not say it.';
 COMMENT ON COLUMN webmon.site_versions.incident_min_voters IS 'While fewer locations are in use, there is no incident. Null for records that did not say it: then it is 1.';
+COMMENT ON COLUMN webmon.site_versions.slo_uptime_ppm IS 'The share of the scheduled instants that must not fail, in millionths. Null if there is no target.';
+COMMENT ON COLUMN webmon.site_versions.slo_window_days IS 'Over how many UTC days, today included. Null if there is no target.';
 COMMENT ON COLUMN webmon.site_versions.first_seen_at IS 'Its first instant, or the time when its first record was stored, whichever is earlier.';
 COMMENT ON COLUMN webmon.site_versions.last_seen_at IS 'Its last instant. Null until the hour of that instant is rolled up.';
 
@@ -982,11 +988,13 @@ SELECT s.key AS site,
        v.incident_locations,
        v.incident_locations_percent,
        v.incident_min_voters,
+       v.slo_uptime_ppm,
+       v.slo_window_days,
        v.first_seen_at,
        v.last_seen_at
 FROM webmon.sites s
 JOIN webmon.site_versions v USING (site_id);
-COMMENT ON VIEW webmon.site_history IS 'What each site looked like, and when. Each combination of name, URL, method, labels, schedule, time budget and thresholds of incidents has one row.';
+COMMENT ON VIEW webmon.site_history IS 'What each site looked like, and when. Each combination of name, URL, method, labels, schedule, time budget, thresholds of incidents and target of uptime has one row.';
 COMMENT ON COLUMN webmon.site_history.site IS 'The site''s key: its id if one is configured, otherwise its name.';
 COMMENT ON COLUMN webmon.site_history.name IS 'The display name.';
 COMMENT ON COLUMN webmon.site_history.url IS 'The URL as configured, without credentials. It has the values of its query only if the site keeps them.';
@@ -999,6 +1007,8 @@ COMMENT ON COLUMN webmon.site_history.incident_recoveries IS 'After so many cons
 COMMENT ON COLUMN webmon.site_history.incident_locations IS 'When so many locations are down, there is an incident. Null for records that did not say it: then it is 1, unless there is a percentage.';
 COMMENT ON COLUMN webmon.site_history.incident_locations_percent IS 'When so many percent of the locations in use are down, rounded up, there is an incident. Null for records that did not say it.';
 COMMENT ON COLUMN webmon.site_history.incident_min_voters IS 'While fewer locations are in use, there is no incident. Null for records that did not say it: then it is 1.';
+COMMENT ON COLUMN webmon.site_history.slo_uptime_ppm IS 'The share of the scheduled instants that must not fail, in millionths. Null if there is no target.';
+COMMENT ON COLUMN webmon.site_history.slo_window_days IS 'Over how many UTC days, today included. Null if there is no target.';
 COMMENT ON COLUMN webmon.site_history.first_seen_at IS 'Its first instant.';
 COMMENT ON COLUMN webmon.site_history.last_seen_at IS 'Its last instant. If a site returned to an earlier version, that row also spans the time in between.';
 
@@ -1036,6 +1046,8 @@ SELECT s.key AS site,
        v.incident_locations,
        v.incident_locations_percent,
        v.incident_min_voters,
+       v.slo_uptime_ppm,
+       v.slo_window_days,
        v.first_seen_at AS since_at,
        s.created_at
 FROM webmon.sites s
@@ -1058,6 +1070,8 @@ COMMENT ON COLUMN webmon.current_sites.incident_recoveries IS 'After so many con
 COMMENT ON COLUMN webmon.current_sites.incident_locations IS 'When so many locations are down, there is an incident. Null for records that did not say it: then it is 1, unless there is a percentage.';
 COMMENT ON COLUMN webmon.current_sites.incident_locations_percent IS 'When so many percent of the locations in use are down, rounded up, there is an incident. Null for records that did not say it.';
 COMMENT ON COLUMN webmon.current_sites.incident_min_voters IS 'While fewer locations are in use, there is no incident. Null for records that did not say it: then it is 1.';
+COMMENT ON COLUMN webmon.current_sites.slo_uptime_ppm IS 'The share of the scheduled instants that must not fail, in millionths. Null if there is no target.';
+COMMENT ON COLUMN webmon.current_sites.slo_window_days IS 'Over how many UTC days, today included. Null if there is no target.';
 COMMENT ON COLUMN webmon.current_sites.since_at IS 'The first instant at which it looked like this.';
 COMMENT ON COLUMN webmon.current_sites.created_at IS 'When its first record was stored.';
 
@@ -1321,6 +1335,60 @@ COMMENT ON COLUMN webmon.current_status.http_status IS 'The status code of the l
 COMMENT ON COLUMN webmon.current_status.total_us IS 'Microseconds for the whole check. Null if not measured.';
 COMMENT ON COLUMN webmon.current_status.cert_not_after IS 'When the server''s certificate expires.';
 COMMENT ON COLUMN webmon.current_status.cert_chain_not_after IS 'When the first certificate of its chain expires.';
+
+-- What was not checked may have been good or bad. So what is left of a budget is an interval, and the truth is in it.
+CREATE VIEW webmon.slo AS
+SELECT c.site,
+       c.slo_uptime_ppm / 10000.0::float8 AS target_percent,
+       c.slo_window_days AS window_days,
+       w.from_day,
+       d.success + d.failure + d.unchecked AS scheduled,
+       d.success,
+       d.failure,
+       d.unchecked,
+       100.0::float8 * d.success / nullif(d.success + d.failure, 0) AS uptime_percent,
+       100.0::float8 * (d.success + d.failure) / nullif(d.success + d.failure + d.unchecked, 0) AS coverage_percent,
+       100.0::float8 * (d.success + d.unchecked) / nullif(d.success + d.failure + d.unchecked, 0) AS uptime_best_percent,
+       100.0::float8 * d.success / nullif(d.success + d.failure + d.unchecked, 0) AS uptime_worst_percent,
+       b.budget,
+       1 - d.failure / nullif(b.budget, 0) AS budget_left_best,
+       1 - (d.failure + d.unchecked) / nullif(b.budget, 0) AS budget_left_worst
+FROM webmon.current_sites c
+JOIN webmon.sites s ON s.key = c.site
+CROSS JOIN LATERAL (
+    SELECT today - (c.slo_window_days - 1) AS from_day, today
+    FROM (SELECT (now() AT TIME ZONE 'UTC')::date AS today) AS t
+) AS w
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(d.success), 0) AS success,
+           coalesce(sum(d.failure), 0) AS failure,
+           coalesce(sum(webmon.missed(d) + d.gap), 0) AS unchecked
+    FROM webmon.site_days d
+    WHERE d.site_id = s.site_id
+      AND d.day >= w.from_day
+      AND d.day <= w.today
+) AS d
+CROSS JOIN LATERAL (
+    SELECT (d.success + d.failure + d.unchecked) * (1000000 - c.slo_uptime_ppm) / 1000000.0::float8 AS budget
+) AS b
+WHERE c.slo_uptime_ppm IS NOT NULL
+  AND c.site IN (SELECT a.site FROM webmon.current_status a WHERE a.status <> 'retired');
+COMMENT ON VIEW webmon.slo IS 'How much of the failures that a site''s target of uptime allows is left, over all its locations. It has one row for each site whose newest version has a target, except retired sites. What was not checked is counted as all good (best) and as all bad (worst).';
+COMMENT ON COLUMN webmon.slo.site IS 'The site''s key: its id if one is configured, otherwise its name.';
+COMMENT ON COLUMN webmon.slo.target_percent IS 'The uptime that it is to have, in percent of the scheduled instants.';
+COMMENT ON COLUMN webmon.slo.window_days IS 'Over how many UTC days, today included.';
+COMMENT ON COLUMN webmon.slo.from_day IS 'The first of these days.';
+COMMENT ON COLUMN webmon.slo.scheduled IS 'All scheduled instants: success, failure and unchecked.';
+COMMENT ON COLUMN webmon.slo.success IS 'Instants that ended in success.';
+COMMENT ON COLUMN webmon.slo.failure IS 'Instants that ended in failure.';
+COMMENT ON COLUMN webmon.slo.unchecked IS 'Instants without a verdict: those that were missed and those in gaps, but not those in maintenance.';
+COMMENT ON COLUMN webmon.slo.uptime_percent IS 'success / (success + failure), in percent. Null if there are none.';
+COMMENT ON COLUMN webmon.slo.coverage_percent IS '(success + failure) / scheduled, in percent. Null if nothing was scheduled.';
+COMMENT ON COLUMN webmon.slo.uptime_best_percent IS 'The uptime if all that was not checked was good, in percent of the scheduled instants.';
+COMMENT ON COLUMN webmon.slo.uptime_worst_percent IS 'The uptime if all that was not checked was bad, in percent of the scheduled instants.';
+COMMENT ON COLUMN webmon.slo.budget IS 'How many of the scheduled instants may fail: scheduled * (1 - target).';
+COMMENT ON COLUMN webmon.slo.budget_left_best IS 'The part of the budget that is left if all that was not checked was good. 1: nothing is spent. Negative: more is spent than there was. Null if nothing was scheduled.';
+COMMENT ON COLUMN webmon.slo.budget_left_worst IS 'The part of the budget that is left if all that was not checked was bad.';
 
 -- Alerts. Their state only goes forward, because a message cannot be unsent. History is derived again when results come
 -- late, and may then differ.

@@ -25,6 +25,10 @@ pub const MAX_SAMPLE_BODY: usize = 4_096;
 pub const MAX_SAMPLE_HEADERS: usize = 32;
 /// The most consecutive failures, consecutive successes, locations, or percent of them, that an incident may require.
 pub const MAX_THRESHOLD: u16 = 100;
+/// The highest target of uptime, in millionths: 99.9999 %.
+pub const MAX_SLO_UPTIME_PPM: u32 = 999_999;
+/// The longest time over which a target of uptime is to be met, in days.
+pub const MAX_SLO_WINDOW_DAYS: u16 = 90;
 /// The largest encoded record, in bytes. A larger Kafka value is not parsed. Every valid record is smaller, even one
 /// with only control characters, which JSON writes as six bytes each. Kafka's own default limit is larger.
 pub const MAX_RECORD: usize = 768 * 1024;

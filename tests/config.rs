@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use webmon::config::{Channel, Config, ConfigError, Fault, MAX_SITES, Role, SigningKey, SmtpSecurity};
-use webmon::site::Method;
+use webmon::site::{Method, Slo};
 use webmon::text::{parse_duration, show_duration};
 
 const MINIMAL: &str = r#"
@@ -303,6 +303,7 @@ fn bounds_hold_at_their_edges() {
         ("site_defaults.incident.locations", "1", "0", "100", "101"),
         ("site_defaults.incident.locations", "1%", "0%", "100%", "101%"),
         ("site_defaults.incident.min_voters", "1", "0", "100", "101"),
+        ("site_defaults.slo.uptime", "0.0001", "0.00001", "99.9999", "100"),
         ("site_defaults.expect.max_time", "1ms", "0ms", "10m", "10m1ms"),
         ("site_defaults.expect.certificate", "0s", "-1ms", "3650d", "3650d1ms"),
     ] {
@@ -490,6 +491,22 @@ fn what_the_example_comments_out_is_valid_and_the_default() {
                 lines[..number].iter().rev().take_while(|line| !line.is_empty()).copied().collect();
             assert!(block.iter().any(|line| line.contains("xample")), "{section}.{key}");
         }
+    }
+}
+
+#[test]
+fn a_site_has_the_target_of_the_defaults_its_own_or_none() {
+    let targets = |defaults: &str, site: &str| {
+        let toml = format!("{MINIMAL}{site}\n[site_defaults]\n{defaults}\n");
+        Config::from_toml(&toml, Role::Check).unwrap_or_else(|error| panic!("{error}\n{toml}")).sites[0].slo
+    };
+    let slo = |uptime_ppm, window_days| Some(Slo { uptime_ppm, window_days });
+    assert_eq!(targets("", ""), None);
+    assert_eq!(targets("slo = { uptime = 99.9 }", ""), slo(999_000, 30));
+    assert_eq!(targets("slo = { uptime = 99.9 }", "slo = { uptime = 95, window = \"7d\" }"), slo(950_000, 7));
+    assert_eq!(targets("slo = { uptime = 99.9 }", "slo = false"), None);
+    for (uptime, ppm) in [("0.0001", 1), ("99.9999", 999_999), ("33.3333", 333_333), ("99.95", 999_500)] {
+        assert_eq!(targets(&format!("slo = {{ uptime = {uptime}, window = \"90d\" }}"), ""), slo(ppm, 90));
     }
 }
 

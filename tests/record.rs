@@ -12,14 +12,15 @@ use serde_json::{Value, json};
 use url::Url;
 use webmon::limits::{
     MAX_HOP_URL, MAX_HOPS, MAX_LABELS, MAX_MESSAGE, MAX_NAME, MAX_RECORD, MAX_SAMPLE_BODY,
-    MAX_SAMPLE_HEADERS, MAX_SUBJECT_NAMES, MAX_TEXT, MAX_THRESHOLD, MAX_TRIES, MAX_URL,
+    MAX_SAMPLE_HEADERS, MAX_SLO_UPTIME_PPM, MAX_SLO_WINDOW_DAYS, MAX_SUBJECT_NAMES, MAX_TEXT, MAX_THRESHOLD,
+    MAX_TRIES, MAX_URL,
 };
 use webmon::record::{
     Certificate, CheckResult, DecodeError, ErrorType, Expectation, Gap, GapReason, GapRecord, Hop,
     HttpVersion, Outcome, Record, RecordVersion, Sample, TlsVersion, Try,
 };
 use webmon::schedule::Schedule;
-use webmon::site::{Incident, Locations, Origin, Site, redacted};
+use webmon::site::{Incident, Locations, Origin, Site, Slo, redacted};
 use webmon::text::truncated;
 
 /// The last second that a timestamp can have: 9999-12-30T22:00:00Z.
@@ -152,6 +153,7 @@ fn check_result() -> BoxedStrategy<CheckResult> {
         option::of(text(MAX_TEXT)),
         micros(),
         incident(),
+        option::of((1..=MAX_SLO_UPTIME_PPM, 1..=MAX_SLO_WINDOW_DAYS)),
     );
     let parts = (identity.boxed(), times.boxed(), verdict.boxed(), phases.boxed(), rest.boxed(), way.boxed());
     parts
@@ -172,6 +174,7 @@ fn check_result() -> BoxedStrategy<CheckResult> {
                 schedule,
                 time_budget_ms,
                 incident,
+                slo,
             ) = rest;
             let next_at =
                 next_after.and_then(|after| Timestamp::from_second(scheduled_at.as_second() + after).ok());
@@ -195,6 +198,8 @@ fn check_result() -> BoxedStrategy<CheckResult> {
                 incident_locations: incident[2],
                 incident_locations_percent: incident[3],
                 incident_min_voters: incident[4],
+                slo_uptime_ppm: slo.map(|(uptime, _)| uptime),
+                slo_window_days: slo.map(|(_, days)| days),
                 method,
                 redirects,
                 scheduled_at,
@@ -656,6 +661,29 @@ fn locations_are_a_number_or_a_percentage_and_not_both() {
 }
 
 #[test]
+fn a_target_of_uptime_has_its_days() {
+    let target = |uptime: u32, days: u32| {
+        with(with(plain(), "slo_uptime_ppm", uptime.into()), "slo_window_days", days.into())
+    };
+    assert_decodes(&target(1, 1));
+    assert_decodes(&target(999_999, 90));
+    for (uptime, days, message) in [
+        (0, 30, "slo_uptime_ppm: 0 is out of range: expected 1 to 999999"),
+        (1_000_000, 30, "slo_uptime_ppm: 1000000 is out of range: expected 1 to 999999"),
+        (999_000, 0, "slo_window_days: 0 is out of range: expected 1 to 90"),
+        (999_000, 91, "slo_window_days: 91 is out of range: expected 1 to 90"),
+    ] {
+        assert_refused(&target(uptime, days), message);
+    }
+    for (field, value, message) in [
+        ("slo_uptime_ppm", 999_000, "slo_uptime_ppm: set without slo_window_days"),
+        ("slo_window_days", 30, "slo_window_days: set without slo_uptime_ppm"),
+    ] {
+        assert_refused(&with(plain(), field, value.into()), message);
+    }
+}
+
+#[test]
 fn a_gap_has_no_more_instants_than_seconds_and_is_no_longer_than_68_years() {
     // An hour.
     assert_decodes(&with(plain_gap(), "gap.instants", 3_600.into()));
@@ -1042,6 +1070,19 @@ fn a_record_says_of_its_thresholds_only_what_is_not_the_default() {
         said(&site),
         json!({"failures": 1, "recoveries": 3, "locations_percent": 50, "min_voters": 2})
     );
+}
+
+#[test]
+fn a_record_says_the_target_of_a_site_that_has_one() {
+    let schedule = Schedule::new("@every 60s", "UTC").unwrap();
+    let mut site = Site::new("shop", "https://shop.example/".parse().unwrap(), schedule);
+    let said = |site: &Site| {
+        let result = serde_json::to_value(Origin::new("berlin-1", "host-a").blank(site, second(60), None)).unwrap();
+        ["slo_uptime_ppm", "slo_window_days"].map(|field| result.get(field).cloned())
+    };
+    assert_eq!(said(&site), [None, None]);
+    site.slo = Some(Slo { uptime_ppm: 999_500, window_days: 7 });
+    assert_eq!(said(&site), [Some(json!(999_500)), Some(json!(7))]);
 }
 
 // ---- The schema.

@@ -176,7 +176,7 @@ fn each_field_is_accepted_at_its_bound_in_the_schema_and_refused_one_beyond() {
     let result = json!({
         "v": 1, "site": "shop", "name": "Shop", "location": "berlin-1", "checker": "host-a",
         "url": "https://shop.example/", "method": "GET", "scheduled_at": "2026-03-01T12:00:00Z",
-        "outcome": "failure", "error_type": "timeout",
+        "outcome": "failure", "error_type": "timeout", "slo_uptime_ppm": 999_000, "slo_window_days": 30,
         "tries": [{"outcome": "failure", "error_type": "timeout"}]
     });
     // Its stretch has no end, so its instants are bounded by the schema alone.

@@ -98,6 +98,8 @@ impl<'a> Entry<'a> {
     pub(super) fn number(&self) -> Option<f64> {
         let float = self.value.to_f64();
         let number = float.or_else(|| self.integer().map(|integer| integer as f64));
+        let text = self.value.as_str().filter(|_| self.is_environment());
+        let number = number.or_else(|| text?.trim().parse().ok());
         match number.filter(|number| number.is_finite()) {
             Some(number) => Some(number),
             None => self.mistyped("a number", ""),

@@ -62,6 +62,7 @@ mod site_tls;
 mod sites;
 #[cfg(feature = "store")]
 mod slack;
+mod slo;
 mod source;
 mod store;
 mod table;

@@ -12,11 +12,12 @@ use super::incident::incident;
 use super::network::{literal_that_fits, network};
 use super::request;
 use super::site_tls::{self, site_tls};
+use super::slo::slo;
 use super::table::Table;
 use super::units::{MILLISECOND, MINUTE};
 use crate::limits::{MAX_LABELS, MAX_TEXT, MAX_URL};
 use crate::schedule::{MAX_EXPRESSION, Schedule, ScheduleError, Schedules};
-use crate::site::{Auth, Expect, Incident, Method, Network, RequestBody, Site};
+use crate::site::{Auth, Expect, Incident, Method, Network, RequestBody, Site, Slo};
 use crate::text::show_duration;
 
 /// The most sites of one configuration.
@@ -179,6 +180,7 @@ pub(super) struct Options {
     max_body: Option<u64>,
     expect: Option<Expect>,
     incident: Option<Incident>,
+    slo: Option<Option<Slo>>,
     keep_query: Option<bool>,
     sample: Option<bool>,
 }
@@ -202,6 +204,7 @@ pub(super) fn options(table: &Table) -> Options {
         max_body: table.size("max_body", 0, 64 << 20),
         expect: table.table("expect").map(|table| expect(&table)),
         incident: table.table("incident").map(|table| incident(&table)),
+        slo: slo(table),
         keep_query: table.bool("keep_query"),
         sample: table.bool("sample"),
     }
@@ -233,6 +236,7 @@ impl Options {
         set(&mut site.max_body, self.max_body.map(|bytes| bytes as usize));
         set(&mut site.expect, self.expect);
         set(&mut site.incident, self.incident);
+        set(&mut site.slo, self.slo);
         set(&mut site.keep_query, self.keep_query);
         set(&mut site.sample, self.sample);
     }

@@ -13,8 +13,8 @@ use super::tries::Try;
 use super::version::RecordVersion;
 use super::words::{ErrorType, Expectation, GapReason, HttpVersion, Outcome, TlsVersion};
 use crate::limits::{
-    MAX_HOPS, MAX_LABELS, MAX_MESSAGE, MAX_SAMPLE_BODY, MAX_SAMPLE_HEADERS, MAX_TEXT, MAX_THRESHOLD,
-    MAX_TRIES, MAX_URL,
+    MAX_HOPS, MAX_LABELS, MAX_MESSAGE, MAX_SAMPLE_BODY, MAX_SAMPLE_HEADERS, MAX_SLO_UPTIME_PPM,
+    MAX_SLO_WINDOW_DAYS, MAX_TEXT, MAX_THRESHOLD, MAX_TRIES, MAX_URL,
 };
 use crate::text::truncated;
 
@@ -98,6 +98,14 @@ pub struct CheckResult {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = MAX_THRESHOLD))]
     pub incident_min_voters: Option<u16>,
+    /// The share of the scheduled instants that must not fail, in millionths. Null: there is no target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = MAX_SLO_UPTIME_PPM))]
+    pub slo_uptime_ppm: Option<u32>,
+    /// Over how many days, the current UTC day included. Null exactly where there is no target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = MAX_SLO_WINDOW_DAYS))]
+    pub slo_window_days: Option<u16>,
     /// The request's method.
     #[schemars(regex(pattern = "^[!-~]{1,16}$"))]
     pub method: String,

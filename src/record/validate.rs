@@ -1,5 +1,7 @@
 //! Checks the ranges of a record's fields, and the relations between them.
 
+use std::fmt::Display;
+
 use jiff::Timestamp;
 
 use super::certificate::Certificate;
@@ -11,7 +13,7 @@ use super::tries::Try;
 use super::words::Outcome;
 use crate::limits::{
     MAX_HOP_URL, MAX_HOPS, MAX_LABELS, MAX_MESSAGE, MAX_NAME, MAX_SAMPLE_BODY, MAX_SAMPLE_HEADERS,
-    MAX_SUBJECT_NAMES, MAX_TEXT, MAX_THRESHOLD, MAX_TRIES, MAX_URL,
+    MAX_SLO_UPTIME_PPM, MAX_SLO_WINDOW_DAYS, MAX_SUBJECT_NAMES, MAX_TEXT, MAX_THRESHOLD, MAX_TRIES, MAX_URL,
 };
 use crate::text::truncated;
 
@@ -53,6 +55,7 @@ impl CheckResult {
         }
         at_most_i32("time_budget_ms", self.time_budget_ms)?;
         self.validate_incident()?;
+        self.validate_slo()?;
         if !(1..=16).contains(&self.method.len()) || !self.method.bytes().all(|b| b.is_ascii_graphic()) {
             return invalid("method", format!("{:?} is not a method", truncated(&self.method, 40)));
         }
@@ -70,6 +73,16 @@ impl CheckResult {
             return invalid("incident_locations_percent", "set beside incident_locations".to_owned());
         }
         Ok(())
+    }
+
+    fn validate_slo(&self) -> Result<(), DecodeError> {
+        from_one("slo_uptime_ppm", self.slo_uptime_ppm, MAX_SLO_UPTIME_PPM)?;
+        from_one("slo_window_days", self.slo_window_days, MAX_SLO_WINDOW_DAYS)?;
+        match (self.slo_uptime_ppm, self.slo_window_days) {
+            (Some(_), None) => invalid("slo_uptime_ppm", "set without slo_window_days".to_owned()),
+            (None, Some(_)) => invalid("slo_window_days", "set without slo_uptime_ppm".to_owned()),
+            _ => Ok(()),
+        }
     }
 
     fn validate_instants(&self) -> Result<(), DecodeError> {
@@ -294,9 +307,17 @@ fn at_most_i32(field: &'static str, value: Option<u32>) -> Result<(), DecodeErro
 }
 
 fn threshold(field: &'static str, value: Option<u16>) -> Result<(), DecodeError> {
+    from_one(field, value, MAX_THRESHOLD)
+}
+
+fn from_one<T: PartialOrd + From<u8> + Display>(
+    field: &'static str,
+    value: Option<T>,
+    max: T,
+) -> Result<(), DecodeError> {
     match value {
-        Some(value) if !(1..=MAX_THRESHOLD).contains(&value) => {
-            invalid(field, format!("{value} is out of range: expected 1 to {MAX_THRESHOLD}"))
+        Some(value) if value < T::from(1) || value > max => {
+            invalid(field, format!("{value} is out of range: expected 1 to {max}"))
         }
         _ => Ok(()),
     }

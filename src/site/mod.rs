@@ -16,6 +16,7 @@ mod redact;
 mod sentinel;
 #[expect(clippy::module_inception, reason = "a room is named for its noun, and so is the noun's file")]
 mod site;
+mod slo;
 #[cfg(feature = "check")]
 mod tls;
 
@@ -33,6 +34,7 @@ pub use self::origin::Origin;
 pub use self::redact::redacted;
 pub use self::sentinel::{MAX_SENTINELS, Sentinel, SentinelError};
 pub use self::site::Site;
+pub use self::slo::Slo;
 #[cfg(feature = "check")]
 pub(crate) use self::tls::Trust;
 #[cfg(feature = "check")]

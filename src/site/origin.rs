@@ -49,6 +49,8 @@ impl Origin {
             incident_locations,
             incident_locations_percent,
             incident_min_voters: unless_one(incident.min_voters),
+            slo_uptime_ppm: site.slo.map(|slo| slo.uptime_ppm),
+            slo_window_days: site.slo.map(|slo| slo.window_days),
             method: site.method.as_str().to_owned(),
             redirects: 0,
             scheduled_at,

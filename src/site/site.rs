@@ -15,6 +15,7 @@ use super::incident::Incident;
 use super::method::Method;
 use super::network::Network;
 use super::redact;
+use super::slo::Slo;
 #[cfg(feature = "check")]
 use super::tls::Tls;
 use crate::limits::MAX_URL;
@@ -96,6 +97,8 @@ pub struct Site {
     pub expect: Expect,
     /// Which failures make an incident.
     pub incident: Incident,
+    /// How much uptime it is to have. None: there is no target.
+    pub slo: Option<Slo>,
     /// Whether records keep the values of the URL's query.
     pub keep_query: bool,
     /// Whether a failing response is sampled (headers and the start of the body).
@@ -134,6 +137,7 @@ impl fmt::Debug for Site {
             .field("max_body", &self.max_body)
             .field("expect", &format_args!("{}", shown(&self.expect)))
             .field("incident", &self.incident)
+            .field("slo", &self.slo)
             .field("keep_query", &self.keep_query)
             .field("sample", &self.sample)
             .finish()
@@ -166,6 +170,7 @@ impl Site {
             max_body: 1 << 20,
             expect: Expect::default(),
             incident: Incident::default(),
+            slo: None,
             keep_query: false,
             sample: false,
             hidden: Hidden::default(),

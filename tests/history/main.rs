@@ -13,6 +13,7 @@ mod read;
 mod retention;
 mod retirement;
 mod roles;
+mod slo;
 #[path = "../support/mod.rs"]
 mod support;
 mod thresholds;

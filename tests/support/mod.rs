@@ -318,6 +318,8 @@ pub fn result(site: &str, seconds: i64, outcome: Outcome) -> CheckResult {
         incident_locations: None,
         incident_locations_percent: None,
         incident_min_voters: None,
+        slo_uptime_ppm: None,
+        slo_window_days: None,
         method: "GET".to_owned(),
         redirects: 0,
         scheduled_at,

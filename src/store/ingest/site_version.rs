@@ -21,6 +21,8 @@ pub(super) struct SiteVersion {
     incident_locations: Option<u16>,
     incident_locations_percent: Option<u16>,
     incident_min_voters: Option<u16>,
+    slo_uptime_ppm: Option<u32>,
+    slo_window_days: Option<u16>,
 }
 
 impl SiteVersion {
@@ -37,6 +39,8 @@ impl SiteVersion {
             incident_locations: result.incident_locations,
             incident_locations_percent: result.incident_locations_percent,
             incident_min_voters: result.incident_min_voters,
+            slo_uptime_ppm: result.slo_uptime_ppm,
+            slo_window_days: result.slo_window_days,
         }
     }
 
@@ -52,6 +56,8 @@ impl SiteVersion {
             && self.incident_locations == result.incident_locations
             && self.incident_locations_percent == result.incident_locations_percent
             && self.incident_min_voters == result.incident_min_voters
+            && self.slo_uptime_ppm == result.slo_uptime_ppm
+            && self.slo_window_days == result.slo_window_days
     }
 }
 
@@ -81,14 +87,16 @@ impl OfSite for SiteVersion {
             columns.labels.push(Json(&version.labels));
             columns.schedules.push(version.schedule.as_deref());
             columns.budgets.push(version.time_budget_ms.map(|ms| ms as i32));
-            let threshold = |threshold: Option<u16>| threshold.map(|n| n as i16);
-            columns.incident_failures.push(threshold(version.incident_failures));
-            columns.incident_recoveries.push(threshold(version.incident_recoveries));
-            columns.incident_locations.push(threshold(version.incident_locations));
-            columns.incident_locations_percent.push(threshold(version.incident_locations_percent));
-            columns.incident_min_voters.push(threshold(version.incident_min_voters));
+            let small = |number: Option<u16>| number.map(|n| n as i16);
+            columns.incident_failures.push(small(version.incident_failures));
+            columns.incident_recoveries.push(small(version.incident_recoveries));
+            columns.incident_locations.push(small(version.incident_locations));
+            columns.incident_locations_percent.push(small(version.incident_locations_percent));
+            columns.incident_min_voters.push(small(version.incident_min_voters));
+            columns.slo_uptimes.push(version.slo_uptime_ppm.map(|ppm| ppm as i32));
+            columns.slo_windows.push(small(version.slo_window_days));
         }
-        let parameters: [&(dyn ToSql + Sync); 12] = [
+        let parameters: [&(dyn ToSql + Sync); 14] = [
             &columns.site_ids,
             &columns.names,
             &columns.urls,
@@ -101,6 +109,8 @@ impl OfSite for SiteVersion {
             &columns.incident_locations,
             &columns.incident_locations_percent,
             &columns.incident_min_voters,
+            &columns.slo_uptimes,
+            &columns.slo_windows,
         ];
         transaction.query(statement, &parameters)
     }
@@ -121,4 +131,6 @@ struct Columns<'a> {
     incident_locations: Vec<Option<i16>>,
     incident_locations_percent: Vec<Option<i16>>,
     incident_min_voters: Vec<Option<i16>>,
+    slo_uptimes: Vec<Option<i32>>,
+    slo_windows: Vec<Option<i16>>,
 }

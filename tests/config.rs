@@ -522,7 +522,35 @@ fn the_maintenance_of_the_example_is_valid() {
     let (_, block) = EXAMPLE.split_once("#   [[maintenance]]").unwrap();
     let toml = format!("{EXAMPLE}\n[[maintenance]]{}", block.replace("#   ", ""));
     let config = Config::from_toml(&toml, Role::Check).unwrap();
-    assert!(config.maintenance[0].applies_to(&config.sites[0]));
+    assert_eq!(config.sites[0].maintenance.len(), 1);
+}
+
+#[test]
+fn a_window_is_for_the_sites_that_it_names_and_those_with_all_its_labels() {
+    let site = |name: &str, labels: &str| {
+        format!("[[site]]\nname = {name:?}\nurl = \"https://shop.example/\"\nschedule = \"@daily\"\nlabels = {{{labels}}}\n")
+    };
+    let window = |hours: u8, selection: &str| {
+        format!("[[maintenance]]\nschedule = \"0 2 * * *\"\nduration = \"{hours}h\"\n{selection}\n")
+    };
+    let toml = [
+        "kafka.brokers = [\"h:1\"]\n".to_owned(),
+        site("a", "team = \"x\", tier = \"1\""),
+        site("b", "team = \"x\""),
+        site("c", ""),
+        window(1, "sites = [\"c\", \"b\"]\nlabels = { team = \"x\", tier = \"1\" }"),
+        window(2, "labels = { team = \"x\" }"),
+        window(3, "sites = [\"b\", \"b\"]\nlabels = { team = \"x\" }"),
+        window(4, ""),
+    ];
+    let config = Config::from_toml(&toml.concat(), Role::Check).unwrap();
+    let hours: Vec<Vec<u64>> = config
+        .sites
+        .iter()
+        .map(|site| site.maintenance.iter().map(|windows| windows.duration.as_secs() / 3_600).collect())
+        .collect();
+    assert_eq!(hours, [vec![1, 2, 3, 4], vec![1, 2, 3, 4], vec![1, 4]]);
+    assert!(std::sync::Arc::ptr_eq(&config.sites[0].maintenance, &config.sites[1].maintenance));
 }
 
 // ---- Receivers and the heartbeat: only webmon-store reads them.

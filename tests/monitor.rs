@@ -48,7 +48,7 @@ fn account(now: Timestamp) -> Account {
 /// An account of these sites since `now`, with everything settled.
 fn running(sites: &[Arc<Site>], now: Timestamp) -> Account {
     let mut account = account(now);
-    let (steps, _) = account.reload(sites.to_vec(), Vec::new(), now);
+    let (steps, _) = account.reload(sites.to_vec(), now);
     settle_all(&mut account, &steps);
     account
 }
@@ -189,46 +189,46 @@ fn hours_of_20_000_each_second_sites_cost_a_bounded_number_of_records() {
 
 #[test]
 fn no_request_is_made_of_a_site_under_maintenance() {
-    let mut labelled =
-        Site::new("labelled", "http://127.0.0.1:1/".parse().unwrap(), schedule("0,30 * * * *"));
-    labelled.labels.insert("team".to_owned(), "x".to_owned());
-    labelled.labels.insert("tier".to_owned(), "1".to_owned());
-    let sites = [Arc::new(labelled), site("named", "0,30 * * * *"), site("other", "0,30 * * * *")];
-    let mut window = Maintenance::of_all_sites(schedule("0 2 * * *"), Duration::from_secs(3_600));
-    window.sites.insert("named".to_owned());
-    window.labels.insert("team".to_owned(), "x".to_owned());
+    let under = |key: &str, windows: &[Maintenance]| {
+        let mut site = Site::new(key, "http://127.0.0.1:1/".parse().unwrap(), schedule("0,30 * * * *"));
+        site.maintenance = windows.into();
+        Arc::new(site)
+    };
+    let at_two = Maintenance::new(schedule("0 2 * * *"), Duration::from_secs(3_600));
+    let at_half_past_three = Maintenance::new(schedule("30 3 * * *"), Duration::from_secs(60));
+    let sites =
+        [under("one", &[at_two.clone()]), under("two", &[at_half_past_three, at_two]), under("none", &[])];
     let mut account = account(at("2026-03-01T01:45:00Z"));
-    account.reload(sites.clone(), vec![window.clone()], at("2026-03-01T01:45:00Z"));
+    account.reload(sites.clone(), at("2026-03-01T01:45:00Z"));
     let mut all = Vec::new();
-    for now in ["02:00:00", "02:30:00", "03:00:00"] {
+    for now in ["02:00:00", "02:30:00", "03:00:00", "03:30:00"] {
         all.extend(briefs(&take_all(&mut account, at(&format!("2026-03-01T{now}Z")))));
     }
     all.sort();
     let expected = [
-        "check labelled 03:00:00",
-        "check named 03:00:00",
-        "check other 02:00:00",
-        "check other 02:30:00",
-        "check other 03:00:00",
-        "maintenance labelled 02:00:00",
-        "maintenance labelled 02:30:00",
-        "maintenance named 02:00:00",
-        "maintenance named 02:30:00",
+        "check none 02:00:00",
+        "check none 02:30:00",
+        "check none 03:00:00",
+        "check none 03:30:00",
+        "check one 03:00:00",
+        "check one 03:30:00",
+        "check two 03:00:00",
+        "maintenance one 02:00:00",
+        "maintenance one 02:30:00",
+        "maintenance two 02:00:00",
+        "maintenance two 02:30:00",
+        "maintenance two 03:30:00",
     ];
     assert_eq!(all, expected);
-    // Both labels are asked for.
-    window.labels.insert("tier".to_owned(), "2".to_owned());
-    assert!(!window.applies_to(&sites[0]) && window.applies_to(&sites[1]));
-    assert!(Maintenance::of_all_sites(schedule("@hourly"), Duration::from_secs(1)).applies_to(&sites[2]));
 }
 
 #[test]
 fn what_came_while_the_checker_was_down_in_a_window_is_maintenance_too() {
-    let sites = [site("shop", "*/10 * * * *")];
+    let mut shop = Site::clone(&site("shop", "*/10 * * * *"));
+    shop.maintenance = [Maintenance::new(schedule("0 2 * * *"), Duration::from_secs(600))].into();
     let marks = [Watermark::new("shop", at("2026-03-01T01:40:00Z"), &schedule("*/10 * * * *"))];
     let mut account = account(at("2026-03-01T02:25:00Z"));
-    let window = Maintenance::of_all_sites(schedule("0 2 * * *"), Duration::from_secs(600));
-    assert!(account.resume(marks, &sites, vec![window]).is_empty());
+    assert!(account.resume(marks, &[Arc::new(shop)]).is_empty());
     assert_eq!(
         briefs(&take_all(&mut account, at("2026-03-01T02:25:00Z"))),
         [
@@ -265,7 +265,7 @@ fn a_changed_schedule_takes_back_the_one_instant_that_was_announced() {
         assert_eq!(due.len(), 1, "{before}");
         settle_all(&mut account, &due);
         let sites = after.map(|expression| site("shop", expression));
-        let (steps, changes) = account.reload(sites, Vec::new(), at("2026-03-01T12:01:20Z"));
+        let (steps, changes) = account.reload(sites, at("2026-03-01T12:01:20Z"));
         let mut expected: Vec<String> = expected.iter().map(|text| (*text).to_owned()).collect();
         expected.push(if after.is_some() { "begin shop".to_owned() } else { "retire shop".to_owned() });
         assert_eq!(briefs(&steps), expected, "{before} to {after:?}");
@@ -286,7 +286,7 @@ fn a_reload_leaves_unchanged_sites_where_they_are_and_checks_them_with_their_new
     for second in [10, 20, 30] {
         changed.timeout += Duration::from_secs(1);
         let now = start + SignedDuration::from_secs(second - 1);
-        let (steps, changes) = account.reload([Arc::new(changed.clone())], Vec::new(), now);
+        let (steps, changes) = account.reload([Arc::new(changed.clone())], now);
         assert!(steps.is_empty());
         assert_eq!((changes.kept, changes.added, changes.rescheduled, changes.retired), (1, 0, 0, 0));
         let steps = take_all(&mut account, now + 1.second());
@@ -318,7 +318,7 @@ fn a_reload_reaches_the_checks_that_wait_for_their_spread() {
     narrowed.spread = Duration::ZERO;
     changed.schedule = schedule("0 0 * * * *");
     let after = [Site::clone(&sites[0]), held_back("moves", moved), narrowed, changed].map(Arc::new);
-    let (steps, changes) = account.reload(after, Vec::new(), due + 1.second());
+    let (steps, changes) = account.reload(after, due + 1.second());
     assert_eq!((changes.kept, changes.rescheduled, changes.retired), (3, 1, 1));
     let mut recorded = briefs(&steps);
     recorded.sort();
@@ -355,7 +355,7 @@ fn what_is_under_way_when_its_schedule_changes_is_recorded_before_the_mark_moves
     let mut account = running(&[site("shop", "*/10 * * * * *")], start);
     let checks = take_all(&mut account, at("2026-03-01T12:00:10Z"));
     assert_eq!(briefs(&checks), ["check shop 12:00:10"]);
-    let (steps, _) = account.reload([site("shop", "@hourly")], Vec::new(), at("2026-03-01T12:00:11Z"));
+    let (steps, _) = account.reload([site("shop", "@hourly")], at("2026-03-01T12:00:11Z"));
     assert_eq!(
         briefs(&steps),
         ["cancelled shop 12:00:10", "rescheduled shop [12:00:20, 13:00:00) 1", "begin shop"]
@@ -383,7 +383,7 @@ fn a_watermark_never_passes_an_instant_that_is_not_recorded() {
     assert_eq!(account.settle("shop", instant(10)), None);
     assert_eq!(account.settle("no such site", instant(10)), None);
     // Nor does it move to a new schedule before what ends the old one is recorded.
-    let (steps, _) = account.reload([site("shop", "* * * * * *")], Vec::new(), instant(35));
+    let (steps, _) = account.reload([site("shop", "* * * * * *")], instant(35));
     assert_eq!(briefs(&take_all(&mut account, instant(36))), ["check shop 12:00:36"]);
     assert_eq!(account.settle("shop", instant(36)), None);
     assert_eq!(settle_all(&mut account, &steps)["shop"].until, instant(36));
@@ -399,10 +399,10 @@ fn restarted(
 ) -> (Vec<String>, Vec<String>) {
     let now = at(now);
     let mut account = Account::new(Origin::new("here", "checker"), limits, now);
-    let mut steps = account.resume([Watermark::new("shop", at(until), &schedule(before))], sites, Vec::new());
+    let mut steps = account.resume([Watermark::new("shop", at(until), &schedule(before))], sites);
     steps.extend(take_all(&mut account, now));
     settle_all(&mut account, &steps);
-    let (reloaded, _) = account.reload(sites.to_vec(), Vec::new(), now);
+    let (reloaded, _) = account.reload(sites.to_vec(), now);
     (briefs(&steps), briefs(&reloaded))
 }
 
@@ -479,9 +479,9 @@ fn a_watermark_that_cannot_be_followed_up_makes_the_site_a_new_one() {
             timezone: timezone.to_owned(),
         };
         let mut account = account(now);
-        assert_eq!(briefs(&account.resume([mark], &sites, Vec::new())), ["retire shop"]);
+        assert_eq!(briefs(&account.resume([mark], &sites)), ["retire shop"]);
         assert!(take_all(&mut account, now).is_empty());
-        assert_eq!(briefs(&account.reload(sites.clone(), Vec::new(), now).0), ["begin shop"]);
+        assert_eq!(briefs(&account.reload(sites.clone(), now).0), ["begin shop"]);
     }
 }
 
@@ -622,7 +622,7 @@ fn reloads_in_rapid_succession_neither_lose_nor_double_an_instant_of_unchanged_s
         let mut sites = steady.clone();
         // Comes, changes, goes.
         sites.extend(fickle.get(reloads % 4).cloned());
-        monitor.reload(sites, Vec::new());
+        monitor.reload(sites);
         reloads += 1;
         std::thread::park_timeout(Duration::from_millis(70));
     }

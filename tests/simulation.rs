@@ -144,7 +144,7 @@ impl Checker {
         seed: u64,
         now: Timestamp,
         sites: &Sites,
-        maintenance: &[Maintenance],
+        maintenance: Option<&Planned>,
         random: &mut Random,
     ) -> Checker {
         let mut checker = Checker {
@@ -163,11 +163,11 @@ impl Checker {
     }
 
     /// What a monitor does at its start.
-    fn begin(&mut self, now: Timestamp, sites: &Sites, maintenance: &[Maintenance], random: &mut Random) {
+    fn begin(&mut self, now: Timestamp, sites: &Sites, maintenance: Option<&Planned>, random: &mut Random) {
         self.account = account(self.name, now);
         self.kept.ahead.extend(self.kept.rows.keys().filter(|(_, at)| *at > now).cloned());
-        let list: Vec<Arc<Site>> = sites.values().cloned().collect();
-        let steps = self.account.resume(self.watermarks.load(), &list, maintenance.to_vec());
+        let list: Vec<Arc<Site>> = under(sites, maintenance);
+        let steps = self.account.resume(self.watermarks.load(), &list);
         self.carry_out(steps, now, random);
         self.take_all(now, random);
         self.reload(now, sites, maintenance, random, false);
@@ -177,12 +177,12 @@ impl Checker {
         &mut self,
         now: Timestamp,
         sites: &Sites,
-        maintenance: &[Maintenance],
+        maintenance: Option<&Planned>,
         random: &mut Random,
         may_crash: bool,
     ) {
         let before = self.periods.clone();
-        let (steps, changes) = self.account.reload(sites.values().cloned(), maintenance.to_vec(), now);
+        let (steps, changes) = self.account.reload(under(sites, maintenance), now);
         self.latest = self.latest.max(changes.at);
         for (key, periods) in &mut self.periods {
             if let Some(last) = periods.last_mut().filter(|last| last.end.is_none())
@@ -422,16 +422,28 @@ fn assert_links(
     }
 }
 
-fn maintenance(random: &mut Random) -> Vec<Maintenance> {
+/// Windows, and the site that they are for. None: all sites.
+#[derive(Clone)]
+struct Planned(Maintenance, Option<&'static str>);
+
+fn maintenance(random: &mut Random) -> Option<Planned> {
     if random.one_in(2) {
-        return Vec::new();
+        return None;
     }
     let schedule = Schedule::new("0 2 * * *", "Europe/Berlin").unwrap();
-    let mut maintenance = Maintenance::of_all_sites(schedule, Duration::from_secs(2 * 3_600));
-    if random.one_in(2) {
-        maintenance.sites.insert("site-1".to_owned());
+    let maintenance = Maintenance::new(schedule, Duration::from_secs(2 * 3_600));
+    Some(Planned(maintenance, random.one_in(2).then_some("site-1")))
+}
+
+/// The sites with their windows.
+fn under(sites: &Sites, planned: Option<&Planned>) -> Vec<Arc<Site>> {
+    let mut sites: Vec<Arc<Site>> = sites.values().cloned().collect();
+    if let Some(Planned(maintenance, only)) = planned {
+        for site in sites.iter_mut().filter(|site| only.is_none_or(|only| site.key == only)) {
+            Arc::make_mut(site).maintenance = [maintenance.clone()].into();
+        }
     }
-    vec![maintenance]
+    sites
 }
 
 /// What was met on the way, to see that the simulation simulates.
@@ -461,7 +473,7 @@ fn simulate(seed: u64, seen: &mut Seen) {
     let mut sites = sites(&mut random, &schedules);
     let mut windows = maintenance(&mut random);
     let mut twins: Vec<Checker> =
-        ["a", "b"].map(|name| Checker::start(name, seed, now, &sites, &windows, &mut random)).into();
+        ["a", "b"].map(|name| Checker::start(name, seed, now, &sites, windows.as_ref(), &mut random)).into();
     // A twin that is behind has not seen the newest configuration.
     let mut current = [(sites.clone(), windows.clone()), (sites.clone(), windows.clone())];
     for _ in 0..120 {
@@ -490,18 +502,18 @@ fn simulate(seed: u64, seen: &mut Seen) {
             match random.below(12) {
                 0..=3 => {
                     (*known, *known_windows) = (sites.clone(), windows.clone());
-                    twin.reload(to, known, known_windows, &mut random, true);
+                    twin.reload(to, known, known_windows.as_ref(), &mut random, true);
                 }
                 4 => {
                     twin.stop();
                     // Down until the end of the next step, at times.
                     (*known, *known_windows) = (sites.clone(), windows.clone());
-                    twin.begin(to, known, known_windows, &mut random);
+                    twin.begin(to, known, known_windows.as_ref(), &mut random);
                 }
                 5 => {
                     twin.crash();
                     (*known, *known_windows) = (sites.clone(), windows.clone());
-                    twin.begin(to, known, known_windows, &mut random);
+                    twin.begin(to, known, known_windows.as_ref(), &mut random);
                 }
                 6 => {} // stays behind
                 _ => twin.take_all(to, &mut random),

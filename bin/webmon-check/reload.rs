@@ -30,7 +30,7 @@ pub fn reload(files: &mut Watch, started: &Config, monitor: &Monitor) {
             log::warn!(section; "what changed in this section takes effect after a restart");
         }
     }
-    let changes = monitor.reload(config.sites.clone(), config.maintenance.clone());
+    let changes = monitor.reload(config.sites.clone());
     log::info!(
         sites = config.sites.len(), disabled = config.disabled.len(), added = changes.added, retired = changes.retired,
         rescheduled = changes.rescheduled;

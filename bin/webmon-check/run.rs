@@ -65,7 +65,6 @@ pub fn run(path: &Path) -> anyhow::Result<()> {
             ..PoolOptions::new(origin(&config.check))
         },
         settings: settings(&config.check)?,
-        maintenance: config.maintenance.clone(),
         backfill: config.check.backfill,
         max_backlog: max_backlog(&config.check),
         sentinels: config.check.sentinels.clone(),

@@ -31,8 +31,7 @@ pub fn run(config: &Config, args: &ScheduleArgs) -> anyhow::Result<()> {
         std::iter::successors(first, |last| site.schedule.next_after(*last)).take(args.count as usize)
     {
         let local = instant.to_zoned(zone.clone());
-        let maintenance =
-            config.maintenance.iter().any(|window| window.applies_to(site) && window.contains(instant));
+        let maintenance = site.maintenance.iter().any(|windows| windows.contains(instant));
         if args.json {
             let line = serde_json::json!({
                 "scheduled_at": instant,

@@ -20,7 +20,7 @@ use super::include;
 use super::interpolate::Interpolation;
 use super::jobs::{Jobs, jobs};
 use super::kafka::{Kafka, kafka};
-use super::maintenance::maintenance;
+use super::maintenance::Selections;
 #[cfg(feature = "page")]
 use super::page::{Page, pages};
 use super::postgres::{Postgres, postgres};
@@ -37,7 +37,7 @@ use super::store::{Store, store};
 use super::table::Table;
 #[cfg(feature = "page")]
 use super::web::{Web, web};
-use crate::site::{Maintenance, Site};
+use crate::site::Site;
 
 /// The whole configuration, resolved.
 #[derive(Clone, Debug)]
@@ -52,14 +52,12 @@ pub struct Config {
     pub store: Store,
     /// `[jobs]`
     pub jobs: Jobs,
-    /// `[[site]]` and what `[[discover]]` finds, each with its templates and `[site_defaults]` filled in.
+    /// `[[site]]` and what `[[discover]]` finds, each with its templates, `[site_defaults]` and `[[maintenance]]` filled in.
     pub sites: Vec<Arc<Site>>,
     /// Sites with `enabled = false`, which nobody checks.
     pub disabled: Vec<Arc<Site>>,
     /// `[site_defaults]`, for URLs that are not listed as sites.
     pub site_defaults: SiteDefaults,
-    /// `[[maintenance]]`
-    pub maintenance: Vec<Maintenance>,
     /// `[[receiver]]`: who can be told of alerts. Only [`Role::Store`] reads them, so that a checker needs none of their
     /// secrets.
     #[cfg(feature = "store")]
@@ -236,9 +234,12 @@ impl Config {
         let defaults = section("site_defaults");
         let list =
             SiteSources { context: &context, roots: &roots, defaults, discovered: &discovered, variables };
-        let SiteList { enabled: sites, disabled, keys } = list.list(role);
+        let SiteList { enabled: mut sites, mut disabled, keys } = list.list(role);
         let site_defaults = list.site_defaults();
-        let maintenance = maintenance(&roots, &keys);
+        let mut maintenance = Selections::new(&roots, &keys);
+        for site in sites.iter_mut().chain(&mut disabled) {
+            maintenance.apply(Arc::make_mut(site));
+        }
         #[cfg(feature = "store")]
         let (receivers, heartbeat) = match role {
             Role::Store => (receivers(root), heartbeat(&section("heartbeat"))),
@@ -263,7 +264,6 @@ impl Config {
             sites,
             disabled,
             site_defaults,
-            maintenance,
             #[cfg(feature = "store")]
             receivers,
             #[cfg(feature = "store")]

@@ -156,5 +156,5 @@ fn hours(table: &Table) -> Option<Maintenance> {
             .fault("has a schedule that never comes again: what waits for it would wait for ever".to_owned());
     }
     table.refuse_unknown();
-    Some(Maintenance::of_all_sites(schedule?, duration?))
+    Some(Maintenance::new(schedule?, duration?))
 }

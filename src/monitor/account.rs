@@ -14,10 +14,10 @@ use super::records::Records;
 use super::step::Step;
 use super::track::{Owed, Track};
 use super::watermark::Watermark;
-use super::window::Window;
+use super::window::Windows;
 use crate::record::{ErrorType, Gap, GapReason};
 use crate::schedule::{BATCH, Backlog, Due, Entry, Planner, whole_second};
-use crate::site::{Maintenance, Origin, Site};
+use crate::site::{Origin, Site};
 
 /// What is overdue by no more than this is handed out, however many instants it is.
 const OVERDUE: SignedDuration = SignedDuration::from_secs(10);
@@ -53,7 +53,7 @@ const SECOND: SignedDuration = SignedDuration::from_secs(1);
 ///
 /// let at = |second| Timestamp::from_second(second).unwrap();
 /// let mut account = Account::new(origin, limits, at(1_000));
-/// account.reload([Arc::new(site)], Vec::new(), at(1_000));
+/// account.reload([Arc::new(site)], at(1_000));
 /// assert!(account.take_due(at(1_009)).is_empty());
 /// let steps = account.take_due(at(1_031)); // 20 s late
 /// assert!(matches!(&steps[..], [Step::Record(_), Step::Record(_), Step::Check(due)] if due.scheduled_at == at(1_030)));
@@ -71,7 +71,7 @@ pub struct Account {
     tracks: HashMap<String, Track>,
     /// What waits for its start, which the site's spread delays.
     delayed: BinaryHeap<Reverse<Delayed>>,
-    windows: Vec<Window>,
+    windows: Windows,
 }
 
 impl Account {
@@ -85,7 +85,7 @@ impl Account {
             planner: Planner::new([], now),
             tracks: HashMap::new(),
             delayed: BinaryHeap::new(),
-            windows: Vec::new(),
+            windows: Windows::default(),
         }
     }
 
@@ -98,7 +98,6 @@ impl Account {
         &mut self,
         watermarks: impl IntoIterator<Item = Watermark>,
         sites: &[Arc<Site>],
-        maintenance: Vec<Maintenance>,
     ) -> Vec<Step> {
         let believed = self.latest + SET_BACK;
         let watermarks: Vec<Watermark> = watermarks.into_iter().collect();
@@ -106,7 +105,6 @@ impl Account {
         // A clock set back a little: what was handed out is not handed out again.
         let now = newest.map_or(self.latest, |newest| self.latest.max(newest));
         self.latest = now;
-        self.windows = maintenance.into_iter().map(Window::new).collect();
         let sites: HashMap<&str, &Arc<Site>> = sites.iter().map(|site| (site.key.as_str(), site)).collect();
         let mut former = FormerSchedules::default();
         let (mut steps, mut entries) = (Vec::new(), Vec::new());
@@ -155,7 +153,6 @@ impl Account {
     pub fn reload(
         &mut self,
         sites: impl IntoIterator<Item = Arc<Site>>,
-        maintenance: Vec<Maintenance>,
         now: Timestamp,
     ) -> (Vec<Step>, Changes) {
         let mut steps = self.follow_clock(now);
@@ -168,7 +165,7 @@ impl Account {
             }
             steps.extend(due);
         }
-        self.windows = maintenance.into_iter().map(Window::new).collect();
+        self.windows = Windows::default();
         // What is open, but already among the steps.
         let recorded: HashSet<(String, Timestamp)> =
             steps.iter().filter_map(Step::settles).map(|(site, at)| (site.to_owned(), at)).collect();
@@ -315,7 +312,7 @@ impl Account {
 
     /// Checks, records as missed, or delays.
     fn decide(&mut self, due: Due<Site>, now: Timestamp) -> Option<Step> {
-        if self.windows.iter_mut().any(|window| window.covers(&due.item, due.scheduled_at)) {
+        if self.windows.cover(&due.item, due.scheduled_at) {
             return Some(self.records.missed(
                 &due,
                 ErrorType::Maintenance,

@@ -61,7 +61,7 @@ use crate::check::Pool;
 use crate::panicked::Panicked;
 use crate::record::CheckResult;
 use crate::schedule::Timer;
-use crate::site::{Maintenance, Site};
+use crate::site::Site;
 
 /// Checks sites until it is stopped or dropped, and hands a record of every instant to its sink.
 ///
@@ -100,7 +100,7 @@ impl Monitor {
         sink: Arc<dyn RecordSink>,
         watermarks: Arc<dyn Watermarks>,
     ) -> Result<Monitor, MonitorError> {
-        let MonitorOptions { pool, settings, maintenance, backfill, max_backlog, sentinels } = options;
+        let MonitorOptions { pool, settings, backfill, max_backlog, sentinels } = options;
         let limits = Limits { max_lateness: pool.max_lateness, backfill, max_backlog };
         let account = Account::new(pool.origin.clone(), limits, Timestamp::now());
         let desk = Arc::new(Desk { account: SharedAccount::new(account), sink, watermarks });
@@ -123,10 +123,10 @@ impl Monitor {
         };
         let pool = Arc::new(Pool::start(&settings, pool, keep)?);
 
-        let left = desk.account.lock().resume(desk.watermarks.load(), &sites, maintenance.clone());
+        let left = desk.account.lock().resume(desk.watermarks.load(), &sites);
         desk.carry_out(&pool, left);
         desk.catch_up(&pool);
-        let (begun, _) = desk.account.lock().reload(sites, maintenance, Timestamp::now());
+        let (begun, _) = desk.account.lock().reload(sites, Timestamp::now());
         desk.carry_out(&pool, begun);
 
         let fire = {
@@ -139,10 +139,9 @@ impl Monitor {
 
     /// Makes these the sites, from now on: see [`Account::reload`]. Returns when what follows from the change is in
     /// the sink.
-    pub fn reload(&self, sites: Vec<Arc<Site>>, maintenance: Vec<Maintenance>) -> Changes {
+    pub fn reload(&self, sites: Vec<Arc<Site>>) -> Changes {
         self.desk.catch_up(&self.pool);
-        let (steps, changes) =
-            self.timer.change(|account| account.lock().reload(sites, maintenance, Timestamp::now()));
+        let (steps, changes) = self.timer.change(|account| account.lock().reload(sites, Timestamp::now()));
         self.desk.carry_out(&self.pool, steps);
         changes
     }

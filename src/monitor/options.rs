@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::check::{PoolOptions, Settings};
-use crate::site::{Maintenance, Sentinel};
+use crate::site::Sentinel;
 
 /// How to check.
 #[derive(Clone)]
@@ -12,8 +12,6 @@ pub struct MonitorOptions {
     pub pool: PoolOptions,
     /// What all checks share, those of the sentinels included.
     pub settings: Settings,
-    /// When which sites are under maintenance; none unless told. A reload brings its own.
-    pub maintenance: Vec<Maintenance>,
     /// Instants longer ago than this that were not handed out become one gap a site; 1 h unless told.
     pub backfill: Duration,
     /// The most instants made up for at once, of all sites; 1,000,000 unless told.
@@ -28,7 +26,6 @@ impl MonitorOptions {
         MonitorOptions {
             pool,
             settings,
-            maintenance: Vec::new(),
             backfill: Duration::from_secs(3_600),
             max_backlog: 1_000_000,
             sentinels: Vec::new(),

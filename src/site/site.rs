@@ -12,6 +12,7 @@ use super::body::RequestBody;
 use super::expect::Expect;
 use super::hidden::Hidden;
 use super::incident::Incident;
+use super::maintenance::Maintenance;
 use super::method::Method;
 use super::network::Network;
 use super::redact;
@@ -99,6 +100,8 @@ pub struct Site {
     pub incident: Incident,
     /// How much uptime it is to have. None: there is no target.
     pub slo: Option<Slo>,
+    /// When it is under maintenance. Sites with the same windows may share them.
+    pub maintenance: Arc<[Maintenance]>,
     /// Whether records keep the values of the URL's query.
     pub keep_query: bool,
     /// Whether a failing response is sampled (headers and the start of the body).
@@ -138,6 +141,7 @@ impl fmt::Debug for Site {
             .field("expect", &format_args!("{}", shown(&self.expect)))
             .field("incident", &self.incident)
             .field("slo", &self.slo)
+            .field("maintenance", &self.maintenance)
             .field("keep_query", &self.keep_query)
             .field("sample", &self.sample)
             .finish()
@@ -171,6 +175,7 @@ impl Site {
             expect: Expect::default(),
             incident: Incident::default(),
             slo: None,
+            maintenance: Arc::default(),
             keep_query: false,
             sample: false,
             hidden: Hidden::default(),

@@ -32,8 +32,8 @@ fn included_files_add_their_sites_windows_and_templates_in_the_order_of_their_na
     assert_eq!(keys(&config), ["main", "more", "a", "b1", "b2", "web"]);
     assert_eq!((named(&config, "b1").retries, named(&config, "b2").retries), (2, 0));
     assert!(config.sites.iter().all(|site| site.timeout.as_secs() == 3));
-    assert!(config.maintenance[0].applies_to(named(&config, "b2")));
-    assert!(!config.maintenance[0].applies_to(named(&config, "a")));
+    assert_eq!(named(&config, "b2").maintenance.len(), 1);
+    assert!(named(&config, "a").maintenance.is_empty());
 }
 
 #[test]

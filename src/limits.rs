@@ -29,6 +29,10 @@ pub const MAX_THRESHOLD: u16 = 100;
 pub const MAX_SLO_UPTIME_PPM: u32 = 999_999;
 /// The longest time over which a target of uptime is to be met, in days.
 pub const MAX_SLO_WINDOW_DAYS: u16 = 90;
+/// The most windows of maintenance that a record says.
+pub const MAX_MAINTENANCE: usize = 10;
+/// The longest window of maintenance, in seconds: 30 days.
+pub const MAX_MAINTENANCE_S: u32 = 30 * 86_400;
 /// The largest encoded record, in bytes. A larger Kafka value is not parsed. Every valid record is smaller, even one
 /// with only control characters, which JSON writes as six bytes each. Kafka's own default limit is larger.
 pub const MAX_RECORD: usize = 768 * 1024;

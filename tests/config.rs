@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
+use jiff::Timestamp;
 use webmon::config::{Channel, Config, ConfigError, Fault, MAX_SITES, Role, SigningKey, SmtpSecurity};
-use webmon::site::{Method, Slo};
+use webmon::site::{Method, Origin, Slo};
 use webmon::text::{parse_duration, show_duration};
 
 const MINIMAL: &str = r#"
@@ -523,6 +524,21 @@ fn the_maintenance_of_the_example_is_valid() {
     let toml = format!("{EXAMPLE}\n[[maintenance]]{}", block.replace("#   ", ""));
     let config = Config::from_toml(&toml, Role::Check).unwrap();
     assert_eq!(config.sites[0].maintenance.len(), 1);
+}
+
+#[test]
+fn a_record_says_of_many_windows_those_that_are_not_over() {
+    let window = |schedule: &str| format!("[[maintenance]]\nschedule = \"{schedule}\"\nduration = \"1h\"\n");
+    let over = (0..10).map(|hour| window(&format!("0 0 {hour} 1 1 * 2020"))).collect::<String>();
+    let said = |toml: &str| {
+        let config = Config::from_toml(toml, Role::Check).unwrap();
+        let result = Origin::new("here", "checker").blank(&config.sites[0], Timestamp::UNIX_EPOCH, None);
+        result.maintenance.into_iter().map(|window| window.schedule).collect::<Vec<_>>()
+    };
+    // As long as there are few, their order is that of the file, whatever the time.
+    assert_eq!(said(&format!("{MINIMAL}{}", over))[0], "0 0 0 1 1 * 2020");
+    let said = said(&format!("{MINIMAL}{over}{}{}", window("0 2 * * *"), window("0 4 * * *")));
+    assert_eq!((said.len(), &said[..3]), (10, &["0 2 * * *", "0 4 * * *", "0 0 0 1 1 * 2020"].map(str::to_owned)[..]));
 }
 
 #[test]

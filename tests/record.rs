@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use proptest::collection::vec;
@@ -11,16 +12,16 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use url::Url;
 use webmon::limits::{
-    MAX_HOP_URL, MAX_HOPS, MAX_LABELS, MAX_MESSAGE, MAX_NAME, MAX_RECORD, MAX_SAMPLE_BODY,
+    MAX_HOP_URL, MAX_HOPS, MAX_LABELS, MAX_MAINTENANCE, MAX_MAINTENANCE_S, MAX_MESSAGE, MAX_NAME, MAX_RECORD, MAX_SAMPLE_BODY,
     MAX_SAMPLE_HEADERS, MAX_SLO_UPTIME_PPM, MAX_SLO_WINDOW_DAYS, MAX_SUBJECT_NAMES, MAX_TEXT, MAX_THRESHOLD,
     MAX_TRIES, MAX_URL,
 };
 use webmon::record::{
     Certificate, CheckResult, DecodeError, ErrorType, Expectation, Gap, GapReason, GapRecord, Hop,
-    HttpVersion, Outcome, Record, RecordVersion, Sample, TlsVersion, Try,
+    HttpVersion, MaintenanceWindow, Outcome, Record, RecordVersion, Sample, TlsVersion, Try,
 };
 use webmon::schedule::Schedule;
-use webmon::site::{Incident, Locations, Origin, Site, Slo, redacted};
+use webmon::site::{Incident, Locations, Maintenance, Origin, Site, Slo, redacted};
 use webmon::text::truncated;
 
 /// The last second that a timestamp can have: 9999-12-30T22:00:00Z.
@@ -116,6 +117,11 @@ fn tried() -> impl Strategy<Value = Try> {
     )
 }
 
+fn maintenance() -> impl Strategy<Value = MaintenanceWindow> {
+    (text(MAX_TEXT), text(MAX_TEXT), 1..=MAX_MAINTENANCE_S)
+        .prop_map(|(schedule, timezone, duration_s)| MaintenanceWindow { schedule, timezone, duration_s })
+}
+
 /// Any result that is valid: every field over its whole range. Boxed: the strategies' own types fill a stack.
 fn check_result() -> BoxedStrategy<CheckResult> {
     let identity = (
@@ -154,6 +160,7 @@ fn check_result() -> BoxedStrategy<CheckResult> {
         micros(),
         incident(),
         option::of((1..=MAX_SLO_UPTIME_PPM, 1..=MAX_SLO_WINDOW_DAYS)),
+        vec(maintenance(), 0..=MAX_MAINTENANCE),
     );
     let parts = (identity.boxed(), times.boxed(), verdict.boxed(), phases.boxed(), rest.boxed(), way.boxed());
     parts
@@ -175,6 +182,7 @@ fn check_result() -> BoxedStrategy<CheckResult> {
                 time_budget_ms,
                 incident,
                 slo,
+                maintenance,
             ) = rest;
             let next_at =
                 next_after.and_then(|after| Timestamp::from_second(scheduled_at.as_second() + after).ok());
@@ -200,6 +208,7 @@ fn check_result() -> BoxedStrategy<CheckResult> {
                 incident_min_voters: incident[4],
                 slo_uptime_ppm: slo.map(|(uptime, _)| uptime),
                 slo_window_days: slo.map(|(_, days)| days),
+                maintenance,
                 method,
                 redirects,
                 scheduled_at,
@@ -1085,6 +1094,27 @@ fn a_record_says_the_target_of_a_site_that_has_one() {
     assert_eq!(said(&site), [Some(json!(999_500)), Some(json!(7))]);
 }
 
+#[test]
+fn a_record_says_the_maintenance_of_its_site() {
+    let schedule = |expression| Schedule::new(expression, "Europe/Berlin").unwrap();
+    let mut site = Site::new("shop", "https://shop.example/".parse().unwrap(), schedule("@every 60s"));
+    let said = |site: &Site| Origin::new("berlin-1", "host-a").blank(site, second(60), None).maintenance;
+    assert!(said(&site).is_empty());
+    assert!(!serde_json::to_string(&Origin::new("a", "b").blank(&site, second(60), None)).unwrap().contains("maintenance"));
+    site.maintenance = [Maintenance::new(schedule("0 2 * * SUN"), Duration::from_secs(7_200))].into();
+    assert_eq!(
+        serde_json::to_value(said(&site)).unwrap(),
+        json!([{"schedule": "0 2 * * SUN", "timezone": "Europe/Berlin", "duration_s": 7_200}])
+    );
+    // What is said can be read.
+    assert_eq!(Maintenance::try_from(&said(&site)[0]).unwrap(), site.maintenance[0]);
+    // Of many the first.
+    let many = (0..12).map(|hour| Maintenance::new(schedule(&format!("0 {hour} * * *")), Duration::from_secs(60)));
+    site.maintenance = many.collect();
+    let said = said(&site);
+    assert_eq!((said.len(), said[9].schedule.as_str()), (MAX_MAINTENANCE, "0 9 * * *"));
+}
+
 // ---- The schema.
 
 #[test]
@@ -1163,6 +1193,8 @@ fn the_schema_refuses_what_decoding_refuses() {
         with(plain(), "method", "GET /".into()),
         with(plain(), "url", "u".repeat(2_049).into()),
         with(plain(), "sample", json!({"headers": [["a", "b", "c"]]})),
+        with(plain(), "maintenance", json!([{"schedule": "@daily", "timezone": "UTC", "duration_s": 0}])),
+        with(plain(), "maintenance", json!([{"schedule": "@daily", "duration_s": 60}])),
         with(plain_gap(), "gap.instants", 0.into()),
         with(plain_gap(), "gap.reason", "laziness".into()),
         with(plain_gap(), "gap", json!({})),

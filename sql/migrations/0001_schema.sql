@@ -31,14 +31,14 @@ CREATE FUNCTION webmon.site_version_digest(
         name text, url text, method text, labels jsonb, schedule text, time_budget_ms integer,
         incident_failures smallint, incident_recoveries smallint, incident_locations smallint,
         incident_locations_percent smallint, incident_min_voters smallint, slo_uptime_ppm integer,
-        slo_window_days smallint) RETURNS uuid
+        slo_window_days smallint, maintenance jsonb) RETURNS uuid
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN md5(md5(name) || md5(url) || md5(method) || md5(labels::text) || md5(coalesce(schedule, ''))
                || coalesce(time_budget_ms, 0)::text || ':' || coalesce(incident_failures, 0)::text
                || ':' || coalesce(incident_recoveries, 0)::text || ':' || coalesce(incident_locations, 0)::text
                || ':' || coalesce(incident_locations_percent, 0)::text
                || ':' || coalesce(incident_min_voters, 0)::text || ':' || coalesce(slo_uptime_ppm, 0)::text
-               || ':' || coalesce(slo_window_days, 0)::text)::uuid;
+               || ':' || coalesce(slo_window_days, 0)::text || ':' || md5(coalesce(maintenance::text, '')))::uuid;
 COMMENT ON FUNCTION webmon.site_version_digest IS 'Distinguishes the rows of webmon.site_versions.';
 
 CREATE TABLE webmon.site_versions (
@@ -58,17 +58,18 @@ CREATE TABLE webmon.site_versions (
     incident_min_voters smallint,
     slo_uptime_ppm integer,
     slo_window_days smallint,
+    maintenance jsonb,
     last_seen_at timestamptz,
     digest uuid NOT NULL GENERATED ALWAYS AS (
         webmon.site_version_digest(
             name, url, method, labels, schedule, time_budget_ms, incident_failures, incident_recoveries,
-            incident_locations, incident_locations_percent, incident_min_voters, slo_uptime_ppm, slo_window_days)
+            incident_locations, incident_locations_percent, incident_min_voters, slo_uptime_ppm, slo_window_days, maintenance)
     ) STORED,
     CONSTRAINT site_versions_pkey PRIMARY KEY (version_id),
     CONSTRAINT site_versions_site_id_fkey FOREIGN KEY (site_id) REFERENCES webmon.sites (site_id),
     CONSTRAINT site_versions_site_id_digest_key UNIQUE (site_id, digest)
 );
-COMMENT ON TABLE webmon.site_versions IS 'What a site looked like when it was checked. Each change of name, URL, method, labels, schedule, time budget, thresholds of incidents or target of uptime makes a new row.';
+COMMENT ON TABLE webmon.site_versions IS 'What a site looked like when it was checked. Each change of name, URL, method, labels, schedule, time budget, thresholds of incidents, target of uptime or windows of maintenance makes a new row.';
 COMMENT ON COLUMN webmon.site_versions.incident_failures IS 'After so many consecutive failures a location is down. Null for records that did not say it: then it is 2.';
 COMMENT ON COLUMN webmon.site_versions.incident_recoveries IS 'After so many consecutive successes a location is up again. Null for records that did not say it: then it is 1.';
 COMMENT ON COLUMN webmon.site_versions.incident_locations IS 'When so many locations are down, there is an incident. Null for records that did not say it: then it is 1, unless there is a percentage.';
@@ -76,6 +77,7 @@ COMMENT ON COLUMN webmon.site_versions.incident_locations_percent IS 'When so ma
 COMMENT ON COLUMN webmon.site_versions.incident_min_voters IS 'While fewer locations are in use, there is no incident. Null for records that did not say it: then it is 1.';
 COMMENT ON COLUMN webmon.site_versions.slo_uptime_ppm IS 'The share of the scheduled instants that must not fail, in millionths. Null if there is no target.';
 COMMENT ON COLUMN webmon.site_versions.slo_window_days IS 'Over how many UTC days, today included. Null if there is no target.';
+COMMENT ON COLUMN webmon.site_versions.maintenance IS 'The windows of planned maintenance, at most 10: an array of objects with schedule (a cron expression that says when a window begins), timezone and duration_s. They may be over. Null if there are none.';
 COMMENT ON COLUMN webmon.site_versions.first_seen_at IS 'Its first instant, or the time when its first record was stored, whichever is earlier.';
 COMMENT ON COLUMN webmon.site_versions.last_seen_at IS 'Its last instant. Null until the hour of that instant is rolled up.';
 
@@ -979,11 +981,12 @@ SELECT s.key AS site,
        v.incident_min_voters,
        v.slo_uptime_ppm,
        v.slo_window_days,
+       v.maintenance,
        v.first_seen_at,
        v.last_seen_at
 FROM webmon.sites s
 JOIN webmon.site_versions v USING (site_id);
-COMMENT ON VIEW webmon.site_history IS 'What each site looked like, and when. Each combination of name, URL, method, labels, schedule, time budget, thresholds of incidents and target of uptime has one row.';
+COMMENT ON VIEW webmon.site_history IS 'What each site looked like, and when. Each combination of name, URL, method, labels, schedule, time budget, thresholds of incidents, target of uptime and windows of maintenance has one row.';
 COMMENT ON COLUMN webmon.site_history.site IS 'The site''s key: its id if one is configured, otherwise its name.';
 COMMENT ON COLUMN webmon.site_history.name IS 'The display name.';
 COMMENT ON COLUMN webmon.site_history.url IS 'The URL as configured, without credentials. It has the values of its query only if the site keeps them.';
@@ -998,6 +1001,7 @@ COMMENT ON COLUMN webmon.site_history.incident_locations_percent IS 'When so man
 COMMENT ON COLUMN webmon.site_history.incident_min_voters IS 'While fewer locations are in use, there is no incident. Null for records that did not say it: then it is 1.';
 COMMENT ON COLUMN webmon.site_history.slo_uptime_ppm IS 'The share of the scheduled instants that must not fail, in millionths. Null if there is no target.';
 COMMENT ON COLUMN webmon.site_history.slo_window_days IS 'Over how many UTC days, today included. Null if there is no target.';
+COMMENT ON COLUMN webmon.site_history.maintenance IS 'The windows of planned maintenance, at most 10: an array of objects with schedule (a cron expression that says when a window begins), timezone and duration_s. They may be over. Null if there are none.';
 COMMENT ON COLUMN webmon.site_history.first_seen_at IS 'Its first instant.';
 COMMENT ON COLUMN webmon.site_history.last_seen_at IS 'Its last instant. If a site returned to an earlier version, that row also spans the time in between.';
 
@@ -1037,6 +1041,7 @@ SELECT s.key AS site,
        v.incident_min_voters,
        v.slo_uptime_ppm,
        v.slo_window_days,
+       v.maintenance,
        v.first_seen_at AS since_at,
        s.created_at
 FROM webmon.sites s
@@ -1061,6 +1066,7 @@ COMMENT ON COLUMN webmon.current_sites.incident_locations_percent IS 'When so ma
 COMMENT ON COLUMN webmon.current_sites.incident_min_voters IS 'While fewer locations are in use, there is no incident. Null for records that did not say it: then it is 1.';
 COMMENT ON COLUMN webmon.current_sites.slo_uptime_ppm IS 'The share of the scheduled instants that must not fail, in millionths. Null if there is no target.';
 COMMENT ON COLUMN webmon.current_sites.slo_window_days IS 'Over how many UTC days, today included. Null if there is no target.';
+COMMENT ON COLUMN webmon.current_sites.maintenance IS 'The windows of planned maintenance, at most 10: an array of objects with schedule (a cron expression that says when a window begins), timezone and duration_s. They may be over. Null if there are none.';
 COMMENT ON COLUMN webmon.current_sites.since_at IS 'The first instant at which it looked like this.';
 COMMENT ON COLUMN webmon.current_sites.created_at IS 'When its first record was stored.';
 

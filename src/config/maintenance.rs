@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::sites::{labels, schedule};
 use super::table::Table;
 use super::units::SECOND;
-use crate::limits::MAX_LABELS;
+use crate::limits::{MAX_LABELS, MAX_MAINTENANCE, MAX_MAINTENANCE_S};
 use crate::schedule::Schedule;
 use crate::site::{Maintenance, Site};
 
@@ -17,11 +17,11 @@ use crate::site::{Maintenance, Site};
 const MAX_WINDOWS: usize = 1_000;
 /// The most sites that one table names.
 const MAX_NAMED: usize = 10_000;
-const LONGEST: Duration = Duration::from_secs(30 * 86_400);
+const LONGEST: Duration = Duration::from_secs(MAX_MAINTENANCE_S as u64);
 
 /// The windows of all files, and the sites that they are for. A table is known by its place among all.
-#[derive(Default)]
 pub(super) struct Selections {
+    now: Timestamp,
     windows: Vec<Maintenance>,
     /// The tables that name a site, by its key.
     named: HashMap<String, Vec<usize>>,
@@ -36,7 +36,13 @@ impl Selections {
     /// unknown site.
     pub(super) fn new(roots: &[Table], keys: &HashSet<String>) -> Selections {
         let tables: Vec<Table> = roots.iter().flat_map(|root| root.tables("maintenance")).collect();
-        let mut selections = Selections::default();
+        let mut selections = Selections {
+            now: Timestamp::now(),
+            windows: Vec::new(),
+            named: HashMap::new(),
+            labelled: Vec::new(),
+            shared: HashMap::new(),
+        };
         match roots.first() {
             Some(root) if tables.len() > MAX_WINDOWS => {
                 root.fault(format!("maintenance has {} tables: expected at most {MAX_WINDOWS}", tables.len()));
@@ -86,7 +92,12 @@ impl Selections {
         places.sort_unstable();
         places.dedup();
         let windows = self.shared.entry(places).or_insert_with_key(|places| {
-            places.iter().map(|place| self.windows[*place].clone()).collect()
+            let mut windows: Vec<_> = places.iter().map(|place| self.windows[*place].clone()).collect();
+            if windows.len() > MAX_MAINTENANCE {
+                // A record says the first ones. Those that are over come last.
+                windows.sort_by_cached_key(|windows| windows.is_over(self.now));
+            }
+            windows.into()
         });
         site.maintenance = Arc::clone(windows);
     }

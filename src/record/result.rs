@@ -9,11 +9,12 @@ use serde::{Deserialize, Serialize};
 use super::certificate::Certificate;
 use super::gap::{Gap, GapRecord};
 use super::hop::Hop;
+use super::maintenance::MaintenanceWindow;
 use super::tries::Try;
 use super::version::RecordVersion;
 use super::words::{ErrorType, Expectation, GapReason, HttpVersion, Outcome, TlsVersion};
 use crate::limits::{
-    MAX_HOPS, MAX_LABELS, MAX_MESSAGE, MAX_SAMPLE_BODY, MAX_SAMPLE_HEADERS, MAX_SLO_UPTIME_PPM,
+    MAX_HOPS, MAX_LABELS, MAX_MAINTENANCE, MAX_MESSAGE, MAX_SAMPLE_BODY, MAX_SAMPLE_HEADERS, MAX_SLO_UPTIME_PPM,
     MAX_SLO_WINDOW_DAYS, MAX_TEXT, MAX_THRESHOLD, MAX_TRIES, MAX_URL,
 };
 use crate::text::truncated;
@@ -106,6 +107,10 @@ pub struct CheckResult {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = MAX_SLO_WINDOW_DAYS))]
     pub slo_window_days: Option<u16>,
+    /// The windows of planned maintenance, those that are over too. Of more than ten, the first ten.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_MAINTENANCE))]
+    pub maintenance: Vec<MaintenanceWindow>,
     /// The request's method.
     #[schemars(regex(pattern = "^[!-~]{1,16}$"))]
     pub method: String,

@@ -8,11 +8,12 @@ use super::certificate::Certificate;
 use super::error::DecodeError;
 use super::gap::{GapRecord, MAX_DISTANCE};
 use super::hop::Hop;
+use super::maintenance::MaintenanceWindow;
 use super::result::CheckResult;
 use super::tries::Try;
 use super::words::Outcome;
 use crate::limits::{
-    MAX_HOP_URL, MAX_HOPS, MAX_LABELS, MAX_MESSAGE, MAX_NAME, MAX_SAMPLE_BODY, MAX_SAMPLE_HEADERS,
+    MAX_HOP_URL, MAX_HOPS, MAX_LABELS, MAX_MAINTENANCE, MAX_MAINTENANCE_S, MAX_MESSAGE, MAX_NAME, MAX_SAMPLE_BODY, MAX_SAMPLE_HEADERS,
     MAX_SLO_UPTIME_PPM, MAX_SLO_WINDOW_DAYS, MAX_SUBJECT_NAMES, MAX_TEXT, MAX_THRESHOLD, MAX_TRIES, MAX_URL,
 };
 use crate::text::truncated;
@@ -56,6 +57,8 @@ impl CheckResult {
         at_most_i32("time_budget_ms", self.time_budget_ms)?;
         self.validate_incident()?;
         self.validate_slo()?;
+        at_most("maintenance", self.maintenance.len(), MAX_MAINTENANCE)?;
+        self.maintenance.iter().try_for_each(MaintenanceWindow::validate)?;
         if !(1..=16).contains(&self.method.len()) || !self.method.bytes().all(|b| b.is_ascii_graphic()) {
             return invalid("method", format!("{:?} is not a method", truncated(&self.method, 40)));
         }
@@ -192,6 +195,14 @@ impl Certificate {
             Some(not_after) => expiry("certificate.chain_not_after", not_after),
             None => Ok(()),
         }
+    }
+}
+
+impl MaintenanceWindow {
+    fn validate(&self) -> Result<(), DecodeError> {
+        text("maintenance.schedule", &self.schedule)?;
+        text("maintenance.timezone", &self.timezone)?;
+        from_one("maintenance.duration_s", Some(self.duration_s), MAX_MAINTENANCE_S)
     }
 }
 

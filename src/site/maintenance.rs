@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::schedule::Schedule;
+use crate::limits::{MAX_MAINTENANCE_S, MAX_TEXT};
+use crate::record::MaintenanceWindow;
+use crate::schedule::{Schedule, ScheduleError};
+use crate::text::truncated;
 
 /// The most windows that [`Maintenance::now_or_next`] joins.
 const MAX_JOINED: usize = 100;
@@ -79,6 +82,20 @@ impl Maintenance {
         Some(begin..end)
     }
 
+    /// Whether no window has yet to end at `now`.
+    pub(crate) fn is_over(&self, now: Timestamp) -> bool {
+        self.begin_of_next_to_end(now).is_none()
+    }
+
+    pub(super) fn to_record(&self) -> MaintenanceWindow {
+        let seconds = u32::try_from(self.duration.as_secs()).unwrap_or(u32::MAX);
+        MaintenanceWindow {
+            schedule: truncated(self.schedule.expression(), MAX_TEXT),
+            timezone: truncated(self.schedule.timezone(), MAX_TEXT),
+            duration_s: seconds.clamp(1, MAX_MAINTENANCE_S),
+        }
+    }
+
     /// A stretch around `instant` in which [`Maintenance::contains`] has the same answer: from, to, answer.
     pub(crate) fn stretch_at(&self, instant: Timestamp) -> (Timestamp, Timestamp, bool) {
         match self.begin_of_next_to_end(instant) {
@@ -98,6 +115,16 @@ impl Maintenance {
 
     fn signed_duration(&self) -> SignedDuration {
         SignedDuration::try_from(self.duration).unwrap_or(SignedDuration::MAX)
+    }
+}
+
+impl TryFrom<&MaintenanceWindow> for Maintenance {
+    type Error = ScheduleError;
+
+    /// The windows that a record says. They may be over.
+    fn try_from(window: &MaintenanceWindow) -> Result<Maintenance, ScheduleError> {
+        let schedule = Schedule::new_at(&window.schedule, &window.timezone, Timestamp::UNIX_EPOCH)?;
+        Ok(Maintenance::new(schedule, Duration::from_secs(window.duration_s.into())))
     }
 }
 

@@ -3,8 +3,9 @@
 use jiff::Timestamp;
 
 use super::incident::Locations;
+use super::maintenance::Maintenance;
 use super::site::Site;
-use crate::limits::MAX_TEXT;
+use crate::limits::{MAX_MAINTENANCE, MAX_TEXT};
 use crate::record::{CheckResult, Outcome, RecordVersion};
 use crate::text::truncated;
 
@@ -51,6 +52,7 @@ impl Origin {
             incident_min_voters: unless_one(incident.min_voters),
             slo_uptime_ppm: site.slo.map(|slo| slo.uptime_ppm),
             slo_window_days: site.slo.map(|slo| slo.window_days),
+            maintenance: site.maintenance.iter().take(MAX_MAINTENANCE).map(Maintenance::to_record).collect(),
             method: site.method.as_str().to_owned(),
             redirects: 0,
             scheduled_at,

@@ -2,7 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use webmon::record::{Certificate, CheckResult, ErrorType, GapReason, Outcome};
+use webmon::record::{Certificate, CheckResult, ErrorType, GapReason, MaintenanceWindow, Outcome};
+use webmon::site::Maintenance;
 
 use crate::common::{DAY, config, gap, roll_up};
 use crate::support::log::Log;
@@ -229,6 +230,41 @@ fn changes_of_a_site_show_over_time() {
     let now = database.json("SELECT site, name, labels, schedule FROM webmon.current_sites");
     let expected = json!({"site": "shop", "name": "The Shop", "labels": {"team": "The Shop"}, "schedule": "@daily in UTC"});
     assert_eq!(now, [expected]);
+}
+
+#[test]
+fn the_maintenance_of_a_site_is_known_ahead() {
+    let Some(database) = database() else { return };
+    let (log, config) = (Log::new(1), config(&database, ""));
+    let window = |schedule: &str| MaintenanceWindow {
+        schedule: schedule.to_owned(),
+        timezone: "Europe/Berlin".to_owned(),
+        duration_s: 7_200,
+    };
+    let windows = [window("0 2 * * SUN"), window("0 3 8 * *")];
+    for (seconds, count) in [(-7_200, 1), (-3_600, 2), (-60, 2)] {
+        let mut r = result("shop", seconds, Outcome::Success);
+        r.maintenance = windows[..count].to_vec();
+        log.append(0, value(r));
+    }
+    log.append(0, value(result("plain", -60, Outcome::Success)));
+    log.store(&config).unwrap();
+    roll_up(&database);
+    // Each set of windows is a version of the site.
+    let sql = "SELECT jsonb_array_length(maintenance) AS n FROM webmon.site_history WHERE site = 'shop' ORDER BY first_seen_at";
+    assert_eq!(database.json(sql), [json!({"n": 1}), json!({"n": 2})]);
+    let now = database.json("SELECT site, maintenance FROM webmon.current_sites ORDER BY site");
+    let stored = json!([
+        {"schedule": "0 2 * * SUN", "timezone": "Europe/Berlin", "duration_s": 7_200},
+        {"schedule": "0 3 8 * *", "timezone": "Europe/Berlin", "duration_s": 7_200}
+    ]);
+    assert_eq!(now, [json!({"site": "plain", "maintenance": null}), json!({"site": "shop", "maintenance": stored})]);
+    // As a page reads it.
+    let read: Vec<MaintenanceWindow> = serde_json::from_value(now[1]["maintenance"].clone()).unwrap();
+    let read: Vec<Maintenance> = read.iter().map(|window| Maintenance::try_from(window).unwrap()).collect();
+    let next = Maintenance::now_or_next(&read, "2026-03-05T12:00:00Z".parse().unwrap());
+    let joined: [Timestamp; 2] = ["2026-03-08T01:00:00Z", "2026-03-08T04:00:00Z"].map(|at| at.parse().unwrap());
+    assert_eq!(next, Some(joined[0]..joined[1]));
 }
 
 #[test]

@@ -320,6 +320,7 @@ pub fn result(site: &str, seconds: i64, outcome: Outcome) -> CheckResult {
         incident_min_voters: None,
         slo_uptime_ppm: None,
         slo_window_days: None,
+        maintenance: Vec::new(),
         method: "GET".to_owned(),
         redirects: 0,
         scheduled_at,

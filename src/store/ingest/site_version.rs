@@ -6,7 +6,7 @@ use postgres::types::{Json, ToSql};
 use postgres::{Statement, Transaction};
 
 use super::per_site::{ENTRY_BYTES, OfSite};
-use crate::record::CheckResult;
+use crate::record::{CheckResult, MaintenanceWindow};
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct SiteVersion {
@@ -23,6 +23,7 @@ pub(super) struct SiteVersion {
     incident_min_voters: Option<u16>,
     slo_uptime_ppm: Option<u32>,
     slo_window_days: Option<u16>,
+    maintenance: Vec<MaintenanceWindow>,
 }
 
 impl SiteVersion {
@@ -41,6 +42,7 @@ impl SiteVersion {
             incident_min_voters: result.incident_min_voters,
             slo_uptime_ppm: result.slo_uptime_ppm,
             slo_window_days: result.slo_window_days,
+            maintenance: result.maintenance.clone(),
         }
     }
 
@@ -58,6 +60,7 @@ impl SiteVersion {
             && self.incident_min_voters == result.incident_min_voters
             && self.slo_uptime_ppm == result.slo_uptime_ppm
             && self.slo_window_days == result.slo_window_days
+            && self.maintenance == result.maintenance
     }
 }
 
@@ -70,7 +73,10 @@ impl OfSite for SiteVersion {
         let labels =
             self.labels.iter().map(|(key, value)| ENTRY_BYTES + key.len() + value.len()).sum::<usize>();
         let schedule = self.schedule.as_ref().map_or(0, String::len);
-        ENTRY_BYTES + self.name.len() + self.url.len() + self.method.len() + schedule + labels
+        let windows = self.maintenance.iter();
+        let windows = windows.map(|window| ENTRY_BYTES + window.schedule.len() + window.timezone.len());
+        let windows = windows.sum::<usize>();
+        ENTRY_BYTES + self.name.len() + self.url.len() + self.method.len() + schedule + labels + windows
     }
 
     fn query(
@@ -95,8 +101,10 @@ impl OfSite for SiteVersion {
             columns.incident_min_voters.push(small(version.incident_min_voters));
             columns.slo_uptimes.push(version.slo_uptime_ppm.map(|ppm| ppm as i32));
             columns.slo_windows.push(small(version.slo_window_days));
+            let windows = version.maintenance.as_slice();
+            columns.maintenance.push((!windows.is_empty()).then_some(Json(windows)));
         }
-        let parameters: [&(dyn ToSql + Sync); 14] = [
+        let parameters: [&(dyn ToSql + Sync); 15] = [
             &columns.site_ids,
             &columns.names,
             &columns.urls,
@@ -111,6 +119,7 @@ impl OfSite for SiteVersion {
             &columns.incident_min_voters,
             &columns.slo_uptimes,
             &columns.slo_windows,
+            &columns.maintenance,
         ];
         transaction.query(statement, &parameters)
     }
@@ -133,4 +142,5 @@ struct Columns<'a> {
     incident_min_voters: Vec<Option<i16>>,
     slo_uptimes: Vec<Option<i32>>,
     slo_windows: Vec<Option<i16>>,
+    maintenance: Vec<Option<Json<&'a [MaintenanceWindow]>>>,
 }

@@ -6,8 +6,8 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use proptest::prelude::*;
 use jiff::Timestamp;
+use proptest::prelude::*;
 use webmon::config::{Channel, Config, ConfigError, Fault, MAX_SITES, Role, SigningKey, SmtpSecurity};
 use webmon::site::{Method, Origin, Slo};
 use webmon::text::{parse_duration, show_duration};
@@ -538,13 +538,18 @@ fn a_record_says_of_many_windows_those_that_are_not_over() {
     // As long as there are few, their order is that of the file, whatever the time.
     assert_eq!(said(&format!("{MINIMAL}{}", over))[0], "0 0 0 1 1 * 2020");
     let said = said(&format!("{MINIMAL}{over}{}{}", window("0 2 * * *"), window("0 4 * * *")));
-    assert_eq!((said.len(), &said[..3]), (10, &["0 2 * * *", "0 4 * * *", "0 0 0 1 1 * 2020"].map(str::to_owned)[..]));
+    assert_eq!(
+        (said.len(), &said[..3]),
+        (10, &["0 2 * * *", "0 4 * * *", "0 0 0 1 1 * 2020"].map(str::to_owned)[..])
+    );
 }
 
 #[test]
 fn a_window_is_for_the_sites_that_it_names_and_those_with_all_its_labels() {
     let site = |name: &str, labels: &str| {
-        format!("[[site]]\nname = {name:?}\nurl = \"https://shop.example/\"\nschedule = \"@daily\"\nlabels = {{{labels}}}\n")
+        format!(
+            "[[site]]\nname = {name:?}\nurl = \"https://shop.example/\"\nschedule = \"@daily\"\nlabels = {{{labels}}}\n"
+        )
     };
     let window = |hours: u8, selection: &str| {
         format!("[[maintenance]]\nschedule = \"0 2 * * *\"\nduration = \"{hours}h\"\n{selection}\n")

@@ -12,9 +12,9 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use url::Url;
 use webmon::limits::{
-    MAX_HOP_URL, MAX_HOPS, MAX_LABELS, MAX_MAINTENANCE, MAX_MAINTENANCE_S, MAX_MESSAGE, MAX_NAME, MAX_RECORD, MAX_SAMPLE_BODY,
-    MAX_SAMPLE_HEADERS, MAX_SLO_UPTIME_PPM, MAX_SLO_WINDOW_DAYS, MAX_SUBJECT_NAMES, MAX_TEXT, MAX_THRESHOLD,
-    MAX_TRIES, MAX_URL,
+    MAX_HOP_URL, MAX_HOPS, MAX_LABELS, MAX_MAINTENANCE, MAX_MAINTENANCE_S, MAX_MESSAGE, MAX_NAME, MAX_RECORD,
+    MAX_SAMPLE_BODY, MAX_SAMPLE_HEADERS, MAX_SLO_UPTIME_PPM, MAX_SLO_WINDOW_DAYS, MAX_SUBJECT_NAMES,
+    MAX_TEXT, MAX_THRESHOLD, MAX_TRIES, MAX_URL,
 };
 use webmon::record::{
     Certificate, CheckResult, DecodeError, ErrorType, Expectation, Gap, GapReason, GapRecord, Hop,
@@ -1086,7 +1086,8 @@ fn a_record_says_the_target_of_a_site_that_has_one() {
     let schedule = Schedule::new("@every 60s", "UTC").unwrap();
     let mut site = Site::new("shop", "https://shop.example/".parse().unwrap(), schedule);
     let said = |site: &Site| {
-        let result = serde_json::to_value(Origin::new("berlin-1", "host-a").blank(site, second(60), None)).unwrap();
+        let result =
+            serde_json::to_value(Origin::new("berlin-1", "host-a").blank(site, second(60), None)).unwrap();
         ["slo_uptime_ppm", "slo_window_days"].map(|field| result.get(field).cloned())
     };
     assert_eq!(said(&site), [None, None]);
@@ -1100,7 +1101,11 @@ fn a_record_says_the_maintenance_of_its_site() {
     let mut site = Site::new("shop", "https://shop.example/".parse().unwrap(), schedule("@every 60s"));
     let said = |site: &Site| Origin::new("berlin-1", "host-a").blank(site, second(60), None).maintenance;
     assert!(said(&site).is_empty());
-    assert!(!serde_json::to_string(&Origin::new("a", "b").blank(&site, second(60), None)).unwrap().contains("maintenance"));
+    assert!(
+        !serde_json::to_string(&Origin::new("a", "b").blank(&site, second(60), None))
+            .unwrap()
+            .contains("maintenance")
+    );
     site.maintenance = [Maintenance::new(schedule("0 2 * * SUN"), Duration::from_secs(7_200))].into();
     assert_eq!(
         serde_json::to_value(said(&site)).unwrap(),
@@ -1109,7 +1114,8 @@ fn a_record_says_the_maintenance_of_its_site() {
     // What is said can be read.
     assert_eq!(Maintenance::try_from(&said(&site)[0]).unwrap(), site.maintenance[0]);
     // Of many the first.
-    let many = (0..12).map(|hour| Maintenance::new(schedule(&format!("0 {hour} * * *")), Duration::from_secs(60)));
+    let many =
+        (0..12).map(|hour| Maintenance::new(schedule(&format!("0 {hour} * * *")), Duration::from_secs(60)));
     site.maintenance = many.collect();
     let said = said(&site);
     assert_eq!((said.len(), said[9].schedule.as_str()), (MAX_MAINTENANCE, "0 9 * * *"));

@@ -35,7 +35,11 @@ impl<'a> Interpolation<'a> {
     /// Fills in the variables of one file, as far as a program of this role reads it.
     pub(super) fn fill(&mut self, root: &mut Dict, role: Role, faults: &mut Faults) {
         // A checker is not given the secrets of the receivers.
-        let is_told = |key: &&str| role == Role::Store || !matches!(*key, "receiver" | "heartbeat");
+        let is_told = |key: &&str| match *key {
+            "receiver" | "heartbeat" => role == Role::Store,
+            "page" => role == Role::Page,
+            _ => true,
+        };
         for key in ["site_defaults", "template", "heartbeat"].into_iter().filter(is_told) {
             if let Some(value) = root.get_mut(key) {
                 self.value(value, &|| key.to_owned(), faults);

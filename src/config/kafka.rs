@@ -80,7 +80,7 @@ pub(super) fn kafka(table: &Table, role: Role) -> Kafka {
     let brokers: Vec<String> = match table.list("brokers", 1, 32) {
         Some(items) => items.iter().filter_map(|item| item.parse(broker)).collect(),
         None => {
-            if !table.raw().contains_key("brokers") && !matches!(role, Role::Once | Role::Inspect) {
+            if !table.raw().contains_key("brokers") && matches!(role, Role::Check | Role::Store) {
                 table.missing("brokers", "an array such as [\"127.0.0.1:9092\"]");
             }
             Vec::new()

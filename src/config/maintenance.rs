@@ -45,7 +45,10 @@ impl Selections {
         };
         match roots.first() {
             Some(root) if tables.len() > MAX_WINDOWS => {
-                root.fault(format!("maintenance has {} tables: expected at most {MAX_WINDOWS}", tables.len()));
+                root.fault(format!(
+                    "maintenance has {} tables: expected at most {MAX_WINDOWS}",
+                    tables.len()
+                ));
             }
             _ => tables.iter().for_each(|table| selections.add(table, keys)),
         }

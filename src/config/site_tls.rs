@@ -26,7 +26,7 @@ pub(super) type Built = ();
 pub(super) fn site_tls(table: &Table) -> Option<Built> {
     let written = written(table)?;
     #[cfg(feature = "check")]
-    if table.context().role != Role::Store {
+    if !matches!(table.context().role, Role::Store | Role::Page) {
         return match table.context().tls.of(&written) {
             Ok(tls) => Some(tls),
             Err(problems) => {

@@ -33,8 +33,7 @@ impl SpoolWatermarks {
             log::warn!(location, sites = marks.len(); "the checker has another location now: chains are ended");
             // None of its sites is there any more, so no limit is asked for.
             let limits = Limits { max_lateness: Duration::ZERO, backfill: Duration::ZERO, max_backlog: 0 };
-            let steps =
-                Account::new(Origin::new(location.as_str(), checker), limits, now).resume(marks, &[]);
+            let steps = Account::new(Origin::new(location.as_str(), checker), limits, now).resume(marks, &[]);
             let mut retired = Vec::new();
             for step in steps {
                 match step {

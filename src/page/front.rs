@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::ahead::{self, Ahead};
 use super::chosen::{self, Shown, ShownReason};
 use super::day::{DAYS, Day, Shares};
 use super::hours::Recent;
@@ -58,6 +59,8 @@ pub(super) struct Front {
     pub month_coverage_percent: Option<f64>,
     /// The sites that are not well, the gravest first. At most 50.
     pub wrong: Vec<Glance>,
+    /// Planned maintenance that lasts or begins within 7 days, the earliest first.
+    pub ahead: Vec<Ahead>,
     /// The names of all groups.
     pub groups: Vec<String>,
     /// How many sites the filter selects.
@@ -223,6 +226,7 @@ impl Front {
             month_uptime_percent: month.uptime_percent(),
             month_coverage_percent: month.coverage_percent(),
             wrong: wrong.collect(),
+            ahead: ahead::ahead(sites, overview.at),
             groups,
             matched: selected.matched.len(),
             page: selected.page,

@@ -8,6 +8,7 @@ use postgres::types::Type;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::ahead::Ahead;
 use super::chosen::Shown;
 use super::incidents::{Incident, ShownIncident};
 use super::result::ShownResult;
@@ -33,19 +34,6 @@ pub(super) struct Incidents {
     pub incidents: Vec<ShownIncident>,
     /// Where the earlier ones begin: the value of `before`. None if there are none.
     pub next: Option<String>,
-}
-
-/// Planned maintenance.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub(super) struct Ahead {
-    /// When it begins.
-    #[schemars(with = "String")]
-    pub from_at: Timestamp,
-    /// When it ends.
-    #[schemars(with = "String")]
-    pub to_at: Timestamp,
-    /// The names of the sites.
-    pub sites: Vec<String>,
 }
 
 /// One incident.

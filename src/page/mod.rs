@@ -6,9 +6,11 @@
 //! or JSON, so that both say the same. Answers are kept for as long as they are fresh, so a crowd costs the database no
 //! more than one visitor does.
 
+mod ahead;
 mod answer;
 mod auth;
 mod badge;
+mod budget;
 mod changes;
 mod chosen;
 mod day;

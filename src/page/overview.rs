@@ -6,8 +6,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::civil::Date;
 
+use super::budget::Target;
 use super::day::{DAYS, Day, Shares};
 use super::state::State;
+use crate::site::Maintenance;
 
 /// What is known of all sites at one time.
 #[derive(Debug)]
@@ -62,6 +64,10 @@ pub(super) struct Facts {
     pub labels: BTreeMap<String, String>,
     /// The cron expression and its time zone.
     pub schedule: Option<String>,
+    /// Its windows of planned maintenance.
+    pub maintenance: Vec<Maintenance>,
+    /// How much uptime it is to have.
+    pub target: Option<Target>,
 }
 
 /// Why something failed.

@@ -7,15 +7,19 @@ use std::time::{Duration, Instant};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
-use postgres::{Client, IsolationLevel, Transaction};
+use postgres::{Client, IsolationLevel, Row, Transaction};
 use serde_json::Value;
 use tokio::sync::Mutex;
 
+use super::budget::Target;
 use super::day::{DAYS, Shares};
 use super::overview::{Bar, Facts, Overview, Place, Reason, SiteNow};
 use super::pool::{Pool, Unread};
 use super::state::State;
 use crate::database::DatabaseError;
+use crate::record::MaintenanceWindow;
+use crate::schedule::Schedule;
+use crate::site::Maintenance;
 
 /// How old what sites are called may be. The views that it comes from are up to a minute late.
 const FACTS_FRESH: Duration = Duration::from_secs(30);
@@ -135,6 +139,8 @@ fn facts(
             method: row.get("method"),
             labels,
             schedule: row.get("schedule"),
+            maintenance: windows(row.get("maintenance")),
+            target: target(&row),
         };
         let site_id = row.get("site_id");
         let facts = match old.get(&facts.key) {
@@ -144,6 +150,23 @@ fn facts(
         all.insert(facts.key.clone(), (site_id, facts));
     }
     Ok(all)
+}
+
+/// The windows of maintenance. Those that cannot be read are left out.
+fn windows(value: Option<Value>) -> Vec<Maintenance> {
+    let windows: Vec<MaintenanceWindow> =
+        value.and_then(|value| serde_json::from_value(value).ok()).unwrap_or_default();
+    let window = |window: &MaintenanceWindow| {
+        let schedule = Schedule::new_at(&window.schedule, &window.timezone, Timestamp::UNIX_EPOCH).ok()?;
+        Some(Maintenance::new(schedule, Duration::from_secs(window.duration_s.into())))
+    };
+    windows.iter().filter_map(window).collect()
+}
+
+fn target(row: &Row) -> Option<Target> {
+    let uptime_ppm: Option<i32> = row.get("slo_uptime_ppm");
+    let window_days: Option<i16> = row.get("slo_window_days");
+    Some(Target { uptime_ppm: uptime_ppm?.try_into().ok()?, window_days: window_days?.try_into().ok()? })
 }
 
 /// Reads the days that may have changed.

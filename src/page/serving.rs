@@ -11,6 +11,7 @@ use jiff::SignedDuration;
 use maud::html;
 use moka::future::Cache;
 
+use super::ahead;
 use super::answer::{self, Answer, HTML, JSON};
 use super::auth::{self, Refusal};
 use super::badge::{Badge, BadgeKind};
@@ -173,10 +174,11 @@ impl Serving {
 
     async fn incidents(&self, before: Option<Before>, format: Format) -> Result<Answer, Failure> {
         let overview = self.reader.overview().await?;
+        let ahead = ahead::ahead(&chosen::sites(&self.page, &overview), overview.at);
         let sites = self.by_number(&overview);
         let ids: Vec<i32> = sites.keys().copied().collect();
         let found = self.pool.read(move |client| history::read(client, &ids, before)).await?;
-        let incidents = Incidents::new(&self.page, &sites, &found, Vec::new(), overview.at);
+        let incidents = Incidents::new(&self.page, &sites, &found, ahead, overview.at);
         Ok(match format {
             Format::Html => html_of(view::incidents(&self.look, &self.page, &incidents)),
             Format::Json => json_of(&incidents),

@@ -6,9 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::budget::Budget;
 use super::changes::Change;
 use super::chosen::{self, Shown, ShownReason};
-use super::day::{Day, Shares};
+use super::day::{DAYS, Day, Shares};
 use super::front::whole_days;
 use super::incidents::ShownIncident;
 use super::overview::{Overview, SiteNow};
@@ -57,6 +58,8 @@ pub(super) struct SitePage {
     pub days: Vec<Day>,
     /// Response times of the last 24 hours, 7 and 90 days.
     pub latency: Vec<Latency>,
+    /// What is left of the failures that the site's target of uptime allows. None without a target.
+    pub budget: Option<Budget>,
     /// The hours of the last 30 UTC days, the oldest day first.
     pub heat: Vec<HeatDay>,
     /// The newest incidents, at most 20.
@@ -215,6 +218,10 @@ impl SitePage {
             figures,
             days: site.bar.days(overview.today),
             latency,
+            budget: site.facts.target.map(|target| {
+                let days = usize::try_from(target.window_days).unwrap_or(DAYS);
+                Budget::of(target, site.bar.sum(days))
+            }),
             heat: heat(&found.hours, days_before(HEAT_DAYS)),
             incidents: incidents
                 .map(|incident| ShownIncident::of(page, incident, &shown.id, shown.name, at))

@@ -10,8 +10,8 @@ pub(super) fn percent(percent: Option<f64>) -> String {
         Some(percent) => {
             let hundredths = (percent * 100.0 + 1e-6).floor();
             match hundredths >= 10_000.0 {
-                true => "100 %".to_owned(),
-                false => format!("{:.2} %", hundredths / 100.0),
+                true => "100\u{a0}%".to_owned(),
+                false => format!("{:.2}\u{a0}%", hundredths / 100.0),
             }
         }
         None => "–".to_owned(),
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_percentage_is_never_rounded_up() {
-        let shown = |value| percent(Some(value));
+        let shown = |value| percent(Some(value)).replace('\u{a0}', " ");
         assert_eq!((shown(99.999_9).as_str(), shown(100.0).as_str()), ("99.99 %", "100 %"));
         assert_eq!((shown(99.98).as_str(), shown(0.0).as_str()), ("99.98 %", "0.00 %"));
         assert_eq!(percent(None), "–");

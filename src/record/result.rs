@@ -14,8 +14,8 @@ use super::tries::Try;
 use super::version::RecordVersion;
 use super::words::{ErrorType, Expectation, GapReason, HttpVersion, Outcome, TlsVersion};
 use crate::limits::{
-    MAX_HOPS, MAX_LABELS, MAX_MAINTENANCE, MAX_MESSAGE, MAX_SAMPLE_BODY, MAX_SAMPLE_HEADERS, MAX_SLO_UPTIME_PPM,
-    MAX_SLO_WINDOW_DAYS, MAX_TEXT, MAX_THRESHOLD, MAX_TRIES, MAX_URL,
+    MAX_HOPS, MAX_LABELS, MAX_MAINTENANCE, MAX_MESSAGE, MAX_SAMPLE_BODY, MAX_SAMPLE_HEADERS,
+    MAX_SLO_UPTIME_PPM, MAX_SLO_WINDOW_DAYS, MAX_TEXT, MAX_THRESHOLD, MAX_TRIES, MAX_URL,
 };
 use crate::text::truncated;
 

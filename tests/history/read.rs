@@ -258,12 +258,16 @@ fn the_maintenance_of_a_site_is_known_ahead() {
         {"schedule": "0 2 * * SUN", "timezone": "Europe/Berlin", "duration_s": 7_200},
         {"schedule": "0 3 8 * *", "timezone": "Europe/Berlin", "duration_s": 7_200}
     ]);
-    assert_eq!(now, [json!({"site": "plain", "maintenance": null}), json!({"site": "shop", "maintenance": stored})]);
+    assert_eq!(
+        now,
+        [json!({"site": "plain", "maintenance": null}), json!({"site": "shop", "maintenance": stored})]
+    );
     // As a page reads it.
     let read: Vec<MaintenanceWindow> = serde_json::from_value(now[1]["maintenance"].clone()).unwrap();
     let read: Vec<Maintenance> = read.iter().map(|window| Maintenance::try_from(window).unwrap()).collect();
     let next = Maintenance::now_or_next(&read, "2026-03-05T12:00:00Z".parse().unwrap());
-    let joined: [Timestamp; 2] = ["2026-03-08T01:00:00Z", "2026-03-08T04:00:00Z"].map(|at| at.parse().unwrap());
+    let joined: [Timestamp; 2] =
+        ["2026-03-08T01:00:00Z", "2026-03-08T04:00:00Z"].map(|at| at.parse().unwrap());
     assert_eq!(next, Some(joined[0]..joined[1]));
 }
 

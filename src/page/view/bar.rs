@@ -132,7 +132,7 @@ pub(super) fn sparkline(label: &str, values: &[Option<u32>]) -> Markup {
         let _ = write!(path, "{}{x} {y}", if follows { 'L' } else { 'M' });
         // A point alone would not be seen.
         if !follows && values.get(x + 1).copied().flatten().is_none() {
-            path.push_str("h.5");
+            path.push_str("m-.5 0h.5");
         }
         before = Some(x);
     }

@@ -10,7 +10,7 @@ use super::super::site::Latency;
 use super::super::words;
 
 const WIDTH: f64 = 720.0;
-const HEIGHT: f64 = 210.0;
+const HEIGHT: f64 = 190.0;
 /// Where the plot begins and ends.
 const LEFT: f64 = 58.0;
 const RIGHT: f64 = 8.0;

@@ -6,7 +6,7 @@ use super::super::front::{Filter, Front, Glance, Row};
 use super::super::state::State;
 use super::super::words;
 use super::look::Look;
-use super::{bar, parts};
+use super::{bar, incidents, parts};
 use crate::config::Page;
 
 /// The front page.
@@ -19,6 +19,7 @@ pub(in super::super) fn front(look: &Look, page: &Page, front: &Front, filter: &
         }
         (hero(front.state, &front.headline))
         @if !front.wrong.is_empty() { (wrong(look, page, front)) }
+        (incidents::ahead(page, &front.ahead, front.at))
         (filters(look, page, front, filter))
         @if front.sites.is_empty() {
             p class="card" { @if front.sites_total == 0 { "As soon as a site has been checked, it is here." } @else { "No site is like this." } }

@@ -1,11 +1,13 @@
 //! Incidents: the list, one of them, and the feed.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use maud::{Markup, PreEscaped, html};
 
+use super::super::ahead::Ahead;
 use super::super::feed::Feed;
 use super::super::history::{IncidentPage, Incidents};
 use super::super::incidents::ShownIncident;
+use super::super::state::State;
 use super::super::words;
 use super::look::Look;
 use super::parts;
@@ -15,21 +17,7 @@ use crate::config::Page;
 pub(in super::super) fn incidents(look: &Look, page: &Page, incidents: &Incidents) -> Markup {
     let main = html! {
         h1 { "Incidents" }
-        @if !incidents.ahead.is_empty() {
-            h2 { "Planned maintenance" }
-            ul class="plain card" {
-                @for ahead in &incidents.ahead {
-                    li {
-                        b { (ahead.sites.join(", ")) } ": "
-                        @if ahead.from_at <= incidents.at { "now, until " (parts::time(ahead.to_at, &page.timezone)) }
-                        @else {
-                            (parts::time(ahead.from_at, &page.timezone)) " for "
-                            (words::duration(ahead.to_at.duration_since(ahead.from_at)))
-                        }
-                    }
-                }
-            }
-        }
+        (ahead(page, &incidents.ahead, incidents.at))
         @if incidents.incidents.is_empty() { p class="card" { "None is known." } }
         @for month in incidents.incidents.chunk_by(|a, b| month(page, a) == month(page, b)) {
             h2 { (month[0].from_at.to_zoned(page.timezone.clone()).strftime("%B %Y").to_string()) }
@@ -40,6 +28,28 @@ pub(in super::super) fn incidents(look: &Look, page: &Page, incidents: &Incident
         }
     };
     look.document(page, &format!("Incidents: {}", page.title), "/incidents", incidents.at, &main)
+}
+
+/// Planned maintenance.
+pub(super) fn ahead(page: &Page, stretches: &[Ahead], now: Timestamp) -> Markup {
+    html! {
+        @if !stretches.is_empty() {
+            h2 { "Planned maintenance" }
+            ul class="plain card" {
+                @for ahead in stretches {
+                    li {
+                        (parts::icon(State::Planned)) " "
+                        b { (ahead.sites.join(", ")) @if ahead.more > 0 { " and " (ahead.more) " more" } } ": "
+                        @if ahead.from_at <= now { "now, until " (parts::time(ahead.to_at, &page.timezone)) }
+                        @else {
+                            (parts::time(ahead.from_at, &page.timezone)) " for "
+                            (words::duration(ahead.to_at.duration_since(ahead.from_at)))
+                        }
+                    }
+                }
+            }
+        }
+    }
 }
 
 fn month(page: &Page, incident: &ShownIncident) -> (i16, i8) {
@@ -74,7 +84,7 @@ pub(super) fn table(look: &Look, page: &Page, incidents: &[ShownIncident], with_
 
 fn lasted(incident: &ShownIncident) -> Markup {
     let duration = words::duration(SignedDuration::from_secs(incident.lasted_s));
-    html! { @if incident.to_at.is_some() { (duration) } @else { b class="t-down" { "lasts, " (duration) " so far" } } }
+    html! { @if incident.to_at.is_some() { (duration) } @else { b class="t-down" { (duration) " so far" } } }
 }
 
 /// One incident.

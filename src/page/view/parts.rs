@@ -40,11 +40,12 @@ pub(super) fn segment(text: &str) -> String {
     utf8_percent_encode(text, PLAIN).to_string()
 }
 
-/// `1 day`, `12 days`, or that they have passed.
+/// `1 day`, `12 days`, `3 years`, or that they have passed.
 pub(super) fn days_left(days: i64) -> String {
     match days {
         ..=-1 => "expired".to_owned(),
         1 => "1 day".to_owned(),
-        days => format!("{} days", words::thousands(days.unsigned_abs())),
+        1_000.. => format!("{} years", days / 365),
+        days => format!("{days} days"),
     }
 }

@@ -3,6 +3,7 @@
 use jiff::tz::TimeZone;
 use maud::{Markup, html};
 
+use super::super::budget::Budget;
 use super::super::day::Shares;
 use super::super::result::ShownResult;
 use super::super::site::{ShownPlace, SitePage};
@@ -40,6 +41,7 @@ pub(in super::super) fn site(look: &Look, page: &Page, site: &SitePage) -> Marku
             }
         }
         (figures(site))
+        @if let Some(left) = &site.budget { (budget(left)) }
         h2 id="days" { "The last 90 days" }
         div class="card" {
             (bar::days("b-site", &site.name, &site.days))
@@ -48,13 +50,14 @@ pub(in super::super) fn site(look: &Look, page: &Page, site: &SitePage) -> Marku
             details id="days-table" { summary { "Day by day" } (days(site)) }
         }
         h2 { "Response times" }
-        @for latency in &site.latency {
-            div class="card" {
-                h3 { "The last " (latency.of) }
-                (chart::latency(latency, zone))
-                details id={ "table-" (latency.step_s) } { summary class="small" { "As a table" } (chart::table(latency, zone)) }
+        div class="charts" {
+            @for latency in &site.latency {
+                div class="card" {
+                    h3 { "The last " (latency.of) }
+                    (chart::latency(latency, zone))
+                    details id={ "table-" (latency.step_s) } { summary class="small" { "As a table" } (chart::table(latency, zone)) }
+                }
             }
-            br;
         }
         (chart::key())
         h2 { "Hours of the last 30 days" }
@@ -118,6 +121,35 @@ fn figures(site: &SitePage) -> Markup {
                         }
                     }
                 }
+            }
+        }
+    }
+}
+
+/// What is left of a target, from the worst to the best case.
+fn budget(budget: &Budget) -> Markup {
+    let percent = |part: Option<f64>| {
+        part.map_or_else(|| "–".to_owned(), |part| format!("{:.1} %", (part * 1_000.0).floor() / 10.0))
+    };
+    let left = match (budget.left_worst, budget.left_best) {
+        (worst, best) if worst == best => format!("{} left", percent(best)),
+        (worst, best) => format!("{} to {} left", percent(worst), percent(best)),
+    };
+    let x = |part: Option<f64>| part.unwrap_or(0.0).clamp(0.0, 1.0) * 300.0;
+    html! {
+        h2 { "Target: " (budget.target_percent) " % over " (words::count(budget.window_days as usize, "day", "days")) }
+        div class="card" {
+            p { b { (left) } " of the " (words::thousands(budget.allowed as u64)) " failures that the target allows." }
+            svg class="bar" viewBox="0 0 300 20" preserveAspectRatio="none" role="img" aria-label=(left) {
+                rect class="b-up" width=(format!("{:.1}", x(budget.left_worst))) height="20" {}
+                rect class="b-un" x=(format!("{:.1}", x(budget.left_worst))) width=(format!("{:.1}", x(budget.left_best) - x(budget.left_worst))) height="20" {}
+            }
+            p class="soft small" {
+                (words::thousands(budget.failure.into())) " failed. "
+                @if budget.unchecked > 0 {
+                    (words::thousands(budget.unchecked.into())) " were not checked: the hatched part depends on what they were. "
+                }
+                "Uptime is between " (words::percent(budget.uptime_worst_percent)) " and " (words::percent(budget.uptime_best_percent)) "."
             }
         }
     }

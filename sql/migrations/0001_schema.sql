@@ -1284,6 +1284,7 @@ SELECT s.key AS site,
                            make_interval(secs => newest.next_after_s), '0') THEN 'stale'
             WHEN newest.outcome = 's' AND s.incident_recoveries = 1 THEN 'up'
             WHEN newest.outcome = 'm'
+                AND e.name <> 'maintenance'
                 AND newest.scheduled_at > coalesce(place.last_verdict_hour, '-infinity') + interval '2 hours'
                     + 2 * make_interval(secs => coalesce(newest.next_after_s, 0)) THEN 'stale'
             WHEN place.down_since_at IS NOT NULL THEN 'down'
@@ -1317,7 +1318,7 @@ COMMENT ON COLUMN webmon.current_status.name IS 'The site''s display name.';
 COMMENT ON COLUMN webmon.current_status.location IS 'The location from which it is checked.';
 COMMENT ON COLUMN webmon.current_status.url IS 'Its URL as configured, without credentials. It has the values of its query only if the site keeps them.';
 COMMENT ON COLUMN webmon.current_status.labels IS 'Its labels, an object of texts.';
-COMMENT ON COLUMN webmon.current_status.status IS 'down: there were as many consecutive failures as an incident needs, and since then not as many consecutive successes as end it; known within seconds. stale: a result is overdue by its time budget (otherwise by another interval) plus a minute; or for an hour and more all instants were missed. retired: no result is due any more, because the site was removed or the location was retired (webmon.site_locations.retired_at). up: otherwise.';
+COMMENT ON COLUMN webmon.current_status.status IS 'down: there were as many consecutive failures as an incident needs, and since then not as many consecutive successes as end it; known within seconds. stale: a result is overdue by its time budget (otherwise by another interval) plus a minute; or for an hour and more all instants were missed, and the newest one not because of planned maintenance. retired: no result is due any more, because the site was removed or the location was retired (webmon.site_locations.retired_at). up: otherwise.';
 COMMENT ON COLUMN webmon.current_status.down_since_at IS 'The first of the consecutive failures that took the location down. Null if it is not down.';
 COMMENT ON COLUMN webmon.current_status.scheduled_at IS 'The instant of the newest result.';
 COMMENT ON COLUMN webmon.current_status.next_at IS 'When the next result is due. Gaps are passed over. Null if the site was retired.';

@@ -16,6 +16,20 @@ use crate::secret::Secret;
 const MAX_PAGES: usize = 100;
 /// The most public names.
 const MAX_NAMES: usize = 10_000;
+/// What a page at `/` has below it.
+const TAKEN: [&str; 11] = [
+    "sites",
+    "incidents",
+    "badges",
+    "wall",
+    "logo",
+    "index.json",
+    "wall.json",
+    "incidents.json",
+    "incidents.atom",
+    "icon.svg",
+    "openapi.json",
+];
 /// The largest logo, in bytes.
 const MAX_LOGO: u64 = 256 * 1024;
 /// The longest footer, in characters.
@@ -196,6 +210,9 @@ fn path(table: &Table) -> Option<String> {
         path.strip_prefix('/').map(|rest| rest.trim_end_matches('/').split('/').collect::<Vec<_>>());
     match segments {
         Some(segments) if segments == [""] => Some("/".to_owned()),
+        Some(segments) if TAKEN.contains(&segments[0]) => entry.refuse(format_args!(
+            "{path:?} is where another page has something: expected one such as \"/internal\""
+        )),
         Some(segments)
             if segments.iter().all(|segment| {
                 !segment.is_empty() && !segment.starts_with('.') && segment.chars().all(plain)

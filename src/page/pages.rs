@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::response::Redirect;
+use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
@@ -25,6 +27,7 @@ pub struct Pages {
     runtime: Runtime,
     listener: TcpListener,
     hosts: Hosts,
+    pool: Arc<Pool>,
     clients: usize,
 }
 
@@ -53,13 +56,18 @@ impl Pages {
             let others = by_host.remove(&page.host).unwrap_or_default();
             let router = match page.path.as_str() {
                 "/" => others.merge(router(serving)),
-                path => others.nest(path, router(serving)),
+                path => {
+                    // The page is at its path without a slash at the end.
+                    let to = path.to_owned();
+                    let away = get(move || std::future::ready(Redirect::permanent(&to)));
+                    others.nest(path, router(serving)).route(&format!("{path}/"), away)
+                }
             };
             by_host.insert(page.host.clone(), router);
         }
         let others = by_host.remove(&None);
         let named = by_host.into_iter().filter_map(|(host, router)| Some((host?, router))).collect();
-        Ok(Pages { runtime, listener, hosts: Hosts { named, others }, clients: web.clients })
+        Ok(Pages { runtime, listener, hosts: Hosts { named, others }, pool, clients: web.clients })
     }
 
     /// The address that it listens on.
@@ -69,8 +77,9 @@ impl Pages {
 
     /// Answers until a stop is requested.
     pub fn run(self, shutdown: &Shutdown) {
-        let Pages { runtime, listener, hosts, clients } = self;
+        let Pages { runtime, listener, hosts, pool, clients } = self;
         runtime.block_on(server::serve(listener, hosts, clients, shutdown));
+        pool.close();
         // A statement under way is not waited for: it changes nothing.
         runtime.shutdown_background();
     }

@@ -32,7 +32,8 @@ pub(super) struct Pool {
     connector: Connector,
     statement_timeout: Duration,
     free: Arc<Semaphore>,
-    idle: Mutex<Vec<Client>>,
+    /// None when the pool is closed.
+    idle: Mutex<Option<Vec<Client>>>,
 }
 
 impl Pool {
@@ -44,7 +45,7 @@ impl Pool {
             connector: Connector::new(postgres, "webmon-page")?.patience(patience),
             statement_timeout: web.statement_timeout,
             free: Arc::new(Semaphore::new(web.connections)),
-            idle: Mutex::default(),
+            idle: Mutex::new(Some(Vec::new())),
         })
     }
 
@@ -68,17 +69,17 @@ impl Pool {
         &self,
         work: &impl Fn(&mut Client) -> Result<T, DatabaseError>,
     ) -> Result<T, DatabaseError> {
-        let rested = lock(&self.idle).pop().filter(|client| !client.is_closed());
+        let rested = lock(&self.idle).as_mut().and_then(Vec::pop).filter(|client| !client.is_closed());
         if let Some(mut client) = rested {
             match work(&mut client) {
                 // The server's own word. The connection is as good as before.
                 Err(error) if error.of_server().is_some() && !client.is_closed() => {
-                    lock(&self.idle).push(client);
+                    self.rest(client);
                     return Err(error);
                 }
                 Err(_) => {}
                 Ok(done) => {
-                    lock(&self.idle).push(client);
+                    self.rest(client);
                     return Ok(done);
                 }
             }
@@ -86,9 +87,23 @@ impl Pool {
         let mut client = self.connect()?;
         let done = work(&mut client);
         if !client.is_closed() {
-            lock(&self.idle).push(client);
+            self.rest(client);
         }
         done
+    }
+
+    /// Keeps a connection for the next one who reads.
+    fn rest(&self, client: Client) {
+        if let Some(idle) = lock(&self.idle).as_mut() {
+            idle.push(client);
+        }
+    }
+
+    /// Ends all connections that rest, and each other one when its work is done. Call it from no asynchronous code: ending
+    /// a connection waits for the server.
+    pub(super) fn close(&self) {
+        let idle = lock(&self.idle).take();
+        drop(idle);
     }
 
     /// A connection that can change nothing, whatever rights its user has.

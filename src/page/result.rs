@@ -11,6 +11,9 @@ use super::overview::Reason;
 use super::series::Phases;
 use crate::config::{Page, Show};
 
+/// The phases of a redirect.
+const HOP_PHASES: [&str; 4] = ["dns_us", "connect_us", "tls_us", "ttfb_us"];
+
 /// One result.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(super) struct ShownResult {
@@ -146,7 +149,10 @@ impl ShownResult {
                 .iter()
                 .map(|hop| Hop {
                     http_status: number(hop, "http_status"),
-                    total_us: number(hop, "total_us"),
+                    total_us: HOP_PHASES
+                        .iter()
+                        .filter_map(|phase| number(hop, phase))
+                        .reduce(i64::saturating_add),
                     url: text(hop, "url").filter(|_| shows(Show::Url)),
                     address: text(hop, "remote_ip").filter(|_| shows(Show::Address)),
                 })

@@ -12,35 +12,8 @@ use webmon::{database, store, upkeep};
 use crate::common::{AT_ONCE, DAY, LONG, ONE_DAY, TWO_DAYS, gap, results, roll_up, store_days};
 use crate::support::instance::Instance;
 use crate::support::log::Log;
+use crate::support::login::Login;
 use crate::support::{Database, Signal, database, instant, result, value, wait_until};
-
-/// A user who may log in, and is a member of `role`; gone in the end.
-struct Login {
-    server: Database,
-    name: String,
-}
-
-impl Login {
-    fn new(role: &str) -> Option<Login> {
-        let server = crate::support::empty_database()?;
-        let name = crate::support::unique("webmon_test_login");
-        server.client().batch_execute(&format!("CREATE ROLE {name} LOGIN IN ROLE {role}")).unwrap();
-        Some(Login { server, name })
-    }
-
-    /// The database's URL for this user.
-    fn url(&self, database: &Database) -> String {
-        let (scheme, rest) = database.url.split_once("://").unwrap();
-        let (_, host) = rest.split_once('@').unwrap();
-        format!("{scheme}://{}@{host}", self.name)
-    }
-}
-
-impl Drop for Login {
-    fn drop(&mut self) {
-        let _ = self.server.client().batch_execute(&format!("DROP ROLE {}", self.name));
-    }
-}
 
 #[track_caller]
 fn assert_refused(client: &mut Client, sql: &str) {

@@ -5,6 +5,7 @@
 
 pub mod instance;
 pub mod log;
+pub mod login;
 pub mod pipeline;
 pub mod proxy;
 

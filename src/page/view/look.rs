@@ -42,7 +42,10 @@ impl Look {
 
     /// The address of something on the page.
     pub(in super::super) fn to(&self, path: &str) -> String {
-        format!("{}{path}", self.base)
+        match path {
+            "/" if !self.base.is_empty() => self.base.clone(),
+            path => format!("{}{path}", self.base),
+        }
     }
 
     /// A whole document. `current` is the path of the entry of the navigation.

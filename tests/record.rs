@@ -1097,7 +1097,7 @@ fn a_record_says_the_target_of_a_site_that_has_one() {
 
 #[test]
 fn a_record_says_the_maintenance_of_its_site() {
-    let schedule = |expression| Schedule::new(expression, "Europe/Berlin").unwrap();
+    let schedule = |expression: &str| Schedule::new(expression, "Europe/Berlin").unwrap();
     let mut site = Site::new("shop", "https://shop.example/".parse().unwrap(), schedule("@every 60s"));
     let said = |site: &Site| Origin::new("berlin-1", "host-a").blank(site, second(60), None).maintenance;
     assert!(said(&site).is_empty());

@@ -76,7 +76,7 @@ fn a_template_must_be_right_even_if_no_site_uses_it() {
             "config.toml:8: template.api.expect.body \"(\" is not a regular expression: unclosed group",
             "config.toml:6: template.api.enabled 1 is not a truth value: expected true or false",
             "config.toml:4: template.api.name is unknown: expected one of auth, body, body_file, content_type, degraded, \
-             enabled, expect, headers, host, incident, ip, json, keep_query, labels, max_body, max_redirects, method, proxy, resolve, retries, retry_pause, sample, schedule, source, spread, timeout, timezone, tls",
+             enabled, expect, headers, host, incident, ip, json, keep_query, labels, max_body, max_redirects, method, proxy, resolve, retries, retry_pause, sample, schedule, slo, source, spread, timeout, timezone, tls",
         ]
     );
 }

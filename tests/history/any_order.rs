@@ -129,15 +129,12 @@ fn history_is_right_in_every_order_of_arrival() {
                 }
                 Arrival::Gap { site, location, from, length, instants } => {
                     let (from, to) = (at(from), length.map(|length| at(from + length)));
-                    // At least one for each hour. With fewer, an hour in which the gap only hides instants of a later one
-                    // is not marked.
-                    let hours = to.map_or(1, |to| (to - from) / HOUR + 2) as u64;
                     let site = format!("{:03}-{site}", case.get());
                     // A reason, and so an identity, that may come again with more instants.
                     let reason =
                         if instants % 2 == 0 { GapReason::OutboxFull } else { GapReason::CheckerDown };
                     let location = format!("{:03}-location-{location}", case.get());
-                    records.push(gap(&site, &location, from, to, instants.max(hours), reason));
+                    records.push(gap(&site, &location, from, to, instants, reason));
                     log.append(0, records.last().cloned());
                 }
                 Arrival::Replay(index) => {

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use webmon::record::{GapReason, Outcome};
 
-use crate::common::{DAY, HOUR, config, gap, roll_up, stored_incidents};
+use crate::common::{DAY, HOUR, THRESHOLDS, assert_history, config, gap, roll_up, stored_incidents};
 use crate::support::log::Log;
 use crate::support::{database, instant, result, value};
 
@@ -44,6 +44,32 @@ fn a_gap_is_windowed_like_a_result() {
         database.number("SELECT count(*) FROM webmon.rollup_dirty WHERE hour < now() - interval '50 hours'"),
         0
     );
+}
+
+#[test]
+fn an_hour_in_which_a_gap_only_hides_another_one_is_derived_again() {
+    let Some(database) = database() else { return };
+    let (log, config) = (Log::new(1), config(&database, ""));
+    let at = |hour: i64, minute: i64| -DAY + hour * HOUR + minute * 60;
+    let gaps = |expected: &[(i64, i64)]| {
+        log.store(&config).unwrap();
+        roll_up(&database);
+        let sql = "SELECT extract(hour FROM hour AT TIME ZONE 'UTC')::bigint AS h, gap::bigint AS n FROM webmon.site_hours \
+                   WHERE gap > 0 ORDER BY 1";
+        let expected: Vec<_> = expected.iter().map(|(hour, n)| json!({"h": hour, "n": n})).collect();
+        assert_eq!(database.json(sql), expected);
+        assert_history(&database, THRESHOLDS);
+    };
+    // Instants at 8:30, 9:12, 9:54, 10:36 and 11:18. A row takes that of 10:36 away.
+    log.append(0, value(result("shop", at(10, 10), Outcome::Success)));
+    log.append(0, gap("shop", "here", at(8, 30), Some(at(12, 0)), 5, GapReason::OutboxFull));
+    gaps(&[(8, 1), (9, 2), (11, 1)]);
+    // One instant at 8:00. It hides those of the other until 10:30, and the row is no longer within the other.
+    log.append(0, gap("shop", "here", at(8, 0), Some(at(10, 30)), 1, GapReason::CheckerDown));
+    gaps(&[(8, 1), (10, 1), (11, 1)]);
+    // It comes again with more instants, at 8:00 and 9:45, and hides all of the other.
+    log.append(0, gap("shop", "here", at(8, 0), Some(at(11, 30)), 2, GapReason::CheckerDown));
+    gaps(&[(8, 1), (9, 1)]);
 }
 
 #[test]

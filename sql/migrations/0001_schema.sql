@@ -646,7 +646,7 @@ COMMENT ON TABLE webmon.rolled_up_hours IS 'When each hour was last rolled up. T
 CREATE TABLE webmon.site_locations (
     site_id integer NOT NULL,
     location_id integer NOT NULL,
-    first_hour timestamptz NOT NULL,
+    first_hour timestamptz,
     last_hour timestamptz NOT NULL,
     last_verdict_hour timestamptz,
     down_since_at timestamptz,
@@ -655,6 +655,7 @@ CREATE TABLE webmon.site_locations (
     CONSTRAINT site_locations_pkey PRIMARY KEY (site_id, location_id)
 );
 COMMENT ON TABLE webmon.site_locations IS 'The locations from which each site was checked, with the first and last hour that has a result.';
+COMMENT ON COLUMN webmon.site_locations.first_hour IS 'From this hour on the location counts as in use. Null until the first of its hours is rolled up: whoever judges alerts adds the row at once.';
 COMMENT ON COLUMN webmon.site_locations.last_verdict_hour IS 'The last hour with a success or a failure.';
 COMMENT ON COLUMN webmon.site_locations.down_since_at IS 'The first of the consecutive failures, if they are as many as an incident needs and not enough successes have followed. Null otherwise.';
 COMMENT ON COLUMN webmon.site_locations.retired_at IS 'The site is retired at the location from this time on: the end of last_hour. An operator retired the location, or no result came for long enough. Null while the site is in use there. A later result makes it null again.';

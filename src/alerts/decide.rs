@@ -48,6 +48,10 @@ pub(super) fn decide(site: &mut Known, stored: &Stored, max_lag: Duration) -> De
             Some(_) => after(LATER + apart),
             None => None,
         };
+        if !place.is_listed && place.version.is_some() {
+            // History is told after this transaction, and may be busy then.
+            place.look_at = place.look_at.into_iter().chain(after(SOON)).min();
+        }
         place.voice.count(site.thresholds);
     }
     let tally = tally(&site.voices(), site.thresholds);

@@ -49,6 +49,8 @@ pub(super) struct Place {
     pub version: Option<i32>,
     /// Whether the newest instant was missed because of planned maintenance.
     pub planned: bool,
+    /// Whether history knows it. Otherwise it is told, so that `webmon.current_status` shows it.
+    pub is_listed: bool,
     /// When the site is judged again even without a note.
     pub look_at: Option<Timestamp>,
 }
@@ -64,6 +66,11 @@ pub(super) struct Failure {
 impl Known {
     pub(super) fn voices(&self) -> Vec<Voice> {
         self.places.iter().map(|place| place.voice.clone()).collect()
+    }
+
+    /// The locations that have results and that history does not know.
+    pub(super) fn unlisted(&self) -> impl Iterator<Item = &Place> {
+        self.places.iter().filter(|place| !place.is_listed && place.version.is_some())
     }
 
     /// The names of the locations that are down.

@@ -55,6 +55,7 @@ fn places(transaction: &mut Transaction<'_>, sites: &[i32]) -> Result<Sites, pos
         place.voice.down_since = time(&row, "down_since_at");
         place.voice.slow_since = time(&row, "slow_since_at");
         place.voice.retired_at = time(&row, "retired_at");
+        place.is_listed = row.get("is_listed");
         site.places.push(place);
     }
     Ok(known)

@@ -6,12 +6,12 @@ use postgres::Client;
 
 use super::decide::{decide, newest};
 use super::draft::Draft;
-use super::known::Known;
+use super::fresh::Fresh;
+use super::known::{Known, Place};
 use super::read::{Stored, read};
 use super::rounds::Rounds;
 use super::store::{store, wake};
 use super::summary::summary;
-use super::{fresh, known};
 use crate::config::{Alerts, Postgres, Route};
 use crate::database::{
     Connector, Crew, DatabaseError, Remedy, STEADY_PATIENCE, check_schema, keep_connected,
@@ -152,7 +152,7 @@ impl Watcher {
         let (sites, stored, mut known) = lock().map_err(failed)?;
         let mut places = Places::default();
         let mut settled = (Vec::new(), Vec::new());
-        let (mut drafts, mut changed) = (Vec::new(), Vec::new());
+        let (mut drafts, mut fresh) = (Vec::new(), Fresh::default());
         for site in &mut known {
             let before: Vec<_> = site.places.iter().map(|place| place.voice.down_since).collect();
             let decision = decide(site, &stored, self.alerts.max_lag);
@@ -160,8 +160,8 @@ impl Watcher {
             settled.0.push(site.site_id);
             settled.1.push(decision.settled);
             let moved = site.places.iter().map(|place| place.voice.down_since).ne(before);
-            if moved || !decision.changes.is_empty() {
-                changed.push(site.site_id);
+            if moved || !decision.changes.is_empty() || site.unlisted().next().is_some() {
+                fresh.push(site);
             }
             drafts.extend(
                 decision
@@ -183,7 +183,7 @@ impl Watcher {
         let wakes = save().map_err(failed)?;
         wake(&mut transaction, &wakes)?;
         transaction.commit().map_err(failed)?;
-        fresh::refresh(client, &changed)?;
+        fresh.write(client)?;
         Ok(sites.len())
     }
 }
@@ -202,7 +202,7 @@ struct Places {
 impl Places {
     fn push(&mut self, site: &Known) {
         for place in &site.places {
-            let known::Place { voice, look_at, .. } = place;
+            let Place { voice, look_at, .. } = place;
             self.sites.push(site.site_id);
             self.locations.push(voice.location_id);
             self.newest.push(newest(place));

@@ -1,4 +1,4 @@
--- Reads the locations of sites.
+-- Reads the locations of sites, and whether history knows them.
 -- Parameters: $1 sites
 -- Rows returned: one for each site and location, in order
 SELECT p.site_id,
@@ -9,7 +9,8 @@ SELECT p.site_id,
        p.newest_at,
        p.down_since_at,
        p.slow_since_at,
-       h.retired_at
+       h.retired_at,
+       h.site_id IS NOT NULL AS is_listed
 FROM webmon.alert_places p
 JOIN webmon.sites s USING (site_id)
 JOIN webmon.locations l USING (location_id)

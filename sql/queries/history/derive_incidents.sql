@@ -121,6 +121,8 @@ WITH purged AS (
     CROSS JOIN purged p
     JOIN webmon.site_locations l USING (site_id)
     JOIN webmon.sites w USING (site_id)
+    -- No hour of it is rolled up yet: there is nothing to read.
+    WHERE l.first_hour IS NOT NULL
 ), events AS (
     SELECT p.site_id, p.location_id, e.*
     FROM places p
@@ -220,8 +222,8 @@ WITH purged AS (
     FROM stretches s
     JOIN webmon.sites w USING (site_id)
     JOIN webmon.site_locations l USING (site_id)
-    WHERE w.incident_locations_percent IS NOT NULL
-       OR w.incident_min_voters > 1
+    WHERE l.first_hour IS NOT NULL
+      AND (w.incident_locations_percent IS NOT NULL OR w.incident_min_voters > 1)
 ), levels AS (
     -- Whatever is before hours_purged_at counts only as the state at that time.
     SELECT site_id, at, sum(sum(down)) OVER so_far AS down, sum(sum(voter)) OVER so_far AS voters

@@ -182,7 +182,7 @@ WITH groups AS MATERIALIZED (
       AND since.successes < s.incident_recoveries
 ), joined AS (
     -- Sites that are in use at a location from this hour on. Until now they were known to be so from a later hour on (null:
-    -- not at all), or they were retired there.
+    -- none was rolled up), or they were retired there.
     SELECT r.site_id,
            coalesce(l.first_hour, 'infinity') AS first_hour,
            l.retired_at,
@@ -207,6 +207,7 @@ WITH groups AS MATERIALIZED (
                             ELSE stored.next_after_s END,
         retired_at = CASE WHEN stored.retired_at > excluded.last_hour THEN stored.retired_at END
     WHERE stored.first_hour > excluded.first_hour
+       OR stored.first_hour IS NULL
        OR stored.last_hour < excluded.last_hour
        OR stored.last_verdict_hour < excluded.last_verdict_hour
        OR (stored.last_verdict_hour IS NULL AND excluded.last_verdict_hour IS NOT NULL)

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::judge::{Change, judge};
 use super::known::{Known, Place};
-use super::read::Stored;
+use super::read::{GRACE, Stored};
 use super::votes::tally;
 
 /// How long a site waits that cannot be judged, because what is known of it is old.
@@ -54,6 +54,7 @@ pub(super) fn decide(site: &mut Known, stored: &Stored, max_lag: Duration) -> De
         }
         place.voice.count(site.thresholds);
     }
+    find_late(&mut site.places, now);
     let tally = tally(&site.voices(), site.thresholds);
     let changes = judge(site.firing, &tally, now);
     let mut firing = site.firing;
@@ -63,7 +64,19 @@ pub(super) fn decide(site: &mut Known, stored: &Stored, max_lag: Duration) -> De
     Decision { changes, settled: tally.settled && !firing.any() }
 }
 
-/// The newest instant of `places` that was seen.
+/// Marks the places whose next result should have been there by the newest instant of another place. All records of a site
+/// are in one partition, so whoever is behind the others there is behind by its own fault, whatever the writer has stored.
+fn find_late(places: &mut [Place], now: Timestamp) {
+    let in_use = places.iter().filter(|place| !place.voice.is_retired());
+    // A clock that is ahead makes nobody late.
+    let Some(reached) = in_use.filter_map(newest).max().map(|at| at.min(now)) else { return };
+    for place in places {
+        let due_by = place.overdue_at.and_then(|overdue_at| overdue_at.checked_sub(GRACE).ok());
+        place.voice.late = !place.voice.overdue && due_by.is_some_and(|due_by| due_by < reached);
+    }
+}
+
+/// The newest instant of `place` that was seen.
 pub(super) fn newest(place: &Place) -> Option<Timestamp> {
     place.voice.newest.filter(|_| place.version.is_some()).map(|(at, _)| at)
 }

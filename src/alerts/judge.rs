@@ -57,16 +57,16 @@ pub(super) fn judge(firing: Firing, tally: &Tally, now: Timestamp) -> Vec<Change
     let down = retired.is_none() && (tally.down_since.is_some() || (firing.down && tally.up_since.is_none()));
     note(AlertKind::Down, firing.down, tally.down_since, retired.or(tally.up_since));
 
-    let below = tally.any_down && !down;
+    let below = tally.any_down && !down && !tally.may_be_down;
     let below_since = Some(now).filter(|_| below && retired.is_none());
-    let above = Some(now).filter(|_| down || (!tally.any_down && tally.any_up));
+    let above = Some(now).filter(|_| down || (!tally.any_down && !tally.any_late && tally.any_up));
     note(AlertKind::Advisory, firing.advisory, below_since, retired.or(above));
 
     let watched = Some(now).filter(|_| tally.watched);
     note(AlertKind::Stale, firing.stale, tally.stale_since, retired.or(watched));
 
     let slow_since = tally.slow_since.filter(|_| !down);
-    let quick = Some(now).filter(|_| tally.quorum && tally.any_up && tally.slow_since.is_none());
+    let quick = Some(now).filter(|_| tally.quorum && tally.any_up && !tally.may_be_slow);
     note(AlertKind::Degraded, firing.degraded, slow_since, retired.or(quick));
 
     ends.append(&mut begins);

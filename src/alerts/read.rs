@@ -17,7 +17,7 @@ const DAY: SignedDuration = SignedDuration::from_hours(24);
 /// How far ahead of the clock a result may be and still be seen.
 const AHEAD: SignedDuration = SignedDuration::from_hours(48);
 /// A result is overdue so long after its time budget.
-const GRACE: SignedDuration = SignedDuration::from_secs(60);
+pub(super) const GRACE: SignedDuration = SignedDuration::from_secs(60);
 /// After so long without a verdict, and two intervals, a location is mute.
 const MUTE: SignedDuration = SignedDuration::from_hours(1);
 /// Verdicts that are read of a location beyond what the thresholds ask for, to find where a run begins.
@@ -227,13 +227,14 @@ fn verdicts(
     Ok(())
 }
 
-/// Looks into the gaps where the next result seems to be overdue. A gap may say that a later one is due, or none.
+/// Looks into the gaps where the next result seems to be overdue or late. A gap may say that a later one is due, or none.
 fn due(transaction: &mut Transaction<'_>, known: &mut Sites, now: Timestamp) -> Result<(), postgres::Error> {
+    let soon = now.saturating_add(GRACE).unwrap_or(Timestamp::MAX);
     let (mut sites, mut locations, mut newest) = (Vec::new(), Vec::new(), Vec::new());
     for site in known.values() {
         for place in &site.places {
             if let Some((at, _)) = place.voice.newest
-                && place.overdue_at.is_none_or(|overdue_at| overdue_at <= now)
+                && place.overdue_at.is_none_or(|overdue_at| overdue_at <= soon)
             {
                 sites.push(site.site_id);
                 locations.push(place.voice.location_id);

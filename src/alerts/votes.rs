@@ -3,6 +3,9 @@
 //! A location has a state of its own, `Since`: it is down from the first of `failures` consecutive failures, until there
 //! are `recoveries` consecutive successes. It votes with its newest instant. If that was missed or is overdue, it
 //! abstains: its state stays, and it is not counted.
+//!
+//! Locations vote about the same time. One that is late, because others have gone on and it is not overdue yet, does not vote
+//! with what it said before. What it would say is unknown, so nothing begins or ends that it could prevent.
 
 use jiff::Timestamp;
 
@@ -32,6 +35,8 @@ pub(super) struct Voice {
     pub retired_at: Option<Timestamp>,
     /// Its next result is overdue.
     pub overdue: bool,
+    /// Its next result is not overdue, but other locations have newer ones by which it should have been there.
+    pub late: bool,
     /// For long no instant has come to a verdict, and not because of maintenance.
     pub mute: bool,
     pub down_since: Since,
@@ -45,6 +50,15 @@ impl Voice {
 
     /// Whether it votes.
     pub(super) fn votes(&self) -> bool {
+        !self.is_late() && self.counts()
+    }
+
+    /// Whether it may still vote, and what it will say is unknown.
+    fn is_late(&self) -> bool {
+        self.late && self.counts()
+    }
+
+    fn counts(&self) -> bool {
         !self.is_retired() && !self.overdue && matches!(self.newest, Some((_, false)))
     }
 
@@ -106,6 +120,12 @@ pub(super) struct Tally {
     pub any_up: bool,
     /// Whether somebody votes that it is down.
     pub any_down: bool,
+    /// Whether a location is late that could say that it is down or slow.
+    pub any_late: bool,
+    /// Whether it is down at enough locations, or would be if all that are late said so.
+    pub may_be_down: bool,
+    /// Whether it is slow at enough locations, or would be if all that are late said so.
+    pub may_be_slow: bool,
     /// Since when it is down at enough locations. Only with a quorum.
     pub down_since: Since,
     /// Since when too few are down. Only with a quorum, and if somebody votes that it is up.
@@ -124,9 +144,13 @@ pub(super) struct Tally {
 pub(super) fn tally(voices: &[Voice], thresholds: Incident) -> Tally {
     let in_use = || voices.iter().filter(|voice| !voice.is_retired());
     let voters: Vec<&Voice> = voices.iter().filter(|voice| voice.votes()).collect();
-    let count = voters.len();
-    let needed = usize::from(thresholds.locations.needed(u16::try_from(count).unwrap_or(u16::MAX)));
-    let quorum = count >= usize::from(thresholds.min_voters).max(needed).max(1);
+    let late = voices.iter().filter(|voice| voice.is_late()).count();
+    let needed_of =
+        |count: usize| usize::from(thresholds.locations.needed(u16::try_from(count).unwrap_or(u16::MAX)));
+    // If those that are late say that it is up, more are needed. If they abstain, there are fewer voters.
+    let count = voters.len() + late;
+    let needed = needed_of(count);
+    let quorum = voters.len() >= usize::from(thresholds.min_voters).max(needed_of(voters.len())).max(1);
     // The instants at which the locations came to it, the earliest first. The n-th one made it so.
     let nth = |mut instants: Vec<Timestamp>, n: usize| {
         instants.sort_unstable();
@@ -137,9 +161,13 @@ pub(super) fn tally(voices: &[Voice], thresholds: Incident) -> Tally {
     let up: Vec<Timestamp> =
         voters.iter().filter(|v| v.down_since.is_none()).filter_map(|voice| voice.up_since()).collect();
     let (any_up, any_down) = (!up.is_empty(), !down.is_empty());
+    let may_be = |instants: &[Timestamp]| {
+        count >= usize::from(thresholds.min_voters) && instants.len() + late >= needed
+    };
+    let (may_be_down, may_be_slow) = (may_be(&down), may_be(&slow));
     let enough = |instants: Vec<Timestamp>| if quorum { nth(instants, needed - 1) } else { None };
     let down_since = enough(down);
-    let up_since = match quorum && down_since.is_none() && any_up {
+    let up_since = match quorum && !may_be_down && any_up {
         true => {
             let last = up.len() - 1;
             nth(up, last.min(count - needed))
@@ -153,11 +181,86 @@ pub(super) fn tally(voices: &[Voice], thresholds: Incident) -> Tally {
         quorum,
         any_up,
         any_down,
+        any_late: late > 0,
+        may_be_down,
+        may_be_slow,
         down_since,
         up_since,
         slow_since: enough(slow),
         stale_since: in_use().filter_map(|voice| voice.newest).map(|(at, _)| at).max().filter(|_| stale),
         watched: in_use().any(Voice::votes),
         settled: voices.iter().all(Voice::is_settled),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::site::Locations;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    /// A location that is down, or up, or abstains.
+    fn voice(says: Option<bool>) -> Voice {
+        Voice {
+            newest: Some((at(10), says.is_none())),
+            verdicts: vec![Verdict { at: at(10), failed: says == Some(true), degraded: false }],
+            down_since: says.filter(|down| *down).map(|_| at(10)),
+            ..Voice::default()
+        }
+    }
+
+    fn says() -> impl Strategy<Value = Option<bool>> {
+        prop_oneof![Just(Some(true)), Just(Some(false)), Just(None)]
+    }
+
+    /// Everything that those who are late may say.
+    fn completions(late: usize) -> Vec<Vec<Option<bool>>> {
+        (0..late).fold(vec![Vec::new()], |so_far, _| {
+            let with = |says| so_far.iter().map(move |one| [one.as_slice(), &[says]].concat());
+            [Some(true), Some(false), None].into_iter().flat_map(with).collect()
+        })
+    }
+
+    proptest! {
+        /// So a location that lags behind neither takes a site down nor keeps it up by what it said before, and nothing has
+        /// to be taken back when it says something else.
+        #[test]
+        fn nothing_begins_or_ends_that_a_late_location_could_prevent(
+            voters in prop::collection::vec(says(), 0..4),
+            late in prop::collection::vec(says(), 0..4),
+            locations in prop_oneof![(1..4u16).prop_map(Locations::Count), (1..=100u16).prop_map(Locations::Percent)],
+            min_voters in 1..4u16,
+        ) {
+            let thresholds = Incident { locations, min_voters, ..Incident::default() };
+            let on_time: Vec<Voice> = voters.iter().copied().map(voice).collect();
+            // What was missed is no vote, whenever it is late.
+            let late: Vec<Voice> = late.iter().flatten().map(|says| Voice { late: true, ..voice(Some(*says)) }).collect();
+            let now = tally(&[on_time.clone(), late.clone()].concat(), thresholds);
+            let then: Vec<Tally> = completions(late.len())
+                .into_iter()
+                .map(|says| tally(&[on_time.clone(), says.into_iter().map(voice).collect()].concat(), thresholds))
+                .collect();
+            prop_assert_eq!(now.down_since.is_some(), then.iter().all(|tally| tally.down_since.is_some()));
+            prop_assert_eq!(now.may_be_down, then.iter().any(|tally| tally.down_since.is_some()));
+            let goes_up = on_time.iter().any(Voice::votes) && then.iter().all(|tally| tally.up_since.is_some());
+            prop_assert_eq!(now.up_since.is_some(), goes_up);
+        }
+    }
+
+    /// As webmon.incidents has it: the verdicts of both are about the same time.
+    #[test]
+    fn a_site_is_not_down_because_one_location_was_down_before_another() {
+        let both = Incident { locations: Locations::Count(2), ..Incident::default() };
+        let was_down = Voice { late: true, ..voice(Some(true)) };
+        assert_eq!(tally(&[voice(Some(true)), was_down.clone()], both).down_since, None);
+        assert!(tally(&[voice(Some(true)), voice(Some(true))], both).down_since.is_some());
+        // Nor is it up because one location that is down is late.
+        let any = Incident { locations: Locations::Count(1), ..Incident::default() };
+        assert_eq!(tally(&[voice(Some(false)), was_down], any).up_since, None);
     }
 }

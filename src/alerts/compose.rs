@@ -10,7 +10,7 @@ use super::routing::route_to;
 use super::silence::Silence;
 use crate::config::{AlertKind, Route};
 
-/// How often it is looked whether what an alert depends on is up again.
+/// How often it is looked whether what an alert depends on is up again, or maintenance is over.
 const HELD: SignedDuration = SignedDuration::from_secs(10);
 
 /// A notification that waits.
@@ -24,6 +24,8 @@ pub(super) struct Pending {
     pub beginning: Option<String>,
     /// Whether an earlier one of the same kind and subject goes on waiting.
     pub is_out_of_turn: bool,
+    /// Whether the site is under planned maintenance now. Known of reminders only.
+    pub in_maintenance: bool,
 }
 
 /// What is decided about it.
@@ -93,6 +95,9 @@ fn beginning(one: &Pending, rules: &Rules<'_>) -> Fate {
     }
     if let Some(silence) = rules.silences.iter().find(|silence| silence.covers(notice)) {
         return Fate::Silenced(format!("silence {} of {}", silence.silence_id, silence.created_by));
+    }
+    if one.reminder > 0 && one.in_maintenance {
+        return Fate::Wait(after(rules.now, HELD), "waits for the end of the maintenance".to_owned());
     }
     let wait = waits(notice, rules, true);
     match wait {

@@ -1,8 +1,10 @@
 //! What waits for one receiver, in the database: notifications, and the message that is being sent.
 
+use std::collections::{BTreeSet, HashSet};
+
 use jiff::{SignedDuration, Timestamp};
 use postgres::types::Json;
-use postgres::{Client, Transaction};
+use postgres::{Client, Row, Transaction};
 
 use super::compose::{Down, Fate, Pending, Rules, decide, held_by};
 use super::notice::{Action, Held, Message, Notice};
@@ -14,6 +16,9 @@ use crate::database::DatabaseError;
 const MOST: usize = 2_500;
 /// What waits longer than the database can tell waits until it is asked for.
 const FOR_EVER: SignedDuration = SignedDuration::from_hours(24 * 365 * 100);
+
+/// A site whose newest instant is further away than this is not found to be under maintenance.
+const PLANNED: SignedDuration = SignedDuration::from_hours(48);
 
 /// A message that is to be sent.
 pub(super) struct Open {
@@ -77,6 +82,7 @@ impl Outbox<'_> {
         if rows.is_empty() {
             return Ok((None, false));
         }
+        let planned = in_maintenance(transaction, &rows)?;
         let mut pending: Vec<Pending> = Vec::with_capacity(rows.len());
         for row in &rows {
             let Json(notice): Json<Notice> = row.get("notice");
@@ -87,6 +93,9 @@ impl Outbox<'_> {
                 is_over: row.get("is_over"),
                 beginning: row.get("beginning"),
                 is_out_of_turn: row.get("is_out_of_turn"),
+                in_maintenance: row
+                    .get::<_, Option<i32>>("site_id")
+                    .is_some_and(|site_id| planned.contains(&site_id)),
             });
         }
         let silences = in_force(transaction)?;
@@ -175,6 +184,21 @@ impl Outbox<'_> {
         });
         Ok(held.collect())
     }
+}
+
+/// The sites with reminders among `rows` that are under planned maintenance.
+fn in_maintenance(transaction: &mut Transaction<'_>, rows: &[Row]) -> Result<HashSet<i32>, postgres::Error> {
+    let reminded = rows.iter().filter(|row| row.get::<_, i32>("reminder") > 0);
+    let sites: BTreeSet<i32> = reminded.filter_map(|row| row.get("site_id")).collect();
+    if sites.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let sites: Vec<i32> = sites.into_iter().collect();
+    let now: Timestamp = transaction.query_one("SELECT clock_timestamp()", &[])?.get(0);
+    let (from, to) = (now.checked_sub(PLANNED).ok(), now.checked_add(PLANNED).ok());
+    let found = transaction
+        .query(include_str!("../../sql/queries/alerts/read_planned.sql"), &[&sites, &from, &to])?;
+    Ok(found.iter().map(|row| row.get(0)).collect())
 }
 
 /// The columns of what was decided.

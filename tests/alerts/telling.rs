@@ -1,7 +1,8 @@
 //! Who is told, and what becomes of it.
 
-use webmon::alerts;
-use webmon::record::Outcome::{Failure, Success};
+use webmon::alerts::{self, Watcher};
+use webmon::record::ErrorType;
+use webmon::record::Outcome::{Failure, Missed, Success};
 
 use crate::hook::{Answer, Hook};
 use crate::scene::{Scene, at, seen};
@@ -28,6 +29,21 @@ impl Scene {
 
     fn goes_up(&mut self, site: &str) {
         self.sees(seen(site, "here", at(0), Success));
+    }
+
+    fn goes_into_maintenance(&mut self, site: &str, at: jiff::Timestamp) {
+        let mut missed = seen(site, "here", at, Missed);
+        missed.error_type = Some(ErrorType::Maintenance);
+        missed.next_at = Some(at + jiff::SignedDuration::from_hours(1));
+        self.sees(missed);
+    }
+
+    /// All that was told was told so many minutes earlier.
+    fn minutes_later(&mut self, minutes: i32) {
+        let sql = format!(
+            "UPDATE webmon.notifications SET finished_at = finished_at - interval '{minutes} minutes'"
+        );
+        self.client.execute(&sql, &[]).unwrap();
     }
 
     /// The notifications in a state.
@@ -241,8 +257,7 @@ fn an_alert_that_still_fires_is_told_again_as_often_as_its_route_says() {
         wait_until("it is told", || scene.in_state("delivered") == told);
         scene.judge();
         assert_eq!(scene.in_state("pending"), 0);
-        let earlier = "UPDATE webmon.notifications SET finished_at = finished_at - interval '61 minutes'";
-        scene.client.execute(earlier, &[]).unwrap();
+        scene.minutes_later(61);
         scene.judge();
     }
     wait_until("it is told a third time", || scene.in_state("delivered") == 3);
@@ -314,4 +329,120 @@ fn two_sites_on_which_others_depend_do_not_hold_each_other_back() {
     wait_until("both are told", || scene.in_state("delivered") == 2);
     teller.stop();
     assert_eq!(scene.in_state("pending"), 1);
+}
+
+#[test]
+fn nobody_is_reminded_of_a_site_under_planned_maintenance_before_it_is_over() {
+    let hook = Hook::new(|_| Answer::Status(204));
+    let toml = format!("{}{}", receiver("ops", &hook), route("ops", "repeat = \"1h\""));
+    let Some(mut scene) = Scene::new(&toml) else { return };
+    let teller = scene.teller();
+    for site in ["shop", "blog"] {
+        scene.goes_down(site);
+    }
+    wait_until("both are told", || scene.in_state("delivered") == 2);
+    scene.goes_into_maintenance("shop", at(0));
+    scene.minutes_later(61);
+    scene.judge();
+    wait_until("the other one is told again", || scene.in_state("delivered") == 3);
+    let waits = "SELECT count(*) FROM webmon.notifications \
+                 WHERE state = 'pending' AND reminder = 1 AND reason = 'waits for the end of the maintenance'";
+    wait_until("it waits", || scene.database.number(waits) == 1);
+    scene.hurry();
+    wait_until("it goes on waiting", || {
+        scene.database.number(&format!("{waits} AND not_before > clock_timestamp()")) == 1
+    });
+    // It fails still.
+    scene.sees(seen("shop", "here", at(1), Failure));
+    scene.hurry();
+    wait_until("it is told again after the maintenance", || scene.in_state("delivered") == 4);
+    teller.stop();
+    let told: Vec<_> = hook.told().iter().flat_map(crate::hook::Told::alerts).collect();
+    assert_eq!(told[2..], ["down firing blog", "down firing shop"]);
+}
+
+#[test]
+fn a_reminder_of_a_site_that_ended_up_well_after_its_maintenance_is_not_sent() {
+    let hook = Hook::new(|_| Answer::Status(204));
+    let toml = format!("{}{}", receiver("ops", &hook), route("ops", "repeat = \"1h\""));
+    let Some(mut scene) = Scene::new(&toml) else { return };
+    let teller = scene.teller();
+    scene.goes_down("shop");
+    wait_until("it is told", || scene.in_state("delivered") == 1);
+    scene.goes_into_maintenance("shop", at(0));
+    scene.minutes_later(61);
+    scene.judge();
+    scene.sees(seen("shop", "here", at(1), Success));
+    scene.hurry();
+    wait_until("its end is told", || scene.in_state("delivered") == 2);
+    wait_until("the reminder is of no interest any more", || {
+        scene.hurry();
+        scene.in_state("superseded") == 1
+    });
+    teller.stop();
+    let told: Vec<_> = hook.told().iter().flat_map(crate::hook::Told::alerts).collect();
+    assert_eq!(told, ["down firing shop", "down resolved shop"]);
+}
+
+/// Alerts that are passed over, because they are silenced or nobody wants to be reminded, may be more than are read at once.
+#[test]
+fn no_number_of_silenced_alerts_keeps_others_from_being_told_again() {
+    let hook = Hook::new(|_| Answer::Status(204));
+    let toml = format!("{}{}", receiver("ops", &hook), route("ops", "repeat = \"1h\""));
+    let Some(mut scene) = Scene::new(&toml) else { return };
+    scene.silence("blog");
+    let teller = scene.teller();
+    scene.goes_down("blog");
+    wait_until("it is silenced", || scene.in_state("silenced") == 1);
+    scene.goes_down("shop");
+    wait_until("the other one is told", || scene.in_state("delivered") == 1);
+    // Many more, silenced before.
+    scene
+        .client
+        .batch_execute(
+            "INSERT INTO webmon.alert_transitions (transition_id, alert_id, kind, level, action, site_id, subject, at, receivers, notice) \
+             OVERRIDING SYSTEM VALUE \
+             SELECT 1000 + n, 1000 + n, kind, n, action, site_id, subject, at, receivers, notice \
+             FROM webmon.alert_transitions, generate_series(1, 5001) AS n WHERE subject = 'blog'; \
+             INSERT INTO webmon.alerts (alert_id, kind, level, site_id, subject, severity, began_at, fired_at) \
+             SELECT 1000 + n, kind, n, site_id, subject, severity, began_at, fired_at \
+             FROM webmon.alerts, generate_series(1, 5001) AS n WHERE subject = 'blog'; \
+             INSERT INTO webmon.notifications (transition_id, receiver, state, reason, not_before, finished_at) \
+             SELECT 1000 + n, receiver, state, reason, not_before, finished_at - interval '1 hour' \
+             FROM webmon.notifications, generate_series(1, 5001) AS n WHERE state = 'silenced'",
+        )
+        .unwrap();
+    scene.minutes_later(61);
+    scene.judge();
+    wait_until("it is told again", || scene.in_state("delivered") == 2);
+    teller.stop();
+    assert_eq!(scene.in_state("silenced"), 5_002);
+}
+
+/// Who is told is decided by the process that judges.
+#[test]
+fn a_process_without_receivers_that_judges_has_nobody_told() {
+    let hook = Hook::new(|_| Answer::Status(204));
+    let toml = format!("{}{}", receiver("ops", &hook), route("ops", ""));
+    let Some(mut scene) = Scene::new(&toml) else { return };
+    let config = &scene.config;
+    let other = Watcher::new(&config.postgres, &config.kafka.topic, &config.alerts, &[]).unwrap();
+    for instant in [-2, -1] {
+        scene.append(seen("shop", "here", at(instant), Failure));
+    }
+    scene.store();
+    other.judge_all(&mut scene.client).unwrap();
+    assert_eq!(scene.transitions(), ["down firing shop"]);
+    // The end is told to those who were told of the beginning.
+    scene.goes_up("shop");
+    assert_eq!(scene.database.number("SELECT count(*) FROM webmon.notifications"), 0);
+    // And the other way round: it hears of the end, though whoever judges does not know it.
+    scene.goes_down("blog");
+    scene.append(seen("blog", "here", at(0), Success));
+    scene.store();
+    other.judge_all(&mut scene.client).unwrap();
+    let teller = scene.teller();
+    wait_until("both are told", || scene.in_state("delivered") == 2);
+    teller.stop();
+    assert!(alerts::prove(&mut scene.client).unwrap().holds());
 }

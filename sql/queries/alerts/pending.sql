@@ -6,6 +6,7 @@
 SELECT n.transition_id,
        n.reminder,
        t.notice,
+       t.site_id,
        a.resolved_at IS NOT NULL AS is_over,
        CASE WHEN t.action = 'resolved' THEN (
            SELECT CASE WHEN bool_or(b.state IN ('sending', 'delivered', 'dead')) THEN 'told'

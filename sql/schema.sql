@@ -1412,6 +1412,16 @@ CREATE INDEX alert_notes_site_id_idx ON webmon.alert_notes (site_id);
 COMMENT ON TABLE webmon.alert_notes IS 'Notes for those who judge sites: locations with new failures or slow successes, new locations, and any new result where the site is not settled. Writers append them in the transaction of the rows.';
 COMMENT ON COLUMN webmon.alert_notes.newest_at IS 'The newest of the instants.';
 
+CREATE TABLE webmon.late_results (
+    checker_id integer NOT NULL,
+    sent_at timestamptz NOT NULL,
+    late_s integer NOT NULL
+);
+CREATE INDEX late_results_sent_at_idx ON webmon.late_results (sent_at);
+COMMENT ON TABLE webmon.late_results IS 'Notes for those who look after webmon itself: checkers whose results reached Kafka a minute late or more, because their outbox works through a backlog. Writers append them. They are kept for minutes.';
+COMMENT ON COLUMN webmon.late_results.sent_at IS 'When the record was sent to Kafka.';
+COMMENT ON COLUMN webmon.late_results.late_s IS 'How late that was, in seconds after its instant and the time budget of the check.';
+
 CREATE TABLE webmon.alert_sites (
     site_id integer NOT NULL,
     settled boolean NOT NULL DEFAULT true,

@@ -70,7 +70,7 @@ pub(super) fn look(
             };
             let last = thresholds.last().map(|threshold| hours(*threshold));
             let severity = if last == Some(level) { Severity::Critical } else { Severity::Warning };
-            drafts.extend(draft(&site, &change, level, &summary, now).map(|draft| draft.graver(severity)));
+            drafts.extend(draft(&site, &change, level, &summary, now).map(|draft| draft.severity(severity)));
         }
     }
     // Sites that are not checked any more, or have no certificate.

@@ -61,7 +61,7 @@ impl Draft {
         self
     }
 
-    pub(super) fn graver(mut self, severity: Severity) -> Draft {
+    pub(super) fn severity(mut self, severity: Severity) -> Draft {
         self.notice.severity = severity;
         self
     }

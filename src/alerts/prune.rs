@@ -7,7 +7,7 @@ use postgres::Transaction;
 use crate::database::DatabaseError;
 
 /// Deletes up to `limit` alerts that ended longer than `keep` ago, and then messages and silences of that time to which
-/// nothing refers any more. Returns how many alerts, messages and silences.
+/// nothing refers any more; also old notes of late results. Returns how many alerts, messages and silences.
 ///
 /// # Errors
 /// [`DatabaseError`].
@@ -29,6 +29,10 @@ pub(crate) fn prune(
                  SELECT o.message_id FROM webmon.messages o WHERE o.finished_at < $1 \
                  AND NOT EXISTS (SELECT FROM webmon.notifications n WHERE n.message_id = o.message_id) LIMIT $2)",
             &[&before, &limit],
+        )?;
+        transaction.execute(
+            "DELETE FROM webmon.late_results WHERE sent_at < clock_timestamp() - interval '10 minutes'",
+            &[],
         )?;
         let silences = transaction.execute("DELETE FROM webmon.silences WHERE until_at < $1", &[&before])?;
         Ok(alerts + messages + silences)

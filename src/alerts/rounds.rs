@@ -69,7 +69,7 @@ impl<'a> Rounds<'a> {
             return Ok(None);
         }
         let now = transaction.query_one("SELECT clock_timestamp()", &[])?.get(0);
-        let mut drafts = self.own.look(transaction, self.topic, self.alerts.max_lag, now)?;
+        let mut drafts = self.own.look(transaction, self.topic, self.alerts, now)?;
         if certificates {
             drafts.extend(certificates::look(transaction, &self.alerts.certificate, now)?);
         }

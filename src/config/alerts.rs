@@ -17,6 +17,9 @@ pub struct Alerts {
     /// How far behind a partition may be stored. When it is farther behind, that is an alert, and its sites are not
     /// judged until it has caught up: what is known of them is old. 10 s to 1 day, default 2 min.
     pub max_lag: Duration,
+    /// How late the results of a checker may reach Kafka. If they are later, its outbox works through a backlog, and that is
+    /// an alert. 1 min to 1 day, default 5 min.
+    pub max_backlog: Duration,
     /// With so much time left a certificate makes an alert, one for each entry. 1 h to 365 days, 1 to 8 entries, the
     /// longest first, default 21, 7 and 1 days. The last one is critical.
     pub certificate: Vec<Duration>,
@@ -31,6 +34,7 @@ impl Default for Alerts {
         Alerts {
             enabled: true,
             max_lag: SECOND * 120,
+            max_backlog: SECOND * 300,
             certificate: vec![DAY * 21, DAY * 7, DAY],
             give_up: DAY * 3,
             keep: DAY * 400,
@@ -53,6 +57,7 @@ pub(super) fn alerts(table: &Table) -> Alerts {
     let alerts = Alerts {
         enabled: table.bool("enabled").unwrap_or(default.enabled),
         max_lag: table.duration("max_lag", SECOND * 10, DAY).unwrap_or(default.max_lag),
+        max_backlog: table.duration("max_backlog", SECOND * 60, DAY).unwrap_or(default.max_backlog),
         certificate: certificate.unwrap_or(default.certificate),
         give_up: table.duration("give_up", SECOND * 60, DAY * 30).unwrap_or(default.give_up),
         keep: table.duration("keep", HOUR * 24, DAY * 3_660).unwrap_or(default.keep),

@@ -4,6 +4,7 @@ mod any_order;
 mod commands;
 mod hook;
 mod judging;
+mod own;
 mod proof;
 mod pulse;
 mod scene;

@@ -28,6 +28,8 @@ struct Inner {
 struct Partition {
     earliest: i64,
     records: Vec<Option<Vec<u8>>>,
+    /// When the records at these offsets were sent. Others are a second apart, from 1970 on.
+    sent: BTreeMap<i64, Timestamp>,
 }
 
 impl Log {
@@ -43,6 +45,14 @@ impl Log {
 
     pub fn append(&self, partition: usize, value: impl Into<Option<Vec<u8>>>) {
         self.0.partitions.lock().unwrap()[partition].records.push(value.into());
+    }
+
+    /// As [`Log::append`], with the time at which it was sent.
+    #[allow(dead_code, reason = "only some test files use it")]
+    pub fn append_at(&self, partition: usize, value: impl Into<Option<Vec<u8>>>, sent: Timestamp) {
+        let partition = &mut self.0.partitions.lock().unwrap()[partition];
+        partition.sent.insert(partition.records.len() as i64, sent);
+        partition.records.push(value.into());
     }
 
     /// What retention does: forgets the records before `earliest`.
@@ -180,10 +190,11 @@ impl Consumer for LogConsumer {
         }
         for (partition, offset, value) in &found {
             let value = value.as_deref();
+            let sent = partitions[*partition as usize].sent.get(offset);
             each(Fetched {
                 partition: *partition,
                 offset: *offset,
-                timestamp_ms: Some(offset * 1_000),
+                timestamp_ms: Some(sent.map_or(offset * 1_000, |sent| sent.as_millisecond())),
                 key: Some(b"key"),
                 value,
             });

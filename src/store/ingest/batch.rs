@@ -125,6 +125,13 @@ pub(crate) struct Provenance {
     value: Range<usize>,
 }
 
+impl Provenance {
+    /// When the record was sent to Kafka, if the client can tell.
+    pub(crate) fn sent_at(&self) -> Option<Timestamp> {
+        timestamp(self.timestamp_ms)
+    }
+}
+
 /// A record that is not a result.
 #[derive(Clone)]
 pub(crate) struct Letter {

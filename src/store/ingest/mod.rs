@@ -13,6 +13,7 @@ mod dimensions;
 mod gaps;
 mod held;
 mod ids;
+mod late;
 mod letters;
 mod locked;
 mod notes;

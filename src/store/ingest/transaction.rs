@@ -17,6 +17,7 @@ use super::counts::Counts;
 use super::days::{bounds, by_day, utc_day};
 use super::dimensions::Dimensions;
 use super::gaps::insert_gaps;
+use super::late::{Late, NOTE_LATE};
 use super::letters::insert_dead_letters;
 use super::notes::{NOTE, News};
 use crate::database::{AnyTime, Remedy};
@@ -180,6 +181,12 @@ impl Ingest {
             transaction
                 .execute(&note, &[&news.sites, &news.locations, &news.newest, &news.bad])
                 .map_err(failed(doing))?;
+        }
+        let late = Late::of(batch);
+        if !late.checkers.is_empty() {
+            let doing = "cannot note late results";
+            let note = self.prepared(transaction, NOTE_LATE, doing)?;
+            transaction.execute(&note, &[&late.checkers, &late.sent, &late.late_s]).map_err(failed(doing))?;
         }
         Ok((counts, refused))
     }

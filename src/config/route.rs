@@ -137,9 +137,16 @@ fn route(table: &Table, receivers: &BTreeSet<String>) -> Option<Route> {
 pub(super) fn selection(table: &Table) -> Selection {
     let key = |key: &str| Ok::<String, String>(key.to_owned());
     let named = table.list("sites", 1, MAX_NAMED).unwrap_or_default();
+    let wanted = table.entries("labels", MAX_LABELS);
+    if wanted.as_ref().is_some_and(Vec::is_empty) {
+        // It would select everything.
+        let _: Option<()> = table
+            .get("labels")
+            .and_then(|entry| entry.refuse(format_args!("has 0 entries: expected 1 to {MAX_LABELS}")));
+    }
     Selection {
         sites: named.iter().filter_map(|item| item.parse(key)).collect(),
-        labels: table.entries("labels", MAX_LABELS).map(labels).unwrap_or_default(),
+        labels: wanted.map(labels).unwrap_or_default(),
     }
 }
 

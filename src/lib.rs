@@ -17,6 +17,7 @@
 //! | `schedule` | the scheduler | with `check` |
 //! | `check` | the scheduler, the checks and the outbox | yes |
 //! | `store` | the storing side and the job queue, over PostgreSQL | yes |
+//! | `alerts` | telling people of alerts, and `store`, which notices them | yes |
 //! | `page` | the status pages, with `store` | yes |
 //! | `librdkafka` | the Kafka client librdkafka | yes |
 //! | `kafka-rust` | the Kafka client kafka-rust, for brokers up to 3.9 | yes |
@@ -44,7 +45,7 @@ pub mod check;
 pub mod config;
 #[cfg(feature = "store")]
 pub mod database;
-#[cfg(any(feature = "check", feature = "store"))]
+#[cfg(any(feature = "alerts", feature = "check"))]
 mod denied;
 #[cfg(feature = "store")]
 pub mod jobs;

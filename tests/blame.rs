@@ -1,7 +1,7 @@
 //! What is the checker's own trouble is no failure of a site's: the real program stopped by a signal, short of files,
 //! without IPv6. And what it must not tell.
 
-#![cfg(all(feature = "check", feature = "store", feature = "librdkafka", feature = "cli"))]
+#![cfg(all(feature = "check", feature = "alerts", feature = "librdkafka", feature = "cli"))]
 
 #[path = "support/sites.rs"]
 mod sites;

@@ -1,6 +1,6 @@
 //! What README.md and docs/ show works: command lines, SQL and configurations, taken out of the pages themselves.
 
-#![cfg(all(feature = "check", feature = "store", feature = "librdkafka", feature = "cli"))]
+#![cfg(all(feature = "check", feature = "alerts", feature = "librdkafka", feature = "cli"))]
 
 mod support;
 

@@ -34,6 +34,7 @@ fn examples() -> &'static Path {
             ("default", cfg!(feature = "default")),
             ("check", cfg!(feature = "check")),
             ("store", cfg!(feature = "store")),
+            ("alerts", cfg!(feature = "alerts")),
             ("librdkafka", cfg!(feature = "librdkafka")),
             ("kafka-rust", cfg!(feature = "kafka-rust")),
             ("cli", cfg!(feature = "cli")),
@@ -234,8 +235,9 @@ fn an_embedder_builds_only_what_its_features_need() {
         ("", "croner", [KAFKA, POSTGRES, OPENSSL, CHECKS, PROGRAMS, &["tokio"]].concat()),
         ("schedule", "tokio-cron-scheduler", [KAFKA, POSTGRES, OPENSSL, CHECKS, PROGRAMS].concat()),
         ("check", "ureq", [KAFKA, POSTGRES, OPENSSL, PROGRAMS].concat()),
-        // It tells receivers of alerts by ureq, but over native-tls.
-        ("store", "postgres", [KAFKA, &["rustls", "hickory-resolver"], PROGRAMS].concat()),
+        ("store", "postgres", [KAFKA, CHECKS, PROGRAMS, &["lettre", "minijinja"]].concat()),
+        // It tells receivers by ureq, but over native-tls.
+        ("alerts", "lettre", [KAFKA, &["rustls", "hickory-resolver"], PROGRAMS].concat()),
         ("librdkafka", "rdkafka", [POSTGRES, CHECKS, PROGRAMS].concat()),
         ("kafka-rust", "kafka", [POSTGRES, CHECKS, PROGRAMS, &["rdkafka"]].concat()),
     ] {

@@ -1,5 +1,5 @@
 //! The checker itself, with real signals and real Kafka: reloads, a suspended process, restarts.
-#![cfg(all(feature = "check", feature = "store", feature = "librdkafka", feature = "cli"))]
+#![cfg(all(feature = "check", feature = "alerts", feature = "librdkafka", feature = "cli"))]
 
 mod support;
 

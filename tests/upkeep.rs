@@ -1,6 +1,6 @@
 //! The jobs of `webmon-store` itself: the real program, killed and frozen at its work, and its commands.
 
-#![cfg(all(feature = "store", feature = "librdkafka", feature = "cli"))]
+#![cfg(all(feature = "alerts", feature = "librdkafka", feature = "cli"))]
 
 mod support;
 

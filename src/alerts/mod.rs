@@ -5,26 +5,33 @@
 //! ([`kinds`]) put what waits for a receiver into messages, send them, and record what became of them. [`prove`] shows
 //! that every transition has one outcome for each receiver.
 //!
+//! Judging is part of the storing side, because `webmon.current_status` needs it. Telling takes the feature `alerts`.
+//!
 //! ```text
 //! rows ─▶ notes ─▶ Watcher: votes ─▶ judge ─▶ transition + notifications + jobs, one transaction
 //!                                                       └─▶ compose ─▶ message ─▶ send ─▶ outcome
 //! ```
 
 mod certificates;
+#[cfg(feature = "alerts")]
 mod compose;
 mod decide;
+#[cfg(feature = "alerts")]
 mod deliver;
 mod draft;
 mod fresh;
 mod judge;
 mod known;
 mod notice;
+#[cfg(feature = "alerts")]
 mod outbox;
 mod own;
 mod proof;
 mod prune;
+#[cfg(feature = "alerts")]
 mod pulse;
 mod read;
+#[cfg(feature = "alerts")]
 mod receiver;
 mod reminders;
 mod report;
@@ -36,11 +43,14 @@ mod summary;
 mod votes;
 mod watcher;
 
+#[cfg(feature = "alerts")]
 pub use self::deliver::kinds;
 pub use self::notice::{Action, Held, Message, Notice};
 pub use self::proof::{AlertProof, prove};
 pub(crate) use self::prune::prune;
+#[cfg(feature = "alerts")]
 pub use self::pulse::Pulse;
+#[cfg(feature = "alerts")]
 pub use self::receiver::{Limits, Outcome, beat, max_notices, send};
 pub use self::report::{
     AlertDetails, AlertInfo, MAX_ALERTS, NotificationInfo, alert, alerts, enable_receiver,

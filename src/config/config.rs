@@ -14,7 +14,7 @@ use super::env::Environment;
 use super::error::ConfigError;
 use super::fault::Fault;
 use super::files::{self, Reader};
-#[cfg(feature = "store")]
+#[cfg(feature = "alerts")]
 use super::heartbeat::{Heartbeat, heartbeat};
 use super::include;
 use super::interpolate::Interpolation;
@@ -24,7 +24,7 @@ use super::maintenance::Selections;
 #[cfg(feature = "page")]
 use super::page::{Page, pages};
 use super::postgres::{Postgres, postgres};
-#[cfg(feature = "store")]
+#[cfg(feature = "alerts")]
 use super::receiver::{Receiver, receivers};
 use super::role::Role;
 #[cfg(feature = "store")]
@@ -60,10 +60,10 @@ pub struct Config {
     pub site_defaults: SiteDefaults,
     /// `[[receiver]]`: who can be told of alerts. Only [`Role::Store`] reads them, so that a checker needs none of their
     /// secrets.
-    #[cfg(feature = "store")]
+    #[cfg(feature = "alerts")]
     pub receivers: Vec<Receiver>,
     /// `[heartbeat]`: what is asked while results are being stored. Only [`Role::Store`] reads it.
-    #[cfg(feature = "store")]
+    #[cfg(feature = "alerts")]
     pub heartbeat: Option<Heartbeat>,
     /// `[alerts]`. Only [`Role::Store`] reads it.
     #[cfg(feature = "store")]
@@ -240,7 +240,7 @@ impl Config {
         for site in sites.iter_mut().chain(&mut disabled) {
             maintenance.apply(Arc::make_mut(site));
         }
-        #[cfg(feature = "store")]
+        #[cfg(feature = "alerts")]
         let (receivers, heartbeat) = match role {
             Role::Store => (receivers(root), heartbeat(&section("heartbeat"))),
             _ => (Vec::new(), None),
@@ -264,9 +264,9 @@ impl Config {
             sites,
             disabled,
             site_defaults,
-            #[cfg(feature = "store")]
+            #[cfg(feature = "alerts")]
             receivers,
-            #[cfg(feature = "store")]
+            #[cfg(feature = "alerts")]
             heartbeat,
             #[cfg(feature = "store")]
             alerts,

@@ -1,7 +1,7 @@
 //! A configuration of several files: variables, templates, included files, discovered targets, and the commands that read
 //! them.
 
-#![cfg(all(feature = "check", feature = "store", feature = "librdkafka", feature = "cli"))]
+#![cfg(all(feature = "check", feature = "alerts", feature = "librdkafka", feature = "cli"))]
 
 mod disabled;
 mod discover;

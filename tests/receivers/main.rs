@@ -1,6 +1,6 @@
 //! Receivers of alerts: what each is sent, what its answers mean, and that none of them can hold webmon up.
 
-#![cfg(all(feature = "check", feature = "store"))]
+#![cfg(all(feature = "check", feature = "alerts"))]
 
 mod alertmanager;
 mod answers;

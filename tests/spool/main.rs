@@ -1,6 +1,6 @@
 //! The spool: what was appended stays, through restarts, `kill -9`, full disks, damaged files and long outages.
 
-#![cfg(all(feature = "check", feature = "store", feature = "librdkafka", feature = "cli"))]
+#![cfg(all(feature = "check", feature = "alerts", feature = "librdkafka", feature = "cli"))]
 
 mod cursor;
 mod damage;

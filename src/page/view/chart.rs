@@ -70,8 +70,8 @@ pub(super) fn latency(latency: &Latency, zone: &TimeZone) -> Markup {
     };
     let lines = [("c-p50", line(|p| p.p50_us)), ("c-p95", line(|p| p.p95_us)), ("c-p99", line(|p| p.p99_us))];
     let (every, format) = match latency.step_s {
-        ..=3_600 => (4, "%H:%M"),
-        ..86_400 => (8, "%a %-d"),
+        ..3_601 => (4, "%H:%M"),
+        3_601..86_400 => (8, "%a %-d"),
         _ => (15, "%-d %b"),
     };
     let failures: u64 = points.iter().map(|point| u64::from(point.shares.failure)).sum();

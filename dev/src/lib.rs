@@ -3,6 +3,7 @@
 //!
 //! Everything is written below `.dev/` of the project, everything listens on 127.0.0.1, every wait has a limit.
 
+pub mod axe;
 pub mod certificates;
 pub mod command;
 pub mod env_file;

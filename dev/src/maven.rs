@@ -1,4 +1,4 @@
-//! What is fetched from Maven Central, once: Kafka's jars, and servers of other versions of PostgreSQL.
+//! What is fetched from Maven Central, once: Kafka's jars, servers of other versions of PostgreSQL, and axe-core.
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -17,10 +17,19 @@ const LIMIT: Duration = Duration::from_secs(900);
 /// Group, artifact and version.
 pub struct Dependency<'a>(pub &'a str, pub &'a str, pub &'a str);
 
+/// What of the dependencies is wanted.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Want {
+    /// Their jars, and those that these need in turn.
+    Jars,
+    /// What their own jars hold.
+    Content,
+}
+
 /// Fetches dependencies into a directory, unless it has them. The directory appears complete or not at all, and holds
 /// the pom that it was made from: a changed one is fetched again.
-pub fn fetch(root: &Path, what: &str, goal: &str, dir: &Path, dependencies: &[Dependency<'_>]) -> Result<()> {
-    let pom = pom(dependencies);
+pub fn fetch(root: &Path, what: &str, want: Want, dir: &Path, dependencies: &[Dependency<'_>]) -> Result<()> {
+    let pom = pom(want, dependencies);
     let is_there = || fs::read_to_string(dir.join("pom.xml")).is_ok_and(|there| there == pom);
     if is_there() {
         return Ok(());
@@ -39,6 +48,7 @@ pub fn fetch(root: &Path, what: &str, goal: &str, dir: &Path, dependencies: &[De
     file::write(&new.path().join("pom.xml"), &pom, 0o644)?;
     let log = parent.join("maven.log");
     let output = File::create(&log)?;
+    let goal = if want == Want::Jars { "copy-dependencies" } else { "unpack-dependencies" };
     let mut command = Command::new(maven);
     command.args(["-q", "-B", "-f"]).arg(new.path().join("pom.xml")).arg(format!("{PLUGIN}:{goal}"));
     command.arg(format!("-DoutputDirectory={}", new.path().display())).arg("-DincludeScope=runtime");
@@ -62,13 +72,20 @@ fn remove_unfinished(parent: &Path, prefix: &str) -> Result<()> {
     Ok(())
 }
 
-fn pom(dependencies: &[Dependency<'_>]) -> String {
+fn pom(want: Want, dependencies: &[Dependency<'_>]) -> String {
+    // Maven fetches all that a dependency needs before any goal, also what the goal leaves out.
+    let alone = match want {
+        Want::Jars => "",
+        Want::Content => {
+            "<exclusions><exclusion><groupId>*</groupId><artifactId>*</artifactId></exclusion></exclusions>"
+        }
+    };
     let dependencies: String = dependencies
         .iter()
         .map(|Dependency(group, artifact, version)| {
             format!(
                 "    <dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId>\
-                 <version>{version}</version></dependency>\n"
+                 <version>{version}</version>{alone}</dependency>\n"
             )
         })
         .collect();
@@ -96,9 +113,9 @@ mod tests {
         let dir = root.path().join("jars/1.0");
         fs::create_dir_all(&dir).unwrap();
         let dependencies = [Dependency("a.b", "c", "1.0"), Dependency("d", "e", "2")];
-        fs::write(dir.join("pom.xml"), pom(&dependencies)).unwrap();
+        fs::write(dir.join("pom.xml"), pom(Want::Jars, &dependencies)).unwrap();
         // There is neither a lock nor a Maven to run in this root.
-        fetch(root.path(), "it", "copy-dependencies", &dir, &dependencies).unwrap();
+        fetch(root.path(), "it", Want::Jars, &dir, &dependencies).unwrap();
         assert!(!root.path().join("jars/lock").exists());
     }
 }

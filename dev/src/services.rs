@@ -10,7 +10,7 @@ use crate::interrupt::{self, wait_until};
 use crate::lock::Lock;
 use crate::project::Project;
 use crate::service::{Server, Service};
-use crate::{certificates, env_file, file, given, port, postgres, say};
+use crate::{axe, certificates, env_file, file, given, port, postgres, say};
 
 const LOCK: Duration = Duration::from_secs(300);
 /// How long a killed process may hold its port.
@@ -251,6 +251,10 @@ fn write_env(project: &Project) -> Result<()> {
     let certificates = project.certificates();
     if certificates.is_dir() {
         lines += &env_file::line("WEBMON_TEST_CERTS", &certificates.display().to_string());
+    }
+    let axe = axe::script(project);
+    if axe.is_file() {
+        lines += &env_file::line("WEBMON_TEST_AXE", &axe.display().to_string());
     }
     file::write(&project.env_file(), &lines, 0o600)
 }

@@ -8,8 +8,8 @@ use webmon::alerts::{Message, Outcome, send};
 use webmon::config::Receiver;
 
 use crate::messages::{end, limits, message, messages, notice, own, receiver};
-use crate::program::{Running, find};
-use crate::support::wait_within;
+use crate::program::Running;
+use crate::support::{find, wait_within};
 
 struct Alertmanager {
     running: Running,

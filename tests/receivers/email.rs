@@ -14,8 +14,9 @@ use crate::answers::{Handler, retried};
 use crate::bodies::golden;
 use crate::mail_server::mail_server;
 use crate::messages::{hostile, limits, message, messages, notice, receiver};
-use crate::program::{Running, find};
+use crate::program::Running;
 use crate::sites::{Server, hold};
+use crate::support::find;
 
 const ADDRESSES: &str =
     "from = \"webmon <webmon@example.com>\"\nto = [\"ops@example.com\", \"Second Ops <ops2@example.com>\"]";

@@ -1,22 +1,10 @@
 //! Real programs to send to, each in a directory of its own and on loopback.
 
 use std::net::{Ipv4Addr, TcpStream};
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::support::{not_tested, wait_within};
-
-/// Where the program `name` is. Says so if it is nowhere.
-pub(crate) fn find(name: &str, package: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/bin")]);
-    let found = folders.map(|folder| folder.join(name)).find(|path| path.is_file());
-    if found.is_none() {
-        not_tested(&format!("{name} (Debian: {package})"));
-    }
-    found
-}
+use crate::support::wait_within;
 
 /// A program that runs. It is killed when this is dropped.
 pub(crate) struct Running {

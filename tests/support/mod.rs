@@ -8,10 +8,10 @@ pub mod log;
 pub mod login;
 pub mod pipeline;
 pub mod proxy;
+mod skip;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use postgres::{Client, NoTls};
 pub use rustix::process::Signal;
+#[allow(unused_imports, reason = "each test program uses a part")]
+pub use skip::{find, not_tested, service};
 use webmon::config::{Config, Role};
 use webmon::database::Connector;
 use webmon::kafka::{FetchLimits, Fetched};
@@ -31,38 +33,6 @@ static COUNTER: AtomicU32 = AtomicU32::new(0);
 pub fn unique(prefix: &str) -> String {
     let n = COUNTER.fetch_add(1, Ordering::Relaxed);
     format!("{prefix}_{}_{n}", std::process::id())
-}
-
-pub fn service(variable: &str) -> Option<String> {
-    match std::env::var(variable) {
-        Ok(value) if !value.is_empty() => Some(value),
-        _ if std::env::var("CI").is_ok_and(|ci| ci == "true") => {
-            panic!("{variable} is not set: run ./dev/services up and source .dev/env")
-        }
-        _ => {
-            let test = std::thread::current().name().unwrap_or("a test").to_owned();
-            eprintln!("NOT TESTED: {test} needs {variable}: run ./dev/test");
-            note_skipped(&test, variable);
-            None
-        }
-    }
-}
-
-/// Says loudly that this test cannot run without `what`. In CI that is a failure.
-pub fn not_tested(what: &str) {
-    assert!(!std::env::var("CI").is_ok_and(|ci| ci == "true"), "needs {what}");
-    let test = std::thread::current().name().unwrap_or("a test").to_owned();
-    eprintln!("NOT TESTED: {test} needs {what}");
-    note_skipped(&test, what);
-}
-
-/// Cargo hides what a passing test prints, so `dev/test` reads it from this file.
-fn note_skipped(test: &str, variable: &str) {
-    if let Some(path) = std::env::var_os("WEBMON_TEST_SKIPPED") {
-        let mut file = std::fs::File::options().append(true).create(true).open(path).unwrap();
-        // One write, so that lines of several programs stay whole.
-        file.write_all(format!("{test} needs {variable}\n").as_bytes()).unwrap();
-    }
 }
 
 /// A database of its own, dropped in the end.

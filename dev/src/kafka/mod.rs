@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use crate::interrupt::wait_until;
-use crate::maven::{self, Dependency};
+use crate::maven::{self, Dependency, Want};
 use crate::process::{self, PidFile};
 use crate::project::Project;
 use crate::service::{BROKERS, Server, Service};
@@ -111,13 +111,8 @@ impl<'a> Kafka<'a> {
             let log4j = |artifact| Dependency("org.apache.logging.log4j", artifact, LOG4J);
             dependencies.extend(["log4j-api", "log4j-core", "log4j-slf4j-impl"].map(log4j));
         }
-        maven::fetch(
-            self.project.root(),
-            &format!("Kafka {version}"),
-            "copy-dependencies",
-            &jars,
-            &dependencies,
-        )?;
+        let what = format!("Kafka {version}");
+        maven::fetch(self.project.root(), &what, Want::Jars, &jars, &dependencies)?;
         Ok(jars)
     }
 

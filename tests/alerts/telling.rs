@@ -197,6 +197,10 @@ fn ten_thousand_sites_down_at_once_make_a_handful_of_messages() {
     }
     scene.store();
     assert!(scene.judge() >= sites);
+    // However often it is looked at, one job waits.
+    scene.judge();
+    let jobs = scene.database.number("SELECT count(*) FROM webmon.jobs");
+    assert_eq!(jobs, 1);
     let teller = scene.teller();
     wait_until("all are told", || scene.in_state("delivered") == sites as i64);
     teller.stop();

@@ -1,10 +1,10 @@
 //! Good and bad sites on loopback to try webmon on, and the configuration that checks them.
 //!
 //! ```text
-//! demo_sites --config-out webmon.toml --ca-out ca.pem [--port-base 18080]
+//! demo_sites --config-out webmon.toml --ca-out ca.pem [--elsewhere-out elsewhere.toml] [--port-base 18080]
 //! ```
 //!
-//! Prints `ready` when the sites answer and both files are written. Runs until SIGTERM or SIGINT, or until its standard
+//! Prints `ready` when the sites answer and the files are written. Runs until SIGTERM or SIGINT, or until its standard
 //! input, if that is a pipe, is closed. Without `--port-base` it uses any free ports. It listens only on 127.0.0.1.
 
 use std::fmt::Write as _;
@@ -21,9 +21,12 @@ use clap::Parser;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+#[path = "demo/made_up.rs"]
+mod made_up;
 #[path = "../tests/support/sites.rs"]
 mod sites;
 
+use made_up::{LABEL, LOCATIONS, MadeUp, SITES, Seen};
 use sites::{Authority, Server, hold, read_head, response, self_signed};
 
 /// Serves demo sites on 127.0.0.1.
@@ -35,7 +38,10 @@ struct Args {
     /// Where to write the certificate authority of the HTTPS sites, in PEM
     #[arg(long, value_name = "FILE")]
     ca_out: PathBuf,
-    /// The first of 6 ports to listen on; 0 for any that are free
+    /// Where to write the configuration of checkers at other locations: it has the sites that are checked from several
+    #[arg(long, value_name = "FILE")]
+    elsewhere_out: Option<PathBuf>,
+    /// The first of 7 ports to listen on; 0 for any that are free
     #[arg(long, default_value_t = 0)]
     port_base: u16,
 }
@@ -50,9 +56,12 @@ fn main() -> anyhow::Result<()> {
     // This comes before anything is announced, so that no signal has its default effect.
     let mut signals = Signals::new([SIGTERM, SIGINT]).context("cannot handle signals")?;
     let demo = Demo::start(&args)?;
-    let config = demo.config(&std::path::absolute(&args.ca_out)?);
+    let ca = std::path::absolute(&args.ca_out)?;
     write(&args.ca_out, &demo.authority.pem())?;
-    write(&args.config_out, &config)?;
+    write(&args.config_out, &demo.config(&ca))?;
+    if let Some(path) = &args.elsewhere_out {
+        write(path, &demo.elsewhere(&ca))?;
+    }
     println!("ready");
     io::stdout().flush()?;
     end_with_stdin();
@@ -83,14 +92,22 @@ struct Demo {
     self_signed: Server,
     /// A port that is bound, so that nobody else listens on it, but that nobody listens on.
     refusing: sites::ClosedPort,
+    /// Of the made-up sites the one whose certificate expires soon.
+    expiring: Server,
     authority: Authority,
 }
+
+/// The made-up site with a certificate of its own.
+const EXPIRING: &str = "docs";
 
 impl Demo {
     fn start(args: &Args) -> anyhow::Result<Demo> {
         let port = |index: u16| if args.port_base == 0 { 0 } else { args.port_base.saturating_add(index) };
         let authority = Authority::new("webmon demo authority");
         let https = |index: u16, config| Server::https(port(index), config, response("200 OK", &[], PAGE));
+        let days = MadeUp::named(EXPIRING).map_or(0, |site| site.certificate_days.unsigned_abs());
+        let soon =
+            authority.server_until(&["127.0.0.1"], SystemTime::now() + Duration::from_secs(days * 86_400));
         let listen = "cannot listen on 127.0.0.1";
         Ok(Demo {
             http: Server::on(port(0), serve).context(listen)?,
@@ -99,6 +116,7 @@ impl Demo {
             expired: https(3, authority.server(&["127.0.0.1"], 2020, 2021)).context(listen)?,
             self_signed: https(4, self_signed(&["127.0.0.1"])).context(listen)?,
             refusing: sites::ClosedPort::on(port(5)).context(listen)?,
+            expiring: https(6, soon).context(listen)?,
             authority,
         })
     }
@@ -107,12 +125,7 @@ impl Demo {
         let http = |path: &str| self.http.url(path);
         let https = |server: &Server| format!("https://{}/", server.address);
         let platform = "expect = { body = 'data.*platform' }";
-        let mut config = format!(
-            "# Written by the demo_sites example.\n\n\
-             [check]\nlocation = \"demo\"\nca = {}\n\n\
-             [site_defaults]\nschedule = \"*/2 * * * * *\"\ntimeout = \"1s\"\n",
-            toml_text(&ca.to_string_lossy()),
-        );
+        let mut config = head(LOCATIONS[0], ca);
         for (name, url, more) in [
             ("healthy", http("/"), platform),
             ("healthy-https", https(&self.secure), platform),
@@ -134,6 +147,7 @@ impl Demo {
                 let _ = writeln!(config, "{more}");
             }
         }
+        SITES.iter().for_each(|site| config += &self.made_up(site));
         // A chat on this machine: it prints what it is told.
         let _ = write!(
             config,
@@ -143,6 +157,58 @@ impl Demo {
         );
         config
     }
+
+    /// For checkers at the other locations, which override the first of them by WEBMON_CHECK__LOCATION.
+    fn elsewhere(&self, ca: &Path) -> String {
+        let sites = SITES.iter().filter(|site| site.places > 1);
+        head(LOCATIONS[1], ca) + &sites.map(|site| self.made_up(site)).collect::<String>()
+    }
+
+    /// A site that has a past. From now on it is checked in earnest, and behaves as it did.
+    fn made_up(&self, site: &MadeUp) -> String {
+        let url = if site.name == EXPIRING {
+            format!("https://{}/", self.expiring.address)
+        } else {
+            self.http.url(&format!("/made-up/{}", site.name))
+        };
+        let (label, value) = LABEL;
+        let mut config = format!(
+            "\n[[site]]\nname = \"{}\"\nurl = \"{url}\"\nschedule = \"*/10 * * * * *\"\ntimeout = \"3s\"\n\
+             degraded = \"{}ms\"\nsample = true\nlabels = {{ {label} = \"{value}\", team = \"{}\" }}\n",
+            site.name, site.degraded_ms, site.team,
+        );
+        if site.places > 1 {
+            config += "incident = { locations = 2 }\n";
+        }
+        config
+    }
+}
+
+/// What a configuration begins with.
+fn head(location: &str, ca: &Path) -> String {
+    format!(
+        "# Written by the demo_sites example.\n\n\
+         [check]\nlocation = \"{location}\"\nca = {}\n\n\
+         [site_defaults]\nschedule = \"*/2 * * * * *\"\ntimeout = \"1s\"\n",
+        toml_text(&ca.to_string_lossy()),
+    )
+}
+
+/// How a made-up site answers at `now`, in seconds since 1970; nothing when it is silent.
+fn answer_made_up(site: &MadeUp, now: i64) -> Option<Vec<u8>> {
+    let (slower, status) = match site.seen(0, now, now) {
+        Seen::Slow(factor) => (factor, None),
+        Seen::Failed(fault) => (1.0, Some(fault.status?)),
+        Seen::Up | Seen::Missed(_) | Seen::Nothing => (1.0, None),
+    };
+    let phases = site.phases(0, now, slower);
+    thread::sleep(Duration::from_micros(phases.wait.into()));
+    Some(match status {
+        Some(status) => {
+            response(&format!("{status} Made Up"), &["retry-after: 120"], b"We are working on it.\n")
+        }
+        None => response("200 OK", &["content-type: text/html; charset=utf-8"], PAGE),
+    })
 }
 
 /// `text` as a TOML string.
@@ -178,7 +244,15 @@ fn serve(mut stream: TcpStream) {
     let sorry = || response("503 Service Unavailable", &[], b"Sorry.\n");
     let page = || response("200 OK", &["content-type: text/html; charset=utf-8"], PAGE);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let answer = match head.split(' ').nth(1).unwrap_or_default() {
+    let path = head.split(' ').nth(1).unwrap_or_default();
+    if let Some(site) = path.strip_prefix("/made-up/").and_then(MadeUp::named) {
+        match answer_made_up(site, now.as_secs().cast_signed()) {
+            Some(answer) => finish(stream, &answer),
+            None => hold(&mut stream),
+        }
+        return;
+    }
+    let answer = match path {
         "/chat" => {
             print_told(&head, &mut stream);
             response("200 OK", &[], b"ok")
@@ -196,7 +270,12 @@ fn serve(mut stream: TcpStream) {
         "/redirecting" => response("302 Found", &["location: /"], b""),
         _ => response("404 Not Found", &[], b"There is no such page.\n"),
     };
-    let _ = stream.write_all(&answer);
+    finish(stream, &answer);
+}
+
+/// Sends the answer and closes.
+fn finish(mut stream: TcpStream, answer: &[u8]) {
+    let _ = stream.write_all(answer);
     // Closing with unread data would send a reset. A client that keeps writing has 1 s.
     let _ = stream.shutdown(std::net::Shutdown::Write);
     let _ = stream.set_read_timeout(Some(Duration::from_secs(1)));

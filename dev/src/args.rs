@@ -22,7 +22,7 @@ pub(crate) enum Command {
     Services(Services),
     #[command(override_help = include_str!("../help/certificates.txt"), override_usage = "dev/certificates")]
     Certificates,
-    #[command(override_help = include_str!("../help/run.txt"), override_usage = "dev/run [--seconds N] [--config FILE] [--kafka]")]
+    #[command(override_help = include_str!("../help/run.txt"), override_usage = "dev/run [--seconds N] [--config FILE] [--kafka] [--no-history]")]
     Run(Run),
     #[command(override_help = include_str!("../help/test.txt"), override_usage = "dev/test [--postgres VERSION|all] [ARGUMENT...]")]
     Test { arguments: Vec<String> },
@@ -146,6 +146,8 @@ pub(crate) struct Run {
     pub(crate) config: Option<PathBuf>,
     #[arg(long)]
     pub(crate) kafka: bool,
+    #[arg(long)]
+    pub(crate) no_history: bool,
 }
 
 /// Major versions of PostgreSQL.

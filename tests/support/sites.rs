@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -220,8 +220,19 @@ impl Authority {
 
     /// A server's certificate for `names`, valid from the start of one year to the start of another.
     pub fn server(&self, names: &[&str], from_year: i32, to_year: i32) -> Arc<ServerConfig> {
+        self.server_with(params(names, from_year, to_year))
+    }
+
+    /// One that is valid until `not_after`.
+    pub fn server_until(&self, names: &[&str], not_after: SystemTime) -> Arc<ServerConfig> {
+        let mut params = params(names, 2020, 2040);
+        params.not_after = not_after.into();
+        self.server_with(params)
+    }
+
+    fn server_with(&self, params: CertificateParams) -> Arc<ServerConfig> {
         let key = KeyPair::generate().unwrap();
-        let certificate = params(names, from_year, to_year).signed_by(&key, &self.issuer).unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let mut chain = vec![certificate.der().clone()];
         chain.extend_from_slice(&self.chain);
         server_config(chain, &key)

@@ -40,6 +40,13 @@ const BROKEN_GRACE: Duration = Duration::from_secs(3);
 /// How long webmon-store may take to store what is left in Kafka.
 const CATCH_UP: Duration = Duration::from_secs(30);
 const PSQL: Duration = Duration::from_secs(30);
+/// How long the made-up week may take to be in Kafka.
+const HISTORY: Duration = Duration::from_secs(90);
+
+/// The checkers at other locations: the name of the program, and the location. They check some of the demo's sites.
+const ELSEWHERE: [(&str, &str); 2] = [("webmon-check-oslo", "demo-oslo"), ("webmon-check-lima", "demo-lima")];
+/// A demo site with a made-up past.
+const MADE_UP: &str = "shop";
 
 const BROKERS: &str = "WEBMON_KAFKA__BROKERS";
 const URL: &str = "WEBMON_POSTGRES__URL";
@@ -66,6 +73,13 @@ fn end_leftovers(dir: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The examples that a run needs.
+struct Examples {
+    sites: PathBuf,
+    history: PathBuf,
+    kafka: PathBuf,
 }
 
 struct Run<'a> {
@@ -105,10 +119,10 @@ impl<'a> Run<'a> {
 
     /// All up to the last table; false when a site has no result in it, or something went wrong on the way.
     fn work(&mut self) -> Result<bool> {
-        let (demo_sites, embedded_kafka) = self.build()?;
+        let examples = self.build()?;
         self.decide()?;
-        self.start_services(&embedded_kafka)?;
-        self.start_webmon(&demo_sites)?;
+        self.start_services(&examples.kafka)?;
+        self.start_webmon(&examples)?;
         self.watch()?;
         let is_stored = self.finish_checking()?;
         Ok(self.conclude()? && is_stored)
@@ -116,13 +130,20 @@ impl<'a> Run<'a> {
 
     /// The dev profile: it's the one of the tests, and a release build takes several times as long for a speed that a
     /// dozen sites don't need.
-    fn build(&mut self) -> Result<(PathBuf, PathBuf)> {
+    fn build(&mut self) -> Result<Examples> {
         say!("building (compiles for some minutes when it's the first time)");
-        let arguments = ["build", "--bins", "--example", "demo_sites", "--example", "embedded_kafka"];
+        let mut arguments = vec!["build", "--bins"];
+        arguments.extend(
+            ["demo_sites", "demo_history", "embedded_kafka"].iter().flat_map(|&name| ["--example", name]),
+        );
         let built = cargo::build(self.project.root(), &arguments, &self.dir.join("build.json"))?;
         self.webmon.check = cargo::program(&built, "webmon-check")?;
         self.webmon.store = cargo::program(&built, "webmon-store")?;
-        Ok((cargo::program(&built, "demo_sites")?, cargo::program(&built, "embedded_kafka")?))
+        Ok(Examples {
+            sites: cargo::program(&built, "demo_sites")?,
+            history: cargo::program(&built, "demo_history")?,
+            kafka: cargo::program(&built, "embedded_kafka")?,
+        })
     }
 
     /// Which services the environment or the configuration names. A configuration is read by the program itself: only it
@@ -234,18 +255,14 @@ impl<'a> Run<'a> {
         env_file::value(&path, name).with_context(|| format!("there is no {name} in {}", path.display()))
     }
 
-    /// Sites unless they are given, schema, topic, both programs.
-    fn start_webmon(&mut self, demo_sites: &Path) -> Result<()> {
-        if self.options.config.is_none() {
-            // Where the results stay, the time between two runs is accounted for, too. The embedded broker begins with
-            // nothing each time, and so does the demo.
-            if self.options.kafka {
-                self.webmon.set("WEBMON_CHECK__SPOOL__DIR", &self.dir.join("spool").display().to_string());
-            } else {
-                self.webmon.set("WEBMON_CHECK__SPOOL", "false");
-            }
-            let mut command = self.webmon.command(demo_sites);
+    /// Sites unless they are given, schema, topic, all programs.
+    fn start_webmon(&mut self, examples: &Examples) -> Result<()> {
+        let is_demo = self.options.config.is_none();
+        let elsewhere = self.dir.join("elsewhere.toml");
+        if is_demo {
+            let mut command = self.webmon.command(&examples.sites);
             command.arg("--config-out").arg(&self.webmon.config);
+            command.arg("--elsewhere-out").arg(&elsewhere);
             command.arg("--ca-out").arg(self.dir.join("demo-ca.pem"));
             self.programs.start("demo_sites", &command)?;
             self.programs.wait_ready("demo_sites", GRACE)?;
@@ -255,11 +272,51 @@ impl<'a> Run<'a> {
         if !self.programs.is_started("embedded_kafka") {
             self.webmon.prepare(&["topic", "create", "--if-missing", "--partitions", PARTITIONS])?;
         }
-        self.began = Some(Instant::now());
+        let has_past = is_demo && self.wants_history()?;
         let human = ["--log-format", "human", "run"];
         self.programs.start("webmon-store", self.webmon.store().args(human))?;
-        self.programs.start("webmon-check", self.webmon.check().args(human))?;
+        if has_past {
+            self.make_history(&examples.history)?;
+        }
+        self.began = Some(Instant::now());
+        self.programs.start("webmon-check", self.with_spool(self.webmon.check(), "spool").args(human))?;
+        for (name, location) in ELSEWHERE.into_iter().filter(|_| is_demo) {
+            let mut checker =
+                self.with_spool(self.webmon.check_with(&elsewhere), &format!("spool-{location}"));
+            checker.env("WEBMON_CHECK__LOCATION", location);
+            self.programs.start(name, checker.args(human))?;
+        }
         say!("checking {}; the logs are in {}", self.webmon.sites()?, self.programs.logs().display());
+        Ok(())
+    }
+
+    /// A checker of the demo with a spool of this name. Where the results stay, the time between two runs is accounted for,
+    /// too. The embedded broker begins with nothing each time, and so does the demo.
+    fn with_spool(&self, mut checker: Command, name: &str) -> Command {
+        if self.options.config.is_none() {
+            if self.options.kafka {
+                checker.env("WEBMON_CHECK__SPOOL__DIR", self.dir.join(name));
+            } else {
+                checker.env("WEBMON_CHECK__SPOOL", "false");
+            }
+        }
+        checker
+    }
+
+    /// What is made up goes neither to somebody else's database nor over what was measured.
+    fn wants_history(&self) -> Result<bool> {
+        if self.options.no_history || self.kafka_is_given || self.postgres_is_given {
+            return Ok(false);
+        }
+        // A fresh database has seen nothing.
+        Ok(!self.options.kafka || !self.webmon.has_results_of(MADE_UP)?)
+    }
+
+    fn make_history(&self, demo_history: &Path) -> Result<()> {
+        let mut command = self.webmon.command(demo_history);
+        command.arg("--config").arg(&self.webmon.config);
+        let said = command::stdout(&mut command, HISTORY).context("the made-up week can't be sent")?;
+        say!("{}", said.trim_end());
         Ok(())
     }
 
@@ -334,10 +391,18 @@ impl<'a> Run<'a> {
         self.has_finished_checking = true;
         say!("ending the checks, storing what is under way");
         if self.is_broken {
-            return self.programs.end("webmon-check", BROKEN_GRACE);
+            return self.end_checkers(BROKEN_GRACE);
         }
-        let is_good = self.programs.end("webmon-check", CHECK_GRACE)?;
+        let is_good = self.end_checkers(CHECK_GRACE)?;
         Ok(self.catch_up()? && is_good)
+    }
+
+    fn end_checkers(&mut self, grace: Duration) -> Result<bool> {
+        let mut is_good = true;
+        for name in ELSEWHERE.map(|(name, _)| name).into_iter().chain(["webmon-check"]) {
+            is_good &= self.programs.end(name, grace)?;
+        }
+        Ok(is_good)
     }
 
     /// Waits until webmon-store has stored all that is in Kafka.
@@ -402,12 +467,8 @@ impl<'a> Run<'a> {
     fn end_all(&mut self) -> Result<bool> {
         let grace = if self.is_broken { BROKEN_GRACE } else { GRACE };
         let mut is_good = self.finish_checking()?;
-        for (name, grace) in [
-            ("webmon-check", grace),
-            ("webmon-store", grace),
-            ("demo_sites", GRACE),
-            ("embedded_kafka", GRACE),
-        ] {
+        is_good &= self.end_checkers(grace)?;
+        for (name, grace) in [("webmon-store", grace), ("demo_sites", GRACE), ("embedded_kafka", GRACE)] {
             is_good &= self.programs.end(name, grace)?;
         }
         Ok(is_good)

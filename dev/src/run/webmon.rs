@@ -12,6 +12,9 @@ use webmon_dev::{command, say};
 /// Of a command that ends soon. Neither a frozen database nor a firewall's silence shall keep us.
 const LIMIT: Duration = Duration::from_secs(20);
 
+/// As long ago as results of a demo may be that a new one must not be put over.
+const MONTH: &str = "30d";
+
 pub(crate) struct Webmon {
     pub(crate) check: PathBuf,
     pub(crate) store: PathBuf,
@@ -46,16 +49,21 @@ impl Webmon {
     }
 
     pub(crate) fn check(&self) -> Command {
-        self.with_config(&self.check)
+        self.check_with(&self.config)
+    }
+
+    /// A checker with a configuration of its own.
+    pub(crate) fn check_with(&self, config: &Path) -> Command {
+        self.with_config(&self.check, config)
     }
 
     pub(crate) fn store(&self) -> Command {
-        self.with_config(&self.store)
+        self.with_config(&self.store, &self.config)
     }
 
-    fn with_config(&self, program: &Path) -> Command {
+    fn with_config(&self, program: &Path, config: &Path) -> Command {
         let mut command = self.command(program);
-        command.arg("--config").arg(&self.config);
+        command.arg("--config").arg(config);
         command
     }
 
@@ -107,6 +115,13 @@ impl Webmon {
         let said = command::status_and_stdout(&mut self.short(arguments), Stdio::null(), LIMIT);
         Ok(unless_interrupted(said)?
             .map_or((false, String::new()), |(status, said)| (status.success(), said)))
+    }
+
+    /// Whether a site has a result in the database.
+    pub(crate) fn has_results_of(&self, site: &str) -> Result<bool> {
+        let (_, said) = self.ask(&["sites", "--json", "--since", MONTH])?;
+        let results: Value = serde_json::from_str(&said).unwrap_or_default();
+        Ok(results.as_array().is_some_and(|results| results.iter().any(|result| result["site"] == site)))
     }
 
     /// Nothing is left in Kafka.

@@ -152,7 +152,9 @@ impl Demo {
         let _ = write!(
             config,
             "\n[[receiver]]\nname = \"demo-chat\"\ntype = \"slack\"\nurl = \"{}\"\n\n\
-             [[route]]\nreceiver = \"demo-chat\"\ngroup_wait = \"2s\"\nrepeat = \"10m\"\n",
+             [[route]]\nreceiver = \"demo-chat\"\ngroup_wait = \"2s\"\nrepeat = \"10m\"\n\n\
+             [[page]]\ntitle = \"webmon demo\"\ngroup_by = \"team\"\n\
+             show = [\"url\", \"address\", \"error\", \"headers\", \"body\"]\n",
             http("/chat"),
         );
         config

@@ -357,7 +357,12 @@ fn a_target_of_uptime_is_an_interval_and_maintenance_is_announced() {
         (&0.8.into(), &1.into(), &10.into())
     );
     assert!(budget["left_worst"].as_f64().unwrap() < -1.0, "{budget}");
-    assert!(served.get("/sites/docs").text().contains("left</b> of the 5 failures"));
+    assert!(
+        served
+            .get("/sites/docs")
+            .text()
+            .contains("at worst, 80.0\u{a0}% left at best</b>, of the 5 failures")
+    );
     let ahead = served.get("/index.json").json()["ahead"][0].clone();
     let from: Timestamp = ahead["from_at"].as_str().unwrap().parse().unwrap();
     assert_eq!((from.as_second() % 86_400, &ahead["sites"][0]), (3 * 3_600, &"the site docs".into()));

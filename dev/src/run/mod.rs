@@ -14,7 +14,7 @@ use webmon_dev::in_use::InUse;
 use webmon_dev::interrupt::{self, Interrupted, wait_until};
 use webmon_dev::lock::Lock;
 use webmon_dev::process::PidFile;
-use webmon_dev::{Project, Service, command, env_file, file, given, packages, say};
+use webmon_dev::{Project, Service, command, env_file, file, given, packages, port, say};
 
 use crate::args::Run as Options;
 use crate::{Exit, cargo, tell};
@@ -45,6 +45,8 @@ const HISTORY: Duration = Duration::from_secs(90);
 
 /// The checkers at other locations: the name of the program, and the location. They check some of the demo's sites.
 const ELSEWHERE: [(&str, &str); 2] = [("webmon-check-oslo", "demo-oslo"), ("webmon-check-lima", "demo-lima")];
+/// The port of the status page, unless somebody else uses it.
+const PAGE_PORT: u16 = 8_080;
 /// A demo site with a made-up past.
 const MADE_UP: &str = "shop";
 
@@ -91,6 +93,8 @@ struct Run<'a> {
     /// Those of dev/services that this run uses.
     services: Vec<Service>,
     in_use: Option<InUse<'a>>,
+    /// Where the status page is.
+    page: Option<String>,
     kafka_is_given: bool,
     postgres_is_given: bool,
     began: Option<Instant>,
@@ -109,6 +113,7 @@ impl<'a> Run<'a> {
             dir,
             services: Vec::new(),
             in_use: None,
+            page: None,
             kafka_is_given: false,
             postgres_is_given: false,
             began: None,
@@ -139,6 +144,7 @@ impl<'a> Run<'a> {
         let built = cargo::build(self.project.root(), &arguments, &self.dir.join("build.json"))?;
         self.webmon.check = cargo::program(&built, "webmon-check")?;
         self.webmon.store = cargo::program(&built, "webmon-store")?;
+        self.webmon.page = cargo::program(&built, "webmon-page")?;
         Ok(Examples {
             sites: cargo::program(&built, "demo_sites")?,
             history: cargo::program(&built, "demo_history")?,
@@ -274,6 +280,7 @@ impl<'a> Run<'a> {
         }
         let has_past = is_demo && self.wants_history()?;
         let human = ["--log-format", "human", "run"];
+        self.start_page()?;
         self.programs.start("webmon-store", self.webmon.store().args(human))?;
         if has_past {
             self.make_history(&examples.history)?;
@@ -287,6 +294,22 @@ impl<'a> Run<'a> {
             self.programs.start(name, checker.args(human))?;
         }
         say!("checking {}; the logs are in {}", self.webmon.sites()?, self.programs.logs().display());
+        Ok(())
+    }
+
+    /// The status page, at the port that its configuration has by default if that is free.
+    fn start_page(&mut self) -> Result<()> {
+        let port = if port::is_free(PAGE_PORT) {
+            PAGE_PORT
+        } else {
+            port::remembered(&self.dir.join("page.port"), &[])?
+        };
+        let mut command = self.webmon.page();
+        command.env("WEBMON_WEB__LISTEN", format!("127.0.0.1:{port}"));
+        self.programs.start("webmon-page", command.args(["--log-format", "human", "run"]))?;
+        let address = format!("http://127.0.0.1:{port}/");
+        say!("the status page: {address}");
+        self.page = Some(address);
         Ok(())
     }
 
@@ -368,6 +391,9 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         say::answer("\x1b[?2026h\x1b[H\x1b[2J");
+        if let Some(page) = &self.page {
+            say::answer(&format!("The status page: {page}\n\n"));
+        }
         self.webmon.show(&["sites"])?;
         self.show_told();
         let logs = self.programs.logs();
@@ -468,7 +494,12 @@ impl<'a> Run<'a> {
         let grace = if self.is_broken { BROKEN_GRACE } else { GRACE };
         let mut is_good = self.finish_checking()?;
         is_good &= self.end_checkers(grace)?;
-        for (name, grace) in [("webmon-store", grace), ("demo_sites", GRACE), ("embedded_kafka", GRACE)] {
+        for (name, grace) in [
+            ("webmon-store", grace),
+            ("webmon-page", GRACE),
+            ("demo_sites", GRACE),
+            ("embedded_kafka", GRACE),
+        ] {
             is_good &= self.programs.end(name, grace)?;
         }
         Ok(is_good)

@@ -1,4 +1,4 @@
-//! webmon's two programs, with the configuration and the environment of a run.
+//! webmon's programs, with the configuration and the environment of a run.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -18,6 +18,7 @@ const MONTH: &str = "30d";
 pub(crate) struct Webmon {
     pub(crate) check: PathBuf,
     pub(crate) store: PathBuf,
+    pub(crate) page: PathBuf,
     pub(crate) config: PathBuf,
     /// Variables set, or taken out.
     variables: Vec<(&'static str, Option<String>)>,
@@ -25,7 +26,13 @@ pub(crate) struct Webmon {
 
 impl Webmon {
     pub(crate) fn new(config: PathBuf) -> Webmon {
-        Webmon { check: PathBuf::new(), store: PathBuf::new(), config, variables: Vec::new() }
+        Webmon {
+            check: PathBuf::new(),
+            store: PathBuf::new(),
+            page: PathBuf::new(),
+            config,
+            variables: Vec::new(),
+        }
     }
 
     pub(crate) fn set(&mut self, name: &'static str, value: &str) {
@@ -61,6 +68,10 @@ impl Webmon {
         self.with_config(&self.store, &self.config)
     }
 
+    pub(crate) fn page(&self) -> Command {
+        self.with_config(&self.page, &self.config)
+    }
+
     fn with_config(&self, program: &Path, config: &Path) -> Command {
         let mut command = self.command(program);
         command.arg("--config").arg(config);
@@ -72,9 +83,9 @@ impl Webmon {
         Ok(command::output(self.store().arg("validate"), LIMIT)?.1)
     }
 
-    /// Both programs take the configuration, with more variables; they say what is wrong.
+    /// All programs take the configuration, with more variables; they say what is wrong.
     pub(crate) fn is_valid(&self, more: Vec<(&str, &str)>) -> Result<bool> {
-        for mut program in [self.check(), self.store()] {
+        for mut program in [self.check(), self.store(), self.page()] {
             program.arg("validate").envs(more.clone()).stdout(Stdio::null());
             if !command::run(&mut program, LIMIT)?.success() {
                 return Ok(false);

@@ -129,17 +129,21 @@ fn figures(site: &SitePage) -> Markup {
 /// What is left of a target, from the worst to the best case.
 fn budget(budget: &Budget) -> Markup {
     let percent = |part: Option<f64>| {
-        part.map_or_else(|| "–".to_owned(), |part| format!("{:.1} %", (part * 1_000.0).floor() / 10.0))
+        part.map_or_else(|| "–".to_owned(), |part| format!("{:.1}\u{a0}%", (part * 1_000.0).floor() / 10.0))
+    };
+    let says = |left: Option<f64>| match left {
+        Some(left) if left < 0.0 => format!("overspent by {}", percent(Some(-left))),
+        left => format!("{} left", percent(left)),
     };
     let left = match (budget.left_worst, budget.left_best) {
-        (worst, best) if worst == best => format!("{} left", percent(best)),
-        (worst, best) => format!("{} to {} left", percent(worst), percent(best)),
+        (worst, best) if worst == best => says(best),
+        (worst, best) => format!("{} at worst, {} at best", says(worst), says(best)),
     };
     let x = |part: Option<f64>| part.unwrap_or(0.0).clamp(0.0, 1.0) * 300.0;
     html! {
         h2 { "Target: " (budget.target_percent) " % over " (words::count(budget.window_days as usize, "day", "days")) }
         div class="card" {
-            p { b { (left) } " of the " (words::thousands(budget.allowed as u64)) " failures that the target allows." }
+            p { b { (left) } ", of the " (words::thousands(budget.allowed as u64)) " failures that the target allows." }
             svg class="bar" viewBox="0 0 300 20" preserveAspectRatio="none" role="img" aria-label=(left) {
                 rect class="b-up" width=(format!("{:.1}", x(budget.left_worst))) height="20" {}
                 rect class="b-un" x=(format!("{:.1}", x(budget.left_worst))) width=(format!("{:.1}", x(budget.left_best) - x(budget.left_worst))) height="20" {}

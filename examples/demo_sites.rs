@@ -154,6 +154,7 @@ impl Demo {
             "\n[[receiver]]\nname = \"demo-chat\"\ntype = \"slack\"\nurl = \"{}\"\n\n\
              [[route]]\nreceiver = \"demo-chat\"\ngroup_wait = \"2s\"\nrepeat = \"10m\"\n\n\
              [[page]]\ntitle = \"webmon demo\"\ngroup_by = \"team\"\n\
+             footer = \"A demo: the past week of api, blog, docs, login, search and shop is made up.\"\n\
              show = [\"url\", \"address\", \"error\", \"headers\", \"body\"]\n",
             http("/chat"),
         );

@@ -2,6 +2,8 @@
 
 #[path = "support/browser.rs"]
 mod browser;
+#[path = "support/skip.rs"]
+mod skip;
 
 use std::path::Path;
 use std::time::Duration;

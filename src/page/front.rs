@@ -152,7 +152,8 @@ impl<'a> Selected<'a> {
     /// Selects by `filter`.
     pub(super) fn new(page: &'a Page, overview: &'a Overview, filter: &Filter) -> Selected<'a> {
         let mut all = chosen::sites(page, overview);
-        all.sort_by(|a, b| group(page, a).cmp(&group(page, b)));
+        // Sites without a group come last.
+        all.sort_by_key(|shown| (group(page, shown).is_none(), group(page, shown)));
         let (wanted, state) = (filter.q.trim().to_lowercase(), filter.state.parse::<State>().ok());
         let matches = |shown: &Shown| {
             (wanted.is_empty() || shown.name.to_lowercase().contains(&wanted))

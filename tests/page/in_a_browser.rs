@@ -52,18 +52,12 @@ fn scene(database: &Database) {
                 match site {
                     "mail" if n < 2 => result.degraded = outcome == Outcome::Success,
                     "vpn" if n < 2 => result.set_error(ErrorType::Maintenance, None, None),
-                    // Nobody has checked it for an hour.
-                    "ledger" if n == 0 => {
-                        result.next_at = Some(result.scheduled_at + SignedDuration::from_secs(1))
-                    }
                     _ => {}
                 }
+                // Nobody has checked it for an hour.
                 if site == "ledger" {
                     let hour = SignedDuration::from_hours(1);
-                    (result.scheduled_at, result.next_at) = (
-                        result.scheduled_at - hour,
-                        result.next_at.map(|at| at.min(Timestamp::now() - hour * 1)),
-                    );
+                    result.scheduled_at -= hour;
                     result.started_at = result.started_at.map(|at| at - hour);
                     result.next_at = Some(result.scheduled_at + SignedDuration::from_secs(60));
                 }

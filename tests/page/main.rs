@@ -11,3 +11,5 @@ mod in_a_browser;
 mod kept;
 mod limits;
 mod shown;
+
+use support::skip;

@@ -4,9 +4,6 @@
 
 #![allow(dead_code, reason = "each test program uses a part")]
 
-#[path = "skip.rs"]
-mod skip;
-
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,6 +16,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use super::skip;
 
 /// The longest that the driver may take to start.
 const START: Duration = Duration::from_secs(30);

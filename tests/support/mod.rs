@@ -8,7 +8,7 @@ pub mod log;
 pub mod login;
 pub mod pipeline;
 pub mod proxy;
-mod skip;
+pub mod skip;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -214,6 +214,11 @@ fn thread_states(pid: i32) -> Vec<char> {
 }
 
 impl Program {
+    /// The number of its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn signal(&self, signal: Signal) {
         self::signal(self.child.id().cast_signed(), signal).unwrap();
     }

@@ -211,7 +211,7 @@ fn heat(site: &SitePage) -> Markup {
     html! {
         div class="card scroll" tabindex="0" role="region" aria-label="Hours of the last 30 days" {
             table class="heat" {
-                thead { tr { td { span class="sr" { "Day" } } @for h in 0..24 { th scope="col" { (h) } } } }
+                thead { tr { td class="corner" { span class="sr" { "Day" } } @for h in 0..24 { th scope="col" { (h) } } } }
                 tbody {
                     @for day in site.heat.iter().rev() {
                         tr {

@@ -196,8 +196,11 @@ fn no_request_is_made_of_a_site_under_maintenance() {
     };
     let at_two = Maintenance::new(schedule("0 2 * * *"), Duration::from_secs(3_600));
     let at_half_past_three = Maintenance::new(schedule("30 3 * * *"), Duration::from_secs(60));
-    let sites =
-        [under("one", &[at_two.clone()]), under("two", &[at_half_past_three, at_two]), under("none", &[])];
+    let sites = [
+        under("one", std::slice::from_ref(&at_two)),
+        under("two", &[at_half_past_three, at_two]),
+        under("none", &[]),
+    ];
     let mut account = account(at("2026-03-01T01:45:00Z"));
     account.reload(sites.clone(), at("2026-03-01T01:45:00Z"));
     let mut all = Vec::new();

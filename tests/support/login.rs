@@ -5,7 +5,7 @@ use super::{Database, empty_database, unique};
 /// A user who may log in, and is a member of `role`; gone in the end.
 pub struct Login {
     server: Database,
-    name: String,
+    pub name: String,
 }
 
 impl Login {

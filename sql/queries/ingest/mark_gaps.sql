@@ -22,21 +22,20 @@ WITH bounds AS (
     SELECT site_id, location_id, from_at, coalesce(g.to_at, from_at + interval '1 second'), g.instants
     FROM reported
     JOIN webmon.gaps g USING (site_id, location_id, from_at, reason)
-), hidden AS (
-    -- Gaps that begin within a stretch are hidden until it ends.
-    SELECT g.from_at, coalesce(g.to_at, g.from_at + interval '1 second') AS to_at, g.instants, s.to_at AS until_at
+), changed AS (
+    SELECT from_at, to_at, instants, to_at AS until_at
+    FROM stretches
+    UNION
+    -- Gaps that begin within a stretch are hidden until it ends. The hour in which it ends counts too, because rows before the
+    -- end no longer take an instant away from them.
+    SELECT g.from_at, e.to_at, g.instants, least(e.to_at, s.to_at)
     FROM stretches s
     JOIN webmon.gaps g
         ON g.site_id = s.site_id
        AND g.location_id = s.location_id
        AND g.from_at >= s.from_at
        AND g.from_at < s.to_at
-), changed AS (
-    SELECT from_at, to_at, instants, to_at AS until_at
-    FROM stretches
-    UNION
-    SELECT from_at, to_at, instants, least(to_at, until_at)
-    FROM hidden
+    CROSS JOIN LATERAL (SELECT coalesce(g.to_at, g.from_at + interval '1 second') AS to_at) AS e
 ), measured AS (
     SELECT s.from_at,
            s.instants,
@@ -59,11 +58,6 @@ WITH bounds AS (
            until_at
     FROM measured
     CROSS JOIN LATERAL generate_series(0, least(instants, hours, 100000) - 1) AS n
-    UNION ALL
-    -- Rows of this hour that lie before the end no longer take an instant away from the gap that goes on.
-    SELECT date_trunc('hour', until_at, 'UTC'), 'infinity'
-    FROM hidden
-    WHERE until_at < to_at
 )
 SELECT DISTINCT hour
 FROM hours

@@ -16,7 +16,7 @@ const MAX_PROXIES: usize = 100;
 pub struct Web {
     /// The address and port. Default `127.0.0.1:8080`.
     pub listen: SocketAddr,
-    /// How old a page may be before the database is read again. 1 s to 5 min, default 5 s.
+    /// How often the database is read while somebody looks. 1 s to 5 min, default 5 s.
     pub fresh: Duration,
     /// The most connections to PostgreSQL. 1 to 64, default 4.
     pub connections: usize,

@@ -28,6 +28,7 @@ pub struct Pages {
     listener: TcpListener,
     hosts: Hosts,
     pool: Arc<Pool>,
+    reader: Arc<Reader>,
     clients: usize,
 }
 
@@ -67,7 +68,7 @@ impl Pages {
         }
         let others = by_host.remove(&None);
         let named = by_host.into_iter().filter_map(|(host, router)| Some((host?, router))).collect();
-        Ok(Pages { runtime, listener, hosts: Hosts { named, others }, pool, clients: web.clients })
+        Ok(Pages { runtime, listener, hosts: Hosts { named, others }, pool, reader, clients: web.clients })
     }
 
     /// The address that it listens on.
@@ -77,7 +78,9 @@ impl Pages {
 
     /// Answers until a stop is requested.
     pub fn run(self, shutdown: &Shutdown) {
-        let Pages { runtime, listener, hosts, pool, clients } = self;
+        let Pages { runtime, listener, hosts, pool, reader, clients } = self;
+        // So that the first visitor need not wait.
+        runtime.spawn(async move { reader.overview().await.map(drop) });
         runtime.block_on(server::serve(listener, hosts, clients, shutdown));
         pool.close();
         // A statement under way is not waited for: it changes nothing.

@@ -1,15 +1,15 @@
-//! Reads what is known of all sites: as often as somebody asks, but not more often than the pages are to be fresh.
+//! Reads what is known of all sites, as often as the pages are to be fresh, and only while somebody looks.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
+use postgres::fallible_iterator::FallibleIterator;
 use postgres::{Client, IsolationLevel, Row, Transaction};
 use serde_json::Value;
-use tokio::sync::Mutex;
 
 use super::budget::Target;
 use super::day::{DAYS, Shares};
@@ -17,10 +17,13 @@ use super::overview::{Bar, Facts, Overview, Place, Reason, SiteNow};
 use super::pool::{Pool, Unread};
 use super::state::State;
 use crate::database::DatabaseError;
+use crate::mutex::lock;
 use crate::record::MaintenanceWindow;
 use crate::schedule::Schedule;
 use crate::site::Maintenance;
 
+/// After so long without a visitor nothing is read.
+const IDLE: Duration = Duration::from_secs(60);
 /// How old what sites are called may be. The views that it comes from are up to a minute late.
 const FACTS_FRESH: Duration = Duration::from_secs(30);
 /// How old the days may be. They are derived at most once a minute.
@@ -28,18 +31,26 @@ const DAYS_FRESH: Duration = Duration::from_secs(15);
 /// A day may be derived so long after its hour was.
 const DAY_AFTER_HOUR: Duration = Duration::from_secs(120);
 
-/// Reads what is known of all sites. Only one request reads at a time, the others wait for what it reads.
+/// Reads what is known of all sites. While somebody looks it reads again and again, so that nobody waits for it; when nobody
+/// has looked for a minute it stops.
 pub(super) struct Reader {
     pool: Arc<Pool>,
     fresh: Duration,
     last: Mutex<Last>,
+    /// Held by the one who reads.
+    reading: tokio::sync::Mutex<()>,
+    known: Arc<Mutex<Known>>,
 }
 
 #[derive(Default)]
 struct Last {
-    tried: Option<Instant>,
     overview: Option<Arc<Overview>>,
-    known: Arc<std::sync::Mutex<Known>>,
+    /// When it was read, or could not be.
+    tried: Option<Instant>,
+    /// When somebody asked last.
+    asked: Option<Instant>,
+    /// Whether it is read again and again.
+    kept_fresh: bool,
 }
 
 /// What changes slowly, and is not read each time.
@@ -55,43 +66,83 @@ struct Known {
 
 impl Reader {
     pub(super) fn new(pool: Arc<Pool>, fresh: Duration) -> Reader {
-        Reader { pool, fresh, last: Mutex::default() }
+        Reader {
+            pool,
+            fresh,
+            last: Mutex::default(),
+            reading: tokio::sync::Mutex::default(),
+            known: Arc::default(),
+        }
     }
 
-    /// What is known, no older than [`Web::fresh`](crate::config::Web::fresh). While the database does not answer: the
-    /// last that was known, and it says so.
+    /// What is known. While the database does not answer: the last that was known, and it says so.
     ///
     /// # Errors
     /// [`Unread`], if nothing is known yet.
-    pub(super) async fn overview(&self) -> Result<Arc<Overview>, Unread> {
-        let mut last = self.last.lock().await;
-        if let (Some(tried), Some(overview)) = (last.tried, &last.overview)
-            && tried.elapsed() < self.fresh
-        {
-            return Ok(Arc::clone(overview));
+    pub(super) async fn overview(self: &Arc<Reader>) -> Result<Arc<Overview>, Unread> {
+        let (overview, begins) = {
+            let mut last = lock(&self.last);
+            last.asked = Some(Instant::now());
+            let begins = !std::mem::replace(&mut last.kept_fresh, true);
+            // After a pause the last one is too old. Else it is about to be read again.
+            (last.overview.clone().filter(|_| !begins), begins)
+        };
+        if begins {
+            tokio::spawn(Arc::clone(self).keep_fresh());
         }
-        let known = Arc::clone(&last.known);
-        let read = self.pool.read(move |client| read(client, &mut crate::mutex::lock(&known))).await;
-        last.tried = Some(Instant::now());
-        match (read, &last.overview) {
-            (Ok(overview), _) => {
-                let overview = Arc::new(overview);
-                last.overview = Some(Arc::clone(&overview));
-                Ok(overview)
+        match overview {
+            Some(overview) => Ok(overview),
+            None => self.read_once().await,
+        }
+    }
+
+    /// Reads again and again until nobody has looked for a while.
+    async fn keep_fresh(self: Arc<Reader>) {
+        loop {
+            tokio::time::sleep(self.fresh).await;
+            {
+                let mut last = lock(&self.last);
+                if last.asked.is_none_or(|asked| asked.elapsed() > IDLE) {
+                    last.kept_fresh = false;
+                    return;
+                }
             }
+            // It is told where it happens.
+            let _ = self.read_once().await;
+        }
+    }
+
+    /// Reads, unless somebody else has just done so.
+    async fn read_once(&self) -> Result<Arc<Overview>, Unread> {
+        let began = Instant::now();
+        let _reading = self.reading.lock().await;
+        let just_read = {
+            let last = lock(&self.last);
+            last.overview.clone().filter(|_| last.tried.is_some_and(|tried| tried >= began))
+        };
+        if let Some(overview) = just_read {
+            return Ok(overview);
+        }
+        let known = Arc::clone(&self.known);
+        let read = self.pool.read(move |client| read(client, &mut lock(&known))).await;
+        let mut last = lock(&self.last);
+        last.tried = Some(Instant::now());
+        let overview = match (read, &last.overview) {
+            (Ok(overview), _) => Arc::new(overview),
             (Err(error), Some(old)) => {
                 log::error!(error = error.to_string(); "the database cannot be read; the pages show what was read last");
-                let old = Arc::new(Overview {
+                let why = "the database does not answer".to_owned();
+                Arc::new(Overview {
                     at: old.at,
-                    outdated: Some("the database does not answer".to_owned()),
+                    outdated: Some(why),
                     today: old.today,
                     sites: old.sites.clone(),
-                });
-                last.overview = Some(Arc::clone(&old));
-                Ok(old)
+                })
             }
-            (Err(error), None) => Err(error),
-        }
+            (Err(error), None) => return Err(error),
+        };
+        last.overview = Some(Arc::clone(&overview));
+        Ok(overview)
     }
 }
 
@@ -204,7 +255,9 @@ fn days(transaction: &mut Transaction<'_>, known: &mut Known, today: Date) -> Re
     if begun == DAYS {
         changed_days = (0..DAYS).map(|day| first.saturating_add(span(day))).collect();
     }
-    for row in transaction.query(include_str!("../../sql/queries/page/days.sql"), &[&changed_days])? {
+    // One by one: there may be a million.
+    let mut rows = transaction.query_raw(include_str!("../../sql/queries/page/days.sql"), [&changed_days])?;
+    while let Some(row) = rows.next()? {
         let day: Date = row.get("day");
         let place = usize::try_from((day - first).get_days()).unwrap_or(DAYS);
         let count = |name| u32::try_from(row.get::<_, i64>(name)).unwrap_or(u32::MAX);

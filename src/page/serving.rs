@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::header::WWW_AUTHENTICATE;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use maud::html;
 use moka::future::Cache;
 
@@ -53,7 +53,8 @@ pub(super) struct Serving {
     look: Look,
     pool: Arc<Pool>,
     reader: Arc<Reader>,
-    kept: Cache<(Route, Format), Arc<Answer>>,
+    /// By what was asked for, and when what is known of all sites was read.
+    kept: Cache<(Route, Format, Timestamp), Arc<Answer>>,
 }
 
 /// Why there is no answer.
@@ -100,7 +101,7 @@ impl Serving {
             return self.secured(refused(refusal).response(headers, ""), Some(refusal));
         }
         let made = match route {
-            Some(route) => self.kept.try_get_with((route.clone(), format), self.make(route, format)).await,
+            Some(route) => self.kept(route, format).await,
             None => Err(Arc::new(Failure::NotFound)),
         };
         let answer = made.unwrap_or_else(|failure| Arc::new(self.failed(&failure, format)));
@@ -109,15 +110,21 @@ impl Serving {
         self.secured(answer.response(headers, &cache), None)
     }
 
-    async fn make(&self, route: Route, format: Format) -> Result<Arc<Answer>, Failure> {
+    async fn kept(&self, route: Route, format: Format) -> Result<Arc<Answer>, Arc<Failure>> {
+        let overview = self.reader.overview().await.map_err(|unread| Arc::new(Failure::Unread(unread)))?;
+        let key = (route.clone(), format, overview.at);
+        self.kept.try_get_with(key, self.make(route, format, &overview)).await
+    }
+
+    async fn make(&self, route: Route, format: Format, overview: &Overview) -> Result<Arc<Answer>, Failure> {
         let answer = match route {
-            Route::Front(filter) => self.front(&filter, format).await?,
-            Route::Wall => self.wall(format).await?,
-            Route::Site(id) => self.site(&id, format).await?,
-            Route::Incidents(before) => self.incidents(before, format).await?,
-            Route::Incident(id) => self.incident(id, format).await?,
-            Route::Feed(root) => self.feed(&root).await?,
-            Route::Badge(id, kind) => self.badge(&id, kind, format).await?,
+            Route::Front(filter) => self.front(&filter, format, overview).await?,
+            Route::Wall => self.wall(format, overview).await?,
+            Route::Site(id) => self.site(&id, format, overview).await?,
+            Route::Incidents(before) => self.incidents(before, format, overview).await?,
+            Route::Incident(id) => self.incident(id, format, overview).await?,
+            Route::Feed(root) => self.feed(&root, overview).await?,
+            Route::Badge(id, kind) => self.badge(&id, kind, format, overview).await?,
             Route::Logo => {
                 let logo = self.page.logo.as_ref().ok_or(Failure::NotFound)?;
                 Answer::new(logo.media_type, logo.bytes.clone())
@@ -128,31 +135,28 @@ impl Serving {
         Ok(Arc::new(answer))
     }
 
-    async fn front(&self, filter: &Filter, format: Format) -> Result<Answer, Failure> {
-        let overview = self.reader.overview().await?;
-        let selected = Selected::new(&self.page, &overview, filter);
-        let recent = self.recent(selected.site_ids(), &overview).await;
-        let front = Front::new(&self.page, &overview, &selected, &recent);
+    async fn front(&self, filter: &Filter, format: Format, overview: &Overview) -> Result<Answer, Failure> {
+        let selected = Selected::new(&self.page, overview, filter);
+        let recent = self.recent(selected.site_ids(), overview).await;
+        let front = Front::new(&self.page, overview, &selected, &recent);
         Ok(match format {
             Format::Html => html_of(view::front(&self.look, &self.page, &front, filter)),
             Format::Json => json_of(&front),
         })
     }
 
-    async fn wall(&self, format: Format) -> Result<Answer, Failure> {
-        let overview = self.reader.overview().await?;
-        let selected = Selected::new(&self.page, &overview, &Filter::default());
-        let front = Front::new(&self.page, &overview, &selected, &HashMap::new());
-        let wall = Wall::new(front, Glance::all(&self.page, &overview));
+    async fn wall(&self, format: Format, overview: &Overview) -> Result<Answer, Failure> {
+        let selected = Selected::new(&self.page, overview, &Filter::default());
+        let front = Front::new(&self.page, overview, &selected, &HashMap::new());
+        let wall = Wall::new(front, Glance::all(&self.page, overview));
         Ok(match format {
             Format::Html => html_of(view::wall(&self.look, &self.page, &wall)),
             Format::Json => json_of(&wall),
         })
     }
 
-    async fn site(&self, id: &str, format: Format) -> Result<Answer, Failure> {
-        let overview = self.reader.overview().await?;
-        let shown = self.shown(&overview, id)?;
+    async fn site(&self, id: &str, format: Format, overview: &Overview) -> Result<Answer, Failure> {
+        let shown = self.shown(overview, id)?;
         let newest =
             shown.site.places.iter().max_by_key(|place| place.scheduled_at).ok_or(Failure::NotFound)?;
         let interval = newest.next_at.map_or(MIN_BACK, |next| next.duration_since(newest.scheduled_at));
@@ -165,17 +169,21 @@ impl Serving {
         };
         let page = Arc::clone(&self.page);
         let found = self.pool.read(move |client| site_read::read(client, &page, &wanted)).await?;
-        let site = SitePage::new(&self.page, &overview, &shown, found);
+        let site = SitePage::new(&self.page, overview, &shown, found);
         Ok(match format {
             Format::Html => html_of(view::site(&self.look, &self.page, &site)),
             Format::Json => json_of(&site),
         })
     }
 
-    async fn incidents(&self, before: Option<Before>, format: Format) -> Result<Answer, Failure> {
-        let overview = self.reader.overview().await?;
-        let ahead = ahead::ahead(&chosen::sites(&self.page, &overview), overview.at);
-        let sites = self.by_number(&overview);
+    async fn incidents(
+        &self,
+        before: Option<Before>,
+        format: Format,
+        overview: &Overview,
+    ) -> Result<Answer, Failure> {
+        let ahead = ahead::ahead(&chosen::sites(&self.page, overview), overview.at);
+        let sites = self.by_number(overview);
         let ids: Vec<i32> = sites.keys().copied().collect();
         let found = self.pool.read(move |client| history::read(client, &ids, before)).await?;
         let incidents = Incidents::new(&self.page, &sites, &found, ahead, overview.at);
@@ -185,9 +193,8 @@ impl Serving {
         })
     }
 
-    async fn incident(&self, id: i64, format: Format) -> Result<Answer, Failure> {
-        let overview = self.reader.overview().await?;
-        let sites = self.by_number(&overview);
+    async fn incident(&self, id: i64, format: Format, overview: &Overview) -> Result<Answer, Failure> {
+        let sites = self.by_number(overview);
         let found = self.pool.read(move |client| history::read_one(client, id)).await?;
         let (site_id, incident) = found.ok_or(Failure::NotFound)?;
         let shown = sites.get(&site_id).ok_or(Failure::NotFound)?;
@@ -202,20 +209,24 @@ impl Serving {
         })
     }
 
-    async fn feed(&self, root: &str) -> Result<Answer, Failure> {
-        let overview = self.reader.overview().await?;
-        let sites = self.by_number(&overview);
+    async fn feed(&self, root: &str, overview: &Overview) -> Result<Answer, Failure> {
+        let sites = self.by_number(overview);
         let ids: Vec<i32> = sites.keys().copied().collect();
         let told = self.pool.read(move |client| feed::read(client, &ids)).await?;
         let feed = Feed::new(&self.page, &sites, &told);
         Ok(Answer::new(ATOM, view::atom(&self.look, &self.page, &feed, root).into_string()))
     }
 
-    async fn badge(&self, id: &str, kind: BadgeKind, format: Format) -> Result<Answer, Failure> {
-        let overview = self.reader.overview().await?;
-        let shown = self.shown(&overview, id)?;
+    async fn badge(
+        &self,
+        id: &str,
+        kind: BadgeKind,
+        format: Format,
+        overview: &Overview,
+    ) -> Result<Answer, Failure> {
+        let shown = self.shown(overview, id)?;
         let recent = match kind {
-            BadgeKind::P95 => self.recent(vec![shown.site.site_id], &overview).await,
+            BadgeKind::P95 => self.recent(vec![shown.site.site_id], overview).await,
             _ => HashMap::new(),
         };
         let badge = Badge::of(kind, &shown, recent.get(&shown.site.site_id));

@@ -56,7 +56,7 @@ impl Maintenance {
     /// use webmon::schedule::Schedule;
     /// use webmon::site::Maintenance;
     ///
-    /// let hours = |n| Duration::from_secs(n * 3_600);
+    /// let hours = |n: u64| Duration::from_secs(n * 3_600);
     /// let windows = [
     ///     Maintenance::new(Schedule::new("0 2 * * SUN", "UTC")?, hours(2)),
     ///     Maintenance::new(Schedule::new("0 3 8 * *", "UTC")?, hours(3)),

@@ -321,6 +321,21 @@ fn pruning_forgets_dead_writers_and_merges_an_old_ledger() {
 }
 
 #[test]
+fn notes_for_alerts_do_not_pile_up_where_nobody_judges_sites() {
+    let Some(database) = database() else { return };
+    let note = "INSERT INTO webmon.alert_notes (site_id, location_id, newest_at)
+                VALUES (1, 1, now() - interval '25 hours'), (1, 1, now() - interval '23 hours')";
+    database.client().batch_execute(note).unwrap();
+    let (code, _, errors) = run(&database, &["jobs", "run", "prune"]);
+    assert_eq!(code, Some(0), "{errors}");
+    assert_eq!(
+        database.number("SELECT count(*) FROM webmon.alert_notes WHERE newest_at > now() - interval '1 day'"),
+        1
+    );
+    assert_eq!(database.number("SELECT count(*) FROM webmon.alert_notes"), 1);
+}
+
+#[test]
 fn kinds_and_their_names_agree() {
     let config = Config::from_toml(
         "kafka.brokers = [\"127.0.0.1:1\"]\npostgres.url = \"postgres://webmon@127.0.0.1:1/webmon\"",

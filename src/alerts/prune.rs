@@ -7,7 +7,8 @@ use postgres::Transaction;
 use crate::database::DatabaseError;
 
 /// Deletes up to `limit` alerts that ended longer than `keep` ago, and then messages and silences of that time to which
-/// nothing refers any more; also old notes of late results. Returns how many alerts, messages and silences.
+/// nothing refers any more; also old notes of late results, and notes that nobody has taken for a day, as where no process
+/// judges sites. Returns how many alerts, messages and silences.
 ///
 /// # Errors
 /// [`DatabaseError`].
@@ -33,6 +34,13 @@ pub(crate) fn prune(
         transaction.execute(
             "DELETE FROM webmon.late_results WHERE sent_at < clock_timestamp() - interval '10 minutes'",
             &[],
+        )?;
+        // A site whose note is gone is judged with its next one.
+        transaction.execute(
+            "DELETE FROM webmon.alert_notes WHERE note_id IN ( \
+                 SELECT note_id FROM webmon.alert_notes WHERE newest_at < clock_timestamp() - interval '1 day' \
+                 ORDER BY note_id LIMIT $1)",
+            &[&(limit * 100)],
         )?;
         let silences = transaction.execute("DELETE FROM webmon.silences WHERE until_at < $1", &[&before])?;
         Ok(alerts + messages + silences)

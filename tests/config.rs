@@ -8,7 +8,10 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use proptest::prelude::*;
-use webmon::config::{Channel, Config, ConfigError, Fault, MAX_SITES, Role, SigningKey, SmtpSecurity};
+use webmon::config::{
+    Channel, Config, ConfigError, Fault, MAX_SITES, PageAuth, Role, Secret, Show, SigningKey, SmtpSecurity,
+    Web,
+};
 use webmon::site::{Method, Origin, Slo};
 use webmon::text::{parse_duration, show_duration};
 
@@ -54,7 +57,11 @@ fn environment_faults(variables: &[(&str, &str)]) -> Vec<String> {
 // ---- Files that are wrong: each has its exact message beside it.
 
 fn role_of(path: &Path) -> Role {
-    if path.to_string_lossy().contains("invalid-store-") { Role::Store } else { Role::Check }
+    match path.file_name().unwrap().to_string_lossy() {
+        name if name.starts_with("invalid-store-") => Role::Store,
+        name if name.starts_with("invalid-page-") => Role::Page,
+        _ => Role::Check,
+    }
 }
 
 fn invalid_files() -> Vec<PathBuf> {
@@ -350,11 +357,13 @@ fn known_keys() -> BTreeMap<&'static str, Vec<String>> {
         ("check", "check.zzz = 1"),
         ("store", "store.zzz = 1"),
         ("jobs", "jobs.zzz = 1"),
+        ("web", "web.zzz = 1"),
         ("site_defaults", "site_defaults.zzz = 1"),
         ("site", "[[site]]\nzzz = 1"),
         ("site.expect", "[[site]]\nexpect.zzz = 1"),
     ] {
-        let faults = faults(Config::from_toml(toml, Role::Check));
+        let role = if section == "web" { Role::Page } else { Role::Check };
+        let faults = faults(Config::from_toml(toml, role));
         let fault = faults.iter().find(|fault| fault.path.ends_with("zzz")).unwrap();
         let keys = fault.problem.strip_prefix("is unknown: expected one of ").unwrap();
         known.insert(section, keys.split(", ").map(str::to_owned).collect());
@@ -389,8 +398,8 @@ fn example_with(chosen: impl Fn(usize) -> bool) -> String {
 }
 
 #[test]
-fn the_example_serves_both_programs_as_it_is() {
-    for role in [Role::Check, Role::Store] {
+fn the_example_serves_all_programs_as_it_is() {
+    for role in [Role::Check, Role::Store, Role::Page] {
         let config = Config::load_with(Path::new("config.toml.example"), no_environment(), role).unwrap();
         assert_eq!((config.sites.len(), config.sites[0].key.as_str()), (1, "Shop"));
     }
@@ -433,7 +442,13 @@ fn what_the_example_comments_out_is_valid_and_the_default() {
             .collect::<Vec<_>>()
             .join("\n"),
     );
-    let plain = format!("{:?}", load(EXAMPLE));
+    // Only webmon-page reads what is in [web].
+    let shown = |section: &str, toml: &str| match section {
+        "web" => {
+            format!("{:?}", Config::from_toml(toml, Role::Page).unwrap_or_else(|error| panic!("{error}")))
+        }
+        _ => format!("{:?}", load(toml)),
+    };
     let mut without_default = Vec::new();
     for (section, key, number) in example_settings() {
         if NOT_ALONE.contains(&key.as_str()) && section != "site.expect" {
@@ -447,8 +462,7 @@ fn what_the_example_comments_out_is_valid_and_the_default() {
             _ => [number, number],
         };
         let chosen = |n: usize| if section == "postgres" { pair.contains(&n) } else { n == number };
-        let uncommented = format!("{:?}", load(&example_with(chosen)));
-        if uncommented != plain {
+        if shown(&section, &example_with(chosen)) != shown(&section, EXAMPLE) {
             without_default.push(format!("{section}.{key}"));
         }
     }
@@ -723,6 +737,182 @@ fn a_mail_server_is_spoken_to_as_safely_as_can_be_unless_told_otherwise() {
     }
 }
 
+// ---- Pages: only webmon-page reads them.
+
+#[test]
+fn the_pages_of_the_example_are_valid_and_show_every_key() {
+    let blocks = example_blocks("[[page]]");
+    assert_eq!(blocks.len(), 3, "a public one, and one for each way to be known");
+    let load = |toml: &str| {
+        let toml = format!("postgres.url = \"postgres://h/d\"\n{toml}");
+        Config::load_with(&page_folder(&toml).path().join("config.toml"), no_environment(), Role::Page)
+    };
+    let both = blocks.join("\n");
+    let config = load(&both).unwrap_or_else(|error| panic!("{error}\n{both}"));
+    assert_eq!(config.pages.len(), 3);
+    for (inside, unknown) in
+        [("", "zzz = 1"), ("auth", "auth.zzz = 1"), ("auth.basic", "auth.basic = { zzz = 1 }")]
+    {
+        let faults = faults(load(&format!("[[page]]\n{unknown}")));
+        let fault = faults.iter().find(|fault| fault.path.ends_with("zzz")).unwrap();
+        for key in fault.problem.strip_prefix("is unknown: expected one of ").unwrap().split(", ") {
+            let mut lines = both.lines();
+            let shown = lines
+                .any(|line| line.starts_with(&format!("{key} = ")) || line.contains(&format!(" {key} = ")));
+            assert!(shown || key == "password_file", "{inside} {key} is not shown:\n{both}");
+            assert!(EXAMPLE.contains(&format!("{key}:")) || inside == "auth.basic", "{key} is not explained");
+        }
+    }
+}
+
+/// A folder with a configuration and the files that it may name.
+fn page_folder(toml: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in [
+        ("config.toml", toml),
+        ("logo.svg", "<svg xmlns=\"http://www.w3.org/2000/svg\"/>"),
+        ("page-password", "s3cret\n"),
+    ] {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn without_pages_there_is_one_of_all_sites_that_shows_no_more_than_everybody_may_see() {
+    let config = Config::from_toml("postgres.url = \"postgres://h/d\"", Role::Page).unwrap();
+    let [page] = &config.pages[..] else { panic!("{:?}", config.pages) };
+    assert_eq!((page.path.as_str(), page.title.as_str(), page.host.as_deref()), ("/", "Status", None));
+    assert!(page.of.is_empty() && page.show.is_empty() && page.auth.is_none());
+    assert_eq!(config.web, Web::default());
+    assert!(config.web.listen.ip().is_loopback() && config.web.proxies.is_empty());
+}
+
+#[test]
+fn what_the_file_says_of_pages_is_what_is_done() {
+    let folder = page_folder(
+        r##"
+        postgres.url = "postgres://h/d"
+        [web]
+        listen = "[::1]:81"
+        fresh = "5m"
+        connections = 64
+        statement_timeout = "1m"
+        clients = 10_000
+        proxies = ["127.0.0.1", "fd00::/8"]
+        [[page]]
+        host = "Status.Example"
+        title = "Example"
+        logo = "logo.svg"
+        accent = "#0a6Bcd"
+        footer = "Call 110"
+        timezone = "Europe/Berlin"
+        sites = ["a"]
+        labels = { team = "web" }
+        group_by = "team"
+        names = { a = "Web Shop" }
+        show = ["url", "address", "error", "headers", "body"]
+        auth.header = "X-Forwarded-User"
+        [[page]]
+        path = "/a/b/"
+        auth.basic = { username = "team", password_file = "page-password" }
+        "##,
+    );
+    let config = Config::load_with(&folder.path().join("config.toml"), no_environment(), Role::Page).unwrap();
+    assert_eq!(config.web.listen, "[::1]:81".parse().unwrap());
+    assert_eq!((config.web.fresh, config.web.connections), (Duration::from_secs(300), 64));
+    assert_eq!((config.web.statement_timeout, config.web.clients), (Duration::from_secs(60), 10_000));
+    assert!(config.web.trusts("::ffff:127.0.0.1".parse().unwrap()));
+    assert!(
+        config.web.trusts("fd12::1".parse().unwrap()) && !config.web.trusts("127.0.0.2".parse().unwrap())
+    );
+    let [public, inner] = &config.pages[..] else { panic!("{:?}", config.pages) };
+    assert_eq!((public.host.as_deref(), public.path.as_str()), (Some("status.example"), "/"));
+    assert_eq!(public.logo.as_ref().map(|logo| logo.media_type), Some("image/svg+xml"));
+    assert_eq!((public.accent.as_deref(), public.group_by.as_deref()), (Some("#0a6Bcd"), Some("team")));
+    assert_eq!(public.timezone.iana_name(), Some("Europe/Berlin"));
+    assert_eq!(public.names["a"], "Web Shop");
+    assert!(public.of.contains("a", &BTreeMap::new()) && !public.of.contains("b", &BTreeMap::new()));
+    assert_eq!(public.show, Show::ALL.into_iter().collect());
+    assert_eq!(public.auth, Some(PageAuth::Header("x-forwarded-user".to_owned())));
+    assert_eq!(inner.path, "/a/b");
+    let password = Secret::new("s3cret");
+    assert_eq!(inner.auth, Some(PageAuth::Basic { username: "team".to_owned(), password }));
+}
+
+#[test]
+fn the_password_of_a_page_comes_from_a_file_or_a_variable_and_is_never_shown() {
+    let with = |auth: &str| {
+        let folder = page_folder(&format!(
+            "postgres.url = \"postgres://h/d\"\n[[page]]\nauth.basic = {{ username = \"team\", {auth} }}\n"
+        ));
+        let variables = environment(&[("PAGE_PASSWORD", "s3cret")]);
+        Config::load_with(&folder.path().join("config.toml"), variables, Role::Page).unwrap()
+    };
+    for auth in
+        ["password = \"s3cret\"", "password_file = \"page-password\"", "password = \"${PAGE_PASSWORD}\""]
+    {
+        let config = with(auth);
+        let Some(PageAuth::Basic { password, .. }) = &config.pages[0].auth else { panic!("{config:?}") };
+        assert_eq!(password.reveal(), "s3cret", "{auth}");
+        let shown = format!("{config:?} {config:#?}");
+        assert!(shown.contains("team") && !shown.contains("s3cret"), "{shown}");
+    }
+}
+
+#[test]
+fn the_other_programs_need_nothing_of_the_pages() {
+    let toml = format!(
+        "{MINIMAL}\n[web]\nlisten = 1\nzzz = 1\n\
+         [[page]]\nlogo = \"/absent/logo.svg\"\n\
+         auth.basic = {{ username = \"${{NOT_SET}}\", password_file = \"/absent/file\" }}\n"
+    );
+    for role in [Role::Check, Role::Once, Role::Inspect, Role::Store] {
+        let config = Config::from_toml(&toml, role).unwrap_or_else(|error| panic!("{role:?}: {error}"));
+        assert_eq!((config.web, config.pages.len()), (Web::default(), 0), "{role:?}");
+    }
+    assert_eq!(faults(Config::from_toml(&toml, Role::Page)).len(), 5);
+    // And it needs nothing of theirs.
+    let page =
+        "postgres.url = \"postgres://h/d\"\n[[receiver]]\nname = \"ops\"\nurl_file = \"/absent/file\"\n";
+    assert!(Config::from_toml(page, Role::Page).is_ok());
+}
+
+#[test]
+fn a_logo_is_no_larger_than_pages_keep() {
+    let folder = page_folder("postgres.url = \"postgres://h/d\"\n[[page]]\nlogo = \"logo.png\"\n");
+    let load = |bytes: usize| {
+        std::fs::write(folder.path().join("logo.png"), vec![0; bytes]).unwrap();
+        Config::load_with(&folder.path().join("config.toml"), no_environment(), Role::Page)
+    };
+    assert_eq!(load(256 * 1024).unwrap().pages[0].logo.as_ref().unwrap().bytes.len(), 256 * 1024);
+    assert_eq!(faults(load(256 * 1024 + 1))[0].problem, "has more than 262144 bytes");
+}
+
+#[test]
+fn bounds_of_the_pages_hold_at_their_edges() {
+    for (key, lowest, too_low, highest, too_high) in [
+        ("web.fresh", "1s", "999ms", "5m", "5m1ms"),
+        ("web.connections", "1", "0", "64", "65"),
+        ("web.statement_timeout", "100ms", "99ms", "1m", "1m1ms"),
+        ("web.clients", "1", "0", "10000", "10001"),
+    ] {
+        let load = |value: &str| {
+            let name = format!("WEBMON_{}", key.replace('.', "__").to_uppercase());
+            let folder = page_folder("postgres.url = \"postgres://h/d\"\n");
+            let variables = environment(&[(&name, value)]);
+            Config::load_with(&folder.path().join("config.toml"), variables, Role::Page)
+        };
+        for value in [lowest, highest] {
+            assert!(load(value).is_ok(), "{key} = {value}");
+        }
+        for value in [too_low, too_high] {
+            let faults = faults(load(value));
+            assert!(faults.len() == 1 && faults[0].problem.contains("expected "), "{faults:?}");
+        }
+    }
+}
+
 // ---- The environment.
 
 #[test]
@@ -816,8 +1006,8 @@ fn a_fault_of_the_environment_names_the_variable() {
         (
             "WEBMON_KAFCA__BROKERS",
             "h:1",
-            "kafca is unknown: expected one of alerts, check, discover, heartbeat, include, jobs, kafka, maintenance, postgres, \
-             receiver, route, site, site_defaults, store, template",
+            "kafca is unknown: expected one of alerts, check, discover, heartbeat, include, jobs, kafka, maintenance, page, \
+             postgres, receiver, route, site, site_defaults, store, template, web",
         ),
         (
             "WEBMON_Kafka__Topic",
@@ -829,8 +1019,8 @@ fn a_fault_of_the_environment_names_the_variable() {
         (
             "WEBMON___X",
             "x",
-            "\"\" is unknown: expected one of alerts, check, discover, heartbeat, include, jobs, kafka, maintenance, postgres, \
-             receiver, route, site, site_defaults, store, template",
+            "\"\" is unknown: expected one of alerts, check, discover, heartbeat, include, jobs, kafka, maintenance, page, \
+             postgres, receiver, route, site, site_defaults, store, template, web",
         ),
     ] {
         assert_eq!(environment_faults(&[(name, value)]), [format!("{name}: {message}")]);

@@ -1,5 +1,5 @@
-//! `${NAME}` and `${NAME:-default}` in the texts of sites, templates, `[site_defaults]`, receivers and `[heartbeat]`:
-//! filled in once, when the configuration is read. What they stand for is never shown.
+//! `${NAME}` and `${NAME:-default}` in the texts of sites, templates, `[site_defaults]`, receivers, `[heartbeat]` and
+//! pages: filled in once, when the configuration is read. What they stand for is never shown.
 
 use std::collections::HashMap;
 
@@ -34,7 +34,7 @@ impl<'a> Interpolation<'a> {
 
     /// Fills in the variables of one file, as far as a program of this role reads it.
     pub(super) fn fill(&mut self, root: &mut Dict, role: Role, faults: &mut Faults) {
-        // A checker is not given the secrets of the receivers.
+        // A program is not given the secrets of the others.
         let is_told = |key: &&str| match *key {
             "receiver" | "heartbeat" => role == Role::Store,
             "page" => role == Role::Page,
@@ -45,7 +45,7 @@ impl<'a> Interpolation<'a> {
                 self.value(value, &|| key.to_owned(), faults);
             }
         }
-        for key in ["site", "receiver"].into_iter().filter(is_told) {
+        for key in ["site", "receiver", "page"].into_iter().filter(is_told) {
             if let Some(Value::Array(_, tables)) = root.get_mut(key) {
                 self.tables(key, tables, faults);
             }

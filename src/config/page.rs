@@ -16,7 +16,7 @@ use crate::secret::Secret;
 const MAX_PAGES: usize = 100;
 /// The most public names.
 const MAX_NAMES: usize = 10_000;
-/// What a page at `/` has below it.
+/// What a page has below it.
 const TAKEN: [&str; 11] = [
     "sites",
     "incidents",
@@ -196,7 +196,7 @@ fn page(table: &Table) -> Page {
         group_by: text("group_by", MAX_TEXT),
         names: names(table),
         show: show.unwrap_or_default().iter().filter_map(|item| item.parse(str::parse)).collect(),
-        auth: table.table("auth").and_then(|table| auth(&table)),
+        auth: secret_table(table, "auth").and_then(|table| auth(&table)),
     };
     table.refuse_unknown();
     page
@@ -210,9 +210,10 @@ fn path(table: &Table) -> Option<String> {
         path.strip_prefix('/').map(|rest| rest.trim_end_matches('/').split('/').collect::<Vec<_>>());
     match segments {
         Some(segments) if segments == [""] => Some("/".to_owned()),
-        Some(segments) if TAKEN.contains(&segments[0]) => entry.refuse(format_args!(
-            "{path:?} is where another page has something: expected one such as \"/internal\""
-        )),
+        // Wherever it stands: a page at "/internal" has them below it, too.
+        Some(segments) if segments.iter().any(|segment| TAKEN.contains(segment)) => entry.refuse(
+            format_args!("{path:?} is where another page has something: expected one such as \"/internal\""),
+        ),
         Some(segments)
             if segments.iter().all(|segment| {
                 !segment.is_empty() && !segment.starts_with('.') && segment.chars().all(plain)
@@ -266,7 +267,12 @@ fn logo(table: &Table) -> Option<Logo> {
         "png" => "image/png",
         "jpg" | "jpeg" => "image/jpeg",
         "webp" => "image/webp",
-        _ => return entry.refuse("is not a picture: expected a file that ends in .svg, .png, .jpg or .webp"),
+        _ => {
+            let path = path.display().to_string();
+            return entry.refuse(format_args!(
+                "{path:?} is not a picture: expected a file that ends in .svg, .png, .jpg or .webp"
+            ));
+        }
     };
     let size = std::fs::metadata(&path).map(|file| file.len());
     match size.and_then(|size| if size > MAX_LOGO { Ok(None) } else { std::fs::read(&path).map(Some) }) {
@@ -281,18 +287,31 @@ fn names(table: &Table) -> BTreeMap<String, String> {
     entries.into_iter().filter_map(|(key, entry)| Some((key.to_owned(), entry.text(MAX_TEXT)?))).collect()
 }
 
+/// The table `key`. What stands there instead may be a password.
+fn secret_table<'a>(table: &Table<'a>, key: &'static str) -> Option<Table<'a>> {
+    Table::of(table.get(key)?.hidden())
+}
+
 fn auth(table: &Table) -> Option<PageAuth> {
-    let auth = match (table.table("basic"), table.get("header")) {
+    let (has_basic, has_header) = (table.raw().contains_key("basic"), table.raw().contains_key("header"));
+    let auth = match (secret_table(table, "basic"), table.get("header")) {
         (Some(basic), None) => self::basic(&basic),
         (None, Some(entry)) => entry.text(MAX_TEXT).and_then(|name| {
             let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
             match name.chars().all(plain) {
                 true => Some(PageAuth::Header(name.to_ascii_lowercase())),
-                false => entry.refuse(format_args!("{name:?} is not the name of a header")),
+                false => entry.refuse(format_args!(
+                    "{name:?} is not the name of a header: expected one such as \"X-Forwarded-User\""
+                )),
             }
         }),
+        _ if has_basic && has_header => {
+            table.fault("has both basic and header: expected one of them".to_owned());
+            None
+        }
+        _ if has_basic => None,
         _ => {
-            table.fault("is neither basic nor header: expected one of them".to_owned());
+            table.fault("has neither basic nor header: expected one of them".to_owned());
             None
         }
     };
@@ -301,7 +320,11 @@ fn auth(table: &Table) -> Option<PageAuth> {
 }
 
 fn basic(table: &Table) -> Option<PageAuth> {
-    let username = table.text("username", MAX_TEXT);
+    let username = table.get("username").and_then(|entry| match entry.text(MAX_TEXT) {
+        // RFC 7617: the first colon ends the name.
+        Some(name) if name.contains(':') => entry.refuse("has a colon: expected a name without one"),
+        name => name,
+    });
     let password = secret(table, "password", "password_file");
     if !table.raw().contains_key("username") {
         table.missing("username", "the user's name");

@@ -51,9 +51,13 @@ impl Web {
 
 pub(super) fn web(table: &Table) -> Web {
     let default = Web::default();
-    let listen = table.get("listen").and_then(|entry| match entry.text(100)?.parse() {
-        Ok(address) => Some(address),
-        Err(_) => entry.refuse("is not an address with a port: expected one such as \"127.0.0.1:8080\""),
+    let listen = table.get("listen").and_then(|entry| {
+        let text = entry.text(100)?;
+        text.parse().ok().or_else(|| {
+            entry.refuse(format_args!(
+                "{text:?} is not an address with a port: expected one such as \"127.0.0.1:8080\""
+            ))
+        })
     });
     let network = |text: &str| {
         let address = text.parse::<IpAddr>().map(IpNet::from);

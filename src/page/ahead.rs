@@ -20,10 +20,8 @@ const MAX_NAMES: usize = 20;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub(super) struct Ahead {
     /// When it begins.
-    #[schemars(with = "String")]
     pub from_at: Timestamp,
     /// When it ends.
-    #[schemars(with = "String")]
     pub to_at: Timestamp,
     /// The names of the sites. At most 20.
     pub sites: Vec<String>,

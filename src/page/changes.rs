@@ -14,7 +14,6 @@ use crate::config::{Page, Show};
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(super) struct Change {
     /// The first instant at which it was so.
-    #[schemars(with = "String")]
     pub at: Timestamp,
     /// What changed, a line each.
     pub what: Vec<String>,

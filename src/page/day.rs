@@ -57,7 +57,6 @@ fn percent(part: u32, whole: u32) -> Option<f64> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub(super) struct Day {
     /// The UTC day.
-    #[schemars(with = "String")]
     pub day: Date,
     /// What became of its instants, at all locations.
     #[serde(flatten)]

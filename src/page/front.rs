@@ -40,7 +40,6 @@ pub(super) struct Front {
     /// The title of the page.
     pub title: String,
     /// When the database was read.
-    #[schemars(with = "String")]
     pub at: Timestamp,
     /// Why it is older than it should be.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -83,7 +82,6 @@ pub(super) struct Glance {
     /// What it is.
     pub state: State,
     /// Since when.
-    #[schemars(with = "Option<String>")]
     pub since: Option<Timestamp>,
     /// Why.
     pub reason: Option<ShownReason>,
@@ -123,7 +121,6 @@ pub(super) struct Row {
     /// What it is.
     pub state: State,
     /// Since when, if that is known.
-    #[schemars(with = "Option<String>")]
     pub since: Option<Timestamp>,
     /// Why.
     pub reason: Option<ShownReason>,

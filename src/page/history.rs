@@ -26,7 +26,6 @@ const AROUND: SignedDuration = SignedDuration::from_mins(10);
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Incidents {
     /// When the sites were read.
-    #[schemars(with = "String")]
     pub at: Timestamp,
     /// Planned maintenance that lasts or begins within 7 days, the earliest first.
     pub ahead: Vec<Ahead>,
@@ -40,7 +39,6 @@ pub(super) struct Incidents {
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct IncidentPage {
     /// When the sites were read.
-    #[schemars(with = "String")]
     pub at: Timestamp,
     /// The incident.
     pub incident: ShownIncident,

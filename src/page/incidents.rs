@@ -50,10 +50,8 @@ pub(super) struct ShownIncident {
     /// The site's name.
     pub site: String,
     /// When it began.
-    #[schemars(with = "String")]
     pub from_at: Timestamp,
     /// When it ended. None while it lasts.
-    #[schemars(with = "Option<String>")]
     pub to_at: Option<Timestamp>,
     /// How long it lasted, or has lasted until now, in seconds.
     pub lasted_s: i64,

@@ -21,6 +21,7 @@ mod histogram;
 mod history;
 mod hours;
 mod incidents;
+mod open_api;
 mod overview;
 mod pages;
 mod pool;
@@ -40,4 +41,5 @@ mod wall;
 mod words;
 
 pub use self::error::PageError;
+pub use self::open_api::open_api;
 pub use self::pages::Pages;

@@ -20,7 +20,6 @@ pub(super) struct ShownResult {
     /// Where it was checked from.
     pub location: String,
     /// The instant of the schedule.
-    #[schemars(with = "String")]
     pub scheduled_at: Timestamp,
     /// `success`, `failure` or `missed`.
     pub outcome: String,

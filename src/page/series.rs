@@ -14,7 +14,6 @@ use super::histogram::Histogram;
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(super) struct Point {
     /// When the step begins.
-    #[schemars(with = "String")]
     pub from_at: Timestamp,
     /// How the instants ended.
     #[serde(flatten)]

@@ -20,6 +20,7 @@ use super::feed::{self, Feed};
 use super::front::{Filter, Front, Glance, Selected};
 use super::history::{self, Before, IncidentPage, Incidents};
 use super::hours;
+use super::open_api::open_api;
 use super::overview::Overview;
 use super::pool::{Pool, Unread};
 use super::reader::Reader;
@@ -39,7 +40,6 @@ const MAX_BACK: SignedDuration = SignedDuration::from_hours(60 * 24);
 
 const SVG: &str = "image/svg+xml; charset=utf-8";
 const ATOM: &str = "application/atom+xml; charset=utf-8";
-const OPENAPI: &str = include_str!("assets/openapi.json");
 const ICON: &str = include_str!("assets/icon.svg");
 
 /// The address that a request came from.
@@ -130,7 +130,7 @@ impl Serving {
                 Answer::new(logo.media_type, logo.bytes.clone())
             }
             Route::Icon => Answer::new(SVG, ICON),
-            Route::OpenApi => Answer::new(JSON, OPENAPI),
+            Route::OpenApi => Answer::new(JSON, open_api(&self.page.path).to_string()),
         };
         Ok(Arc::new(answer))
     }

@@ -24,7 +24,6 @@ use crate::config::{Page, Show};
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct SitePage {
     /// When the database was read.
-    #[schemars(with = "String")]
     pub at: Timestamp,
     /// Why it is older than it should be.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,14 +35,12 @@ pub(super) struct SitePage {
     /// What it is.
     pub state: State,
     /// Since when, if that is known.
-    #[schemars(with = "Option<String>")]
     pub since: Option<Timestamp>,
     /// Why.
     pub reason: Option<ShownReason>,
     /// The incident that lasts.
     pub incident_id: Option<i64>,
     /// When the next result is due.
-    #[schemars(with = "Option<String>")]
     pub next_at: Option<Timestamp>,
     /// The cron expression and its time zone.
     pub schedule: Option<String>,
@@ -82,13 +79,10 @@ pub(super) struct ShownPlace {
     /// What the site is there.
     pub state: State,
     /// Since when it is down there.
-    #[schemars(with = "Option<String>")]
     pub down_since_at: Option<Timestamp>,
     /// The instant of the newest result.
-    #[schemars(with = "String")]
     pub scheduled_at: Timestamp,
     /// When the next one is due.
-    #[schemars(with = "Option<String>")]
     pub next_at: Option<Timestamp>,
     /// Why the newest instant did not succeed.
     pub reason: Option<ShownReason>,
@@ -133,7 +127,6 @@ pub(super) struct Latency {
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(super) struct HeatDay {
     /// The day.
-    #[schemars(with = "String")]
     pub day: Date,
     /// How the instants of its 24 hours ended.
     pub hours: Vec<Shares>,
@@ -143,20 +136,19 @@ pub(super) struct HeatDay {
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(super) struct ShownCertificate {
     /// When the first certificate of its chain expires.
-    #[schemars(with = "Option<String>")]
     pub expires_at: Option<Timestamp>,
     /// How many whole days are left.
     pub days: Option<i64>,
     /// When it was first seen.
-    #[schemars(with = "String")]
     pub first_seen_at: Timestamp,
     /// Who issued it.
     pub issuer: String,
     /// What it is for. Only on pages that show URLs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub names: Option<Vec<String>>,
-    /// The SHA-256 of the certificate.
-    pub sha256: String,
+    /// The SHA-256 of the certificate. Only on pages that show URLs: public logs tell its names by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
 }
 
 /// The seconds of an hour and a day.
@@ -233,7 +225,7 @@ impl SitePage {
                 first_seen_at: certificate.first_seen_at,
                 issuer: certificate.issuer,
                 names: page.show.contains(&Show::Url).then_some(certificate.names),
-                sha256: certificate.sha256,
+                sha256: page.show.contains(&Show::Url).then_some(certificate.sha256),
             }),
             changes: found.changes,
             results: found.results,

@@ -16,10 +16,8 @@ pub(super) struct Together {
     /// How many instants have a verdict from every location. The figures are of these alone, so they can be compared.
     pub instants: usize,
     /// The oldest of all instants that were looked at.
-    #[schemars(with = "String")]
     pub from_at: Timestamp,
     /// The newest instants that any location has, at most 60, the oldest first.
-    #[schemars(with = "Vec<String>")]
     pub shown: Vec<Timestamp>,
     /// The locations.
     pub locations: Vec<AtLocation>,

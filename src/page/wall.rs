@@ -14,7 +14,6 @@ pub(super) const TILES: usize = 120;
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Wall {
     /// When the database was read.
-    #[schemars(with = "String")]
     pub at: Timestamp,
     /// Why it is older than it should be.
     #[serde(skip_serializing_if = "Option::is_none")]

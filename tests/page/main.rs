@@ -10,6 +10,7 @@ mod common;
 mod in_a_browser;
 mod kept;
 mod limits;
+mod openapi;
 mod shown;
 
 use support::skip;

@@ -7,6 +7,7 @@ mod front;
 mod incidents;
 mod look;
 mod parts;
+mod results;
 mod site;
 mod wall;
 

@@ -2,7 +2,7 @@
 
 mod pool;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
@@ -16,7 +16,7 @@ use crate::args::{self, Majors};
 use crate::cargo::{self, Built, GRACE, LIMIT};
 use crate::faults::Orphans;
 use crate::report::{self, Report};
-use pool::Job;
+use pool::{Job, Lane};
 
 const SMOKE_SECONDS: &str = "15";
 /// Most tests wait most of the time: for a lease, a broker, a clock.
@@ -67,8 +67,8 @@ impl Test<'_> {
             _ => majors,
         };
         if is_everything {
-            // The quick ones, and those that need no services, first.
-            self.check_sources()?;
+            // The quick ones, which need no services, first.
+            self.check_texts()?;
         }
         // The file of addresses, which the services write, names it.
         axe::need(self.project)?;
@@ -134,11 +134,15 @@ impl Test<'_> {
         if is_there {
             return self.step(name, command);
         }
+        self.skip(name, missing);
+        Ok(())
+    }
+
+    fn skip(&mut self, name: &str, missing: &str) {
         self.report.begin(name);
         say::text(&format!("SKIPPED: {missing}\n"));
         self.report.skip(&format!("{name}: {missing}"));
         self.report.has_failed |= std::env::var("CI").is_ok_and(|ci| ci == "true");
-        Ok(())
     }
 
     fn has_cargo(&self, tool: &str) -> Result<bool> {
@@ -147,26 +151,42 @@ impl Test<'_> {
 
     // -------------------------------------------------------------- the checks
 
-    fn check_sources(&mut self) -> Result<()> {
+    fn check_texts(&mut self) -> Result<()> {
         let format = self.cargo(&["fmt", "--all", "--check"]);
         self.step_if(self.has_cargo("fmt")?, "format", "no rustfmt: rustup component add rustfmt", format)?;
         let mut scripts = Command::new("shellcheck");
         scripts.arg("-x").args(self.scripts()?);
         let missing = "no shellcheck: apt-get install shellcheck";
-        self.step_if(packages::on_path("shellcheck").is_some(), "shell scripts", missing, scripts)?;
-        let lints =
-            self.cargo(&["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]);
-        self.step_if(self.has_cargo("clippy")?, "lints", "no clippy: rustup component add clippy", lints)?;
-        let check = ["check", "--locked", "--no-default-features"];
-        self.step("no features", self.cargo(&check))?;
-        for features in FEATURES {
-            let command = self.cargo(&[&check[..], &["--features", features]].concat());
-            self.step(&format!("features {features}"), command)?;
+        self.step_if(packages::on_path("shellcheck").is_some(), "shell scripts", missing, scripts)
+    }
+
+    /// What the compiler checks. It takes what the tests leave of the processor: they wait most of the time, and must not
+    /// wait for it.
+    fn check_sources(&mut self) -> Result<Vec<Job>> {
+        let (project, has_clippy) = (self.project, self.has_cargo("clippy")?);
+        if !has_clippy {
+            self.skip("lints", "no clippy: rustup component add clippy");
         }
-        let mut documentation = self.cargo(&["doc", "--locked", "--no-deps"]);
-        documentation.env("RUSTDOCFLAGS", "-D warnings");
-        self.step("documentation", documentation)?;
-        self.step("public interface", Command::new(self.project.root().join("dev/semver")))
+        let mut jobs = Vec::new();
+        let mut add = |name: &str, program: &Path, arguments: &[&str]| {
+            let mut command = Lane::Patient.command(program);
+            command.args(arguments).current_dir(project.root());
+            command.env("RUSTDOCFLAGS", "-D warnings");
+            jobs.push(Job { group: name.to_owned(), name: "cargo".to_owned(), lane: Lane::Patient, command });
+        };
+        let cargo = Path::new("cargo");
+        if has_clippy {
+            let lints = ["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"];
+            add("lints", cargo, &lints);
+        }
+        let check = ["check", "--locked", "--no-default-features"];
+        add("no features", cargo, &check);
+        for features in FEATURES {
+            add(&format!("features {features}"), cargo, &[&check[..], &["--features", features]].concat());
+        }
+        add("documentation", cargo, &["doc", "--locked", "--no-deps"]);
+        add("public interface", &project.root().join("dev/semver"), &[]);
+        Ok(jobs)
     }
 
     fn scripts(&self) -> Result<Vec<PathBuf>> {
@@ -196,7 +216,7 @@ impl Test<'_> {
 
     /// All tests; the programs and examples are built with them.
     fn run_all(&mut self, others: &[u8]) -> Result<()> {
-        let Some(built) = self.build(&["--workspace", "--all-targets"])? else { return Ok(()) };
+        let Some(built) = self.build(&["--workspace"])? else { return Ok(()) };
         let mut jobs = Vec::new();
         for &major in others {
             for program in built.iter().filter(|built| built.is_a_test_of(&ON_OTHERS)) {
@@ -206,6 +226,7 @@ impl Test<'_> {
         for program in &built {
             jobs.push(self.job(program, None, &[])?);
         }
+        jobs.extend(self.check_sources()?);
         self.run_jobs(jobs)
     }
 
@@ -257,7 +278,9 @@ impl Test<'_> {
     }
 
     fn job(&self, program: &Built, major: Option<u8>, arguments: &[&str]) -> Result<Job> {
-        let mut command = Command::new(&program.path);
+        let is_test = major.is_none() && program.kind == "test";
+        let lane = if is_test { Lane::of_test(&program.name) } else { Lane::Main };
+        let mut command = lane.command(&program.path);
         command.args(arguments).current_dir(self.project.root()).envs(self.environment()?);
         // As cargo test sets it, for those that look for a file of the project.
         command.env("CARGO_MANIFEST_DIR", self.project.root());
@@ -266,13 +289,12 @@ impl Test<'_> {
             command.envs([self.on(major)?]);
             group += &format!(" on PostgreSQL {major}");
         }
-        let name = format!("{} {}", program.kind, program.name);
-        Ok(Job { group, name, is_alone: major.is_none() && program.is_a_test_of(&pool::ALONE), command })
+        Ok(Job { group, name: format!("{} {}", program.kind, program.name), lane, command })
     }
 
     fn run_jobs(&mut self, jobs: Vec<Job>) -> Result<()> {
         let mut done = Vec::new();
-        let result = pool::run(pool::AT_ONCE, jobs, &self.dir, &mut done);
+        let result = pool::run(jobs, &self.dir, &mut done);
         pool::report(&done, &mut self.report);
         result
     }

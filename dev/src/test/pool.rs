@@ -1,4 +1,4 @@
-//! Test programs, some at a time.
+//! Test programs and other steps, in lanes.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -11,16 +11,48 @@ use webmon_dev::{interrupt, say};
 
 use crate::report::{self, Report};
 
-/// How many run at a time. With two, leases run out on two cores before their holders have had the processor.
-pub(crate) const AT_ONCE: usize = 1;
 /// The longest that one may take.
 const PATIENCE: Duration = Duration::from_secs(1800);
 const PAUSE: Duration = Duration::from_millis(50);
 /// How many of the slowest are shown.
 const SLOWEST: usize = 10;
 
-/// Those that look at the clock: they run alone, at the end.
-pub(crate) const ALONE: [&str; 4] = ["schedule", "check", "blame", "monitor"];
+/// Where a program runs. In each lane it is one at a time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Lane {
+    /// Beside no other one of this lane: with two, leases run out on two cores before their holders have had the processor.
+    Main,
+    /// Beside those of the other lanes: it waits nearly all the time.
+    Waiting,
+    /// Beside those of the other lanes: it computes, takes only what they leave of the processor, and looks at no clock.
+    Patient,
+    /// At the end, beside nothing: it looks at the clock.
+    Alone,
+}
+
+/// Tests that took 4 to 9 % of a core while they ran.
+const WAITING: [&str; 3] = ["hung", "kafka", "reload"];
+/// Tests that compute, with neither a service nor a clock.
+const PATIENT: [&str; 4] = ["simulation", "configuration", "record", "house"];
+/// `examples` is here because it calls cargo, which would wait for the cargo of the patient lane.
+const ALONE: [&str; 5] = ["schedule", "check", "blame", "monitor", "examples"];
+
+impl Lane {
+    pub(crate) fn of_test(name: &str) -> Lane {
+        let lanes = [(&WAITING[..], Lane::Waiting), (&PATIENT[..], Lane::Patient), (&ALONE[..], Lane::Alone)];
+        lanes.into_iter().find(|(tests, _)| tests.contains(&name)).map_or(Lane::Main, |(_, lane)| lane)
+    }
+
+    /// A program, which in the patient lane has the processor only while nobody else wants it (sched(7), SCHED_IDLE).
+    pub(crate) fn command(self, program: &Path) -> Command {
+        if self != Lane::Patient {
+            return Command::new(program);
+        }
+        let mut command = Command::new("chrt");
+        command.args(["--idle", "0"]).arg(program);
+        command
+    }
+}
 
 /// Those that take longest: they run first, so that the end does not wait for one.
 const LONGEST: [&str; 6] =
@@ -31,7 +63,7 @@ pub(crate) struct Job {
     /// The line of the report that it belongs to.
     pub(crate) group: String,
     pub(crate) name: String,
-    pub(crate) is_alone: bool,
+    pub(crate) lane: Lane,
     pub(crate) command: Command,
 }
 
@@ -52,16 +84,16 @@ struct Running {
     log: PathBuf,
 }
 
-/// Runs all, `at_once` at a time, and shows what each has printed when it ends.
-pub(crate) fn run(at_once: usize, jobs: Vec<Job>, dir: &Path, done: &mut Vec<Done>) -> Result<()> {
-    let (alone, mut together): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| job.is_alone);
+/// Runs all, and shows what each has printed when it ends.
+pub(crate) fn run(jobs: Vec<Job>, dir: &Path, done: &mut Vec<Done>) -> Result<()> {
+    let (alone, mut together): (Vec<Job>, Vec<Job>) =
+        jobs.into_iter().partition(|job| job.lane == Lane::Alone);
     together.sort_by_key(|job| LONGEST.iter().position(|name| job.name == *name).unwrap_or(LONGEST.len()));
-    run_at_once(at_once, together, dir, done)?;
-    run_at_once(1, alone, dir, done)
+    run_in_lanes(together, dir, done)?;
+    run_in_lanes(alone, dir, done)
 }
 
-fn run_at_once(at_once: usize, jobs: Vec<Job>, dir: &Path, done: &mut Vec<Done>) -> Result<()> {
-    let mut waiting = jobs.into_iter();
+fn run_in_lanes(mut waiting: Vec<Job>, dir: &Path, done: &mut Vec<Done>) -> Result<()> {
     let mut running: Vec<Running> = Vec::new();
     loop {
         // Dropped, those that run are killed.
@@ -73,9 +105,9 @@ fn run_at_once(at_once: usize, jobs: Vec<Job>, dir: &Path, done: &mut Vec<Done>)
                 None => index += 1,
             }
         }
-        while running.len() < at_once {
-            let Some(job) = waiting.next() else { break };
-            running.push(start(job, dir, done.len() + running.len())?);
+        let is_free = |running: &[Running], job: &Job| running.iter().all(|other| other.job.lane != job.lane);
+        while let Some(next) = waiting.iter().position(|job| is_free(&running, job)) {
+            running.push(start(waiting.remove(next), dir, done.len() + running.len())?);
         }
         if running.is_empty() {
             return Ok(());
@@ -156,35 +188,42 @@ pub(crate) fn report(done: &[Done], report: &mut Report) {
 mod tests {
     use super::*;
 
-    fn job(name: &str, script: &str, is_alone: bool) -> Job {
+    fn job(name: &str, script: &str, lane: Lane) -> Job {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
-        Job { group: "tests".to_owned(), name: name.to_owned(), is_alone, command }
+        Job { group: "tests".to_owned(), name: name.to_owned(), lane, command }
     }
 
     #[test]
-    fn several_run_at_a_time_and_the_rest_alone() {
+    fn a_lane_runs_one_at_a_time_beside_the_other_and_the_rest_alone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().display();
-        // Each of two waits for the other; the one that wants to be alone finds both gone.
+        // Each of two waits for the other; their successors find them gone; the one that wants to be alone finds all gone.
         let meet = |own: &str, other: &str| {
             format!(
                 "touch {path}/{own}; until test -e {path}/{other}; do sleep 0.01; done; touch {path}/{own}.done"
             )
         };
+        let find =
+            |before: &str, own: &str| format!("test -e {path}/{before}.done && touch {path}/{own}.done");
+        let all = "test $(ls *.done | wc -l) = 4";
         let jobs = vec![
-            job("alone", &format!("test -e {path}/one.done && test -e {path}/other.done"), true),
-            job("one", &meet("one", "other"), false),
-            job("other", &meet("other", "one"), false),
-            job("bad", "echo said; exit 3", false),
+            job("alone", &format!("cd {path} && {all}"), Lane::Alone),
+            job("one", &meet("one", "other"), Lane::Main),
+            job("next", &find("one", "next"), Lane::Main),
+            job("other", &meet("other", "one"), Lane::Waiting),
+            job("another", &find("other", "another"), Lane::Waiting),
+            job("bad", "echo said; exit 3", Lane::Main),
         ];
         let mut done = Vec::new();
-        run(2, jobs, dir.path(), &mut done).unwrap();
+        run(jobs, dir.path(), &mut done).unwrap();
         let mut report = Report::new(dir.path().join("skipped"));
         super::report(&done, &mut report);
         assert!(report.has_failed);
         let fault = |name: &str| done.iter().find(|done| done.name == name).unwrap().fault.clone();
-        assert_eq!(["alone", "one", "other"].map(fault), [None, None, None]);
+        for name in ["alone", "one", "next", "other", "another"] {
+            assert_eq!(fault(name), None, "{name}");
+        }
         assert_eq!(fault("bad").as_deref(), Some("exit status 3"));
     }
 }

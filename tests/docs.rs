@@ -1,6 +1,12 @@
 //! What README.md and docs/ show works: command lines, SQL and configurations, taken out of the pages themselves.
 
-#![cfg(all(feature = "check", feature = "alerts", feature = "librdkafka", feature = "cli"))]
+#![cfg(all(
+    feature = "check",
+    feature = "alerts",
+    feature = "page",
+    feature = "librdkafka",
+    feature = "cli"
+))]
 
 mod support;
 
@@ -54,7 +60,8 @@ fn all_blocks(languages: &[&str]) -> Vec<Block> {
 
 /// The command lines of our programs on a page: lines of shell blocks, and code spans in the text.
 fn command_lines(page: &str, text: &str) -> Vec<String> {
-    let is_ours = |text: &&str| text.starts_with("webmon-check ") || text.starts_with("webmon-store ");
+    let ours = ["webmon-check ", "webmon-store ", "webmon-page "];
+    let is_ours = |text: &&str| ours.iter().any(|program| text.starts_with(program));
     let shell = blocks(page, text, &["sh", "bash", "shell", "console"]);
     let in_blocks = shell.iter().flat_map(|block| block.text.lines()).map(|line| {
         let line = line.trim().trim_start_matches("$ ");
@@ -73,6 +80,7 @@ fn is_understood(line: &str) -> Result<(), String> {
     let program = match words.next() {
         Some("webmon-check") => env!("CARGO_BIN_EXE_webmon-check"),
         Some("webmon-store") => env!("CARGO_BIN_EXE_webmon-store"),
+        Some("webmon-page") => env!("CARGO_BIN_EXE_webmon-page"),
         _ => return Err("not a program of ours".to_owned()),
     };
     let output = Command::new(program).args(words).arg("--help").env_clear().output().unwrap();
@@ -98,6 +106,7 @@ fn a_command_line_that_is_wrong_is_found_out() {
         "webmon-store topic create --partitions 0",
         "webmon-store sites --jsn",
         "webmon-check --confg config.toml run",
+        "webmon-page serve",
     ] {
         is_understood(line).expect_err(line);
     }
@@ -187,6 +196,8 @@ fn load(toml: &str, role: Role) -> Result<Config, ConfigError> {
         ("service.key", &pair.signing_key.serialize_pem()),
         ("kafka.password", "secret\n"),
         ("postgres.password", "secret\n"),
+        ("page.password", "secret\n"),
+        ("logo.svg", "<svg xmlns=\"http://www.w3.org/2000/svg\"/>"),
     ] {
         let path = folder.path().join(name);
         std::fs::write(&path, text).unwrap();
@@ -211,7 +222,7 @@ fn load(toml: &str, role: Role) -> Result<Config, ConfigError> {
 }
 
 #[test]
-fn every_configuration_of_the_docs_loads_for_both_programs() {
+fn every_configuration_of_the_docs_loads_for_its_programs() {
     let mut tried = 0;
     for (page, text) in pages() {
         // The first one of a page is whole; those below it replace some of its tables. Cargo's are not ours.
@@ -221,7 +232,12 @@ fn every_configuration_of_the_docs_loads_for_both_programs() {
         let Some(whole) = configurations.next() else { continue };
         let others = configurations.map(|other| with_tables_of(&whole.text, &other.text));
         for toml in std::iter::once(whole.text.clone()).chain(others) {
-            for role in [Role::Check, Role::Store] {
+            // webmon-page has a configuration of its own there.
+            let roles = match page.as_str() {
+                "docs/page.md" => &[Role::Page][..],
+                _ => &[Role::Check, Role::Store, Role::Page],
+            };
+            for &role in roles {
                 load(&toml, role).unwrap_or_else(|error| panic!("{page}, {role:?}:\n{error}\n\n{toml}"));
                 tried += 1;
             }

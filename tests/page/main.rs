@@ -7,7 +7,6 @@ mod access;
 #[path = "../support/browser.rs"]
 mod browser;
 mod common;
-mod documented;
 mod in_a_browser;
 mod kept;
 mod limits;

@@ -6,10 +6,11 @@
 //!
 //! The storing side turns records into rows. `store` reads Kafka and writes PostgreSQL, with the offset in the
 //! transaction of the rows, so that each result is stored exactly once. `jobs` is a queue in the same database, for its
-//! upkeep and for an embedder's own work. The two sides share only [`config`], [`site`], [`record`] and [`kafka`].
+//! upkeep and for an embedder's own work. `page` reads what is stored, and shows it on status pages. The two sides share
+//! only [`config`], [`site`], [`record`] and [`kafka`].
 //!
-//! The programs `webmon-check` and `webmon-store` are built from this library, and so can other programs be. It writes
-//! nothing to stdout or stderr, logs through the `log` crate, and never ends the process.
+//! The programs `webmon-check`, `webmon-store` and `webmon-page` are built from this library, and so can other programs be.
+//! It writes nothing to stdout or stderr, logs through the `log` crate, and never ends the process.
 //!
 //! # Features
 //! | feature | what it brings | default |

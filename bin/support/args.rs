@@ -1,4 +1,4 @@
-//! What every command line of both programs begins with.
+//! What every command line of all programs begins with.
 
 use std::path::{Path, PathBuf};
 

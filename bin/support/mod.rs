@@ -1,4 +1,4 @@
-//! What both programs share: the head of the command line, logging, exit codes, and the signals that end them.
+//! What all programs share: the head of the command line, logging, exit codes, and the signals that end them.
 
 pub mod args;
 pub mod exit;

@@ -1,6 +1,6 @@
 //! A progress bar on stderr, where that is a terminal.
 
-#![allow(dead_code, reason = "one of the two programs has no long work")]
+#![allow(dead_code, reason = "not every program has long work")]
 
 use indicatif::{ProgressBar, ProgressStyle};
 

@@ -1,6 +1,6 @@
-//! The configuration: one TOML file for both programs with the files that it names, then the environment (`WEBMON_KAFKA__BROKERS` sets
-//! `kafka.brokers`). Values as written are resolved once, here, and every resolved value is within its range. All
-//! faults are reported at once.
+//! The configuration: one TOML file for all programs with the files that it names, then the environment
+//! (`WEBMON_KAFKA__BROKERS` sets `kafka.brokers`). Values as written are resolved once, here, and every resolved value is
+//! within its range. All faults are reported at once.
 
 mod alert_kind;
 #[cfg(feature = "alerts")]

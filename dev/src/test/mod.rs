@@ -29,8 +29,8 @@ const ON_OTHERS: [&str; 4] = ["store", "jobs", "history", "replication"];
 const ONCE: &str = "history_is_right";
 const ONCE_OF: &str = "history";
 /// Combinations of features: an embedder takes the parts it needs, and the programs run with either client.
-const FEATURES: [&str; 6] =
-    ["check", "store", "alerts", "librdkafka", "kafka-rust", "check,alerts,kafka-rust,cli"];
+const FEATURES: [&str; 7] =
+    ["check", "store", "alerts", "page", "librdkafka", "kafka-rust", "check,alerts,kafka-rust,cli"];
 
 pub(crate) fn main(project: &Project, arguments: Vec<String>) -> Result<u8> {
     let (majors, arguments) = parse(arguments);

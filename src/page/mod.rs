@@ -1,7 +1,7 @@
 //! Status pages for people and programs. They only read: the connections to PostgreSQL can change nothing, and no address
 //! changes anything.
 //!
-//! Data flows one way. The [`Reader`](reader::Reader) reads what all sites are, no more often than the pages are to be
+//! Data flows one way. The reader (`reader`) reads what all sites are, no more often than the pages are to be
 //! fresh. A page chooses what it shows of that (`chosen`). What it shows is a value (`front`), which becomes HTML (`view`)
 //! or JSON, so that both say the same. Answers are kept for as long as they are fresh, so a crowd costs the database no
 //! more than one visitor does.

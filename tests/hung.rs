@@ -8,10 +8,10 @@ mod support;
 use std::time::{Duration, Instant};
 
 use support::log::Log;
-use support::pipeline::{Pipeline, pipeline};
+use support::pipeline::{Pipeline, pipeline, send_all};
 use support::proxy::{Link, Proxy};
 use support::{Database, Program, Signal, database, program, result, value, wait_until, wait_within};
-use webmon::kafka::{self, Delivery, Outgoing};
+use webmon::kafka::{self, Outgoing};
 use webmon::record::Outcome;
 
 const STORE: &str = env!("CARGO_BIN_EXE_webmon-store");
@@ -66,7 +66,7 @@ fn produce(pipeline: &Pipeline, from: i64) {
         .map(|n| Outgoing { key: "shop".to_owned(), value: value(result("shop", -n, Outcome::Success)) })
         .collect();
     let mut producer = kafka::producer(&pipeline.config().kafka).unwrap();
-    assert!(producer.produce(&records).iter().all(|delivery| matches!(delivery, Delivery::Delivered)));
+    send_all(&mut *producer, records);
 }
 
 fn writer(pipeline: &Pipeline) -> Program {

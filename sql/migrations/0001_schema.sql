@@ -1402,9 +1402,11 @@ COMMENT ON TABLE webmon.alert_notes IS 'Notes for those who judge sites: locatio
 COMMENT ON COLUMN webmon.alert_notes.newest_at IS 'The newest of the instants.';
 
 CREATE TABLE webmon.late_results (
+    late_id bigint GENERATED ALWAYS AS IDENTITY,
     checker_id integer NOT NULL,
     sent_at timestamptz NOT NULL,
-    late_s integer NOT NULL
+    late_s integer NOT NULL,
+    CONSTRAINT late_results_pkey PRIMARY KEY (late_id)
 );
 CREATE INDEX late_results_sent_at_idx ON webmon.late_results (sent_at);
 COMMENT ON TABLE webmon.late_results IS 'Notes for those who look after webmon itself: checkers whose results reached Kafka a minute late or more, because their outbox works through a backlog. Writers append them. They are kept for minutes.';

@@ -70,7 +70,8 @@ mod tests {
         let shares = Shares { success: 9_930, failure: 50, unchecked: 20, planned: 77 };
         let budget = Budget::of(target, shares);
         assert_eq!((budget.allowed, budget.target_percent), (100.0, 99.0));
-        assert_eq!((budget.left_best, budget.left_worst), (Some(0.5), Some(0.3)));
+        let tenths = |left: Option<f64>| left.map(|left| (left * 10.0).round());
+        assert_eq!((tenths(budget.left_best), tenths(budget.left_worst)), (Some(5.0), Some(3.0)));
         assert_eq!((budget.uptime_best_percent, budget.uptime_worst_percent), (Some(99.5), Some(99.3)));
         let overspent = Budget::of(target, Shares { failure: 300, ..shares });
         assert!(overspent.left_best.is_some_and(|left| left < 0.0));

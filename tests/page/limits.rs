@@ -21,12 +21,11 @@ fn without_its_database_a_page_says_so_and_does_not_pretend() {
     let served = Served::start(&format!("{scheme}://{user}@{}/{name}", proxy.address), "");
     assert_eq!(served.get("/index.json").json()["outdated"], serde_json::Value::Null);
     proxy.set(Link::Cut);
-    let old = loop {
-        let json = served.get("/index.json").json();
-        if json["outdated"] != serde_json::Value::Null {
-            break json;
-        }
-    };
+    let mut old = serde_json::Value::Null;
+    crate::support::wait_until("the page to say that it is old", || {
+        old = served.get("/index.json").json();
+        old["outdated"] != serde_json::Value::Null
+    });
     assert_eq!(old["sites"][0]["id"], "shop");
     assert!(served.get("/").text().contains("the database does not answer"));
     // A site's page is read anew, and cannot be.

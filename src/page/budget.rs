@@ -5,15 +5,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::day::Shares;
-
-/// How much uptime a site is to have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Target {
-    /// The uptime, in millionths.
-    pub uptime_ppm: u32,
-    /// Over how many UTC days, today included.
-    pub window_days: u32,
-}
+use crate::site::Slo;
 
 /// What is left of the failures that a target allows.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
@@ -40,15 +32,15 @@ pub(super) struct Budget {
 
 impl Budget {
     /// What is left of `target` after what happened within its window.
-    pub(super) fn of(target: Target, shares: Shares) -> Budget {
+    pub(super) fn of(target: Slo, shares: Shares) -> Budget {
         let (failure, unchecked) = (shares.failure, shares.unchecked);
         let scheduled = f64::from(shares.success) + f64::from(failure) + f64::from(unchecked);
         let allowed = scheduled * f64::from(1_000_000 - target.uptime_ppm.min(1_000_000)) / 1e6;
         let of_scheduled = |part: f64| (scheduled > 0.0).then(|| 100.0 * part / scheduled);
         let left = |spent: f64| (allowed > 0.0).then(|| 1.0 - spent / allowed);
         Budget {
-            target_percent: f64::from(target.uptime_ppm) / 1e4,
-            window_days: target.window_days,
+            target_percent: target.uptime_percent(),
+            window_days: target.window_days.into(),
             allowed,
             failure,
             unchecked,
@@ -66,7 +58,7 @@ mod tests {
 
     #[test]
     fn what_was_not_checked_makes_the_budget_an_interval() {
-        let target = Target { uptime_ppm: 990_000, window_days: 30 };
+        let target = Slo { uptime_ppm: 990_000, window_days: 30 };
         let shares = Shares { success: 9_930, failure: 50, unchecked: 20, planned: 77 };
         let budget = Budget::of(target, shares);
         assert_eq!((budget.allowed, budget.target_percent), (100.0, 99.0));

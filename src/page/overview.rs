@@ -6,10 +6,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::civil::Date;
 
-use super::budget::Target;
 use super::day::{DAYS, Day, Shares};
 use super::state::State;
-use crate::site::Maintenance;
+use crate::site::{Maintenance, Slo};
 
 /// What is known of all sites at one time.
 #[derive(Debug)]
@@ -67,7 +66,7 @@ pub(super) struct Facts {
     /// Its windows of planned maintenance.
     pub maintenance: Vec<Maintenance>,
     /// How much uptime it is to have.
-    pub target: Option<Target>,
+    pub target: Option<Slo>,
 }
 
 /// Why something failed.

@@ -11,7 +11,6 @@ use postgres::fallible_iterator::FallibleIterator;
 use postgres::{Client, IsolationLevel, Row, Transaction};
 use serde_json::Value;
 
-use super::budget::Target;
 use super::day::{DAYS, Shares};
 use super::overview::{Bar, Facts, Overview, Place, Reason, SiteNow};
 use super::pool::{Pool, Unread};
@@ -19,8 +18,7 @@ use super::state::State;
 use crate::database::DatabaseError;
 use crate::mutex::lock;
 use crate::record::MaintenanceWindow;
-use crate::schedule::Schedule;
-use crate::site::Maintenance;
+use crate::site::{Maintenance, Slo};
 
 /// After so long without a visitor nothing is read.
 const IDLE: Duration = Duration::from_secs(60);
@@ -207,17 +205,13 @@ fn facts(
 fn windows(value: Option<Value>) -> Vec<Maintenance> {
     let windows: Vec<MaintenanceWindow> =
         value.and_then(|value| serde_json::from_value(value).ok()).unwrap_or_default();
-    let window = |window: &MaintenanceWindow| {
-        let schedule = Schedule::new_at(&window.schedule, &window.timezone, Timestamp::UNIX_EPOCH).ok()?;
-        Some(Maintenance::new(schedule, Duration::from_secs(window.duration_s.into())))
-    };
-    windows.iter().filter_map(window).collect()
+    windows.iter().filter_map(|window| Maintenance::try_from(window).ok()).collect()
 }
 
-fn target(row: &Row) -> Option<Target> {
+fn target(row: &Row) -> Option<Slo> {
     let uptime_ppm: Option<i32> = row.get("slo_uptime_ppm");
     let window_days: Option<i16> = row.get("slo_window_days");
-    Some(Target { uptime_ppm: uptime_ppm?.try_into().ok()?, window_days: window_days?.try_into().ok()? })
+    Some(Slo { uptime_ppm: uptime_ppm?.try_into().ok()?, window_days: window_days?.try_into().ok()? })
 }
 
 /// Reads the days that may have changed.

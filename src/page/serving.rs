@@ -139,20 +139,14 @@ impl Serving {
         let selected = Selected::new(&self.page, overview, filter);
         let recent = self.recent(selected.site_ids(), overview).await;
         let front = Front::new(&self.page, overview, &selected, &recent);
-        Ok(match format {
-            Format::Html => html_of(view::front(&self.look, &self.page, &front, filter)),
-            Format::Json => json_of(&front),
-        })
+        Ok(shown_in(format, &front, || view::front(&self.look, &self.page, &front, filter)))
     }
 
     async fn wall(&self, format: Format, overview: &Overview) -> Result<Answer, Failure> {
         let selected = Selected::new(&self.page, overview, &Filter::default());
         let front = Front::new(&self.page, overview, &selected, &HashMap::new());
         let wall = Wall::new(front, Glance::all(&self.page, overview));
-        Ok(match format {
-            Format::Html => html_of(view::wall(&self.look, &self.page, &wall)),
-            Format::Json => json_of(&wall),
-        })
+        Ok(shown_in(format, &wall, || view::wall(&self.look, &self.page, &wall)))
     }
 
     async fn site(&self, id: &str, format: Format, overview: &Overview) -> Result<Answer, Failure> {
@@ -170,10 +164,7 @@ impl Serving {
         let page = Arc::clone(&self.page);
         let found = self.pool.read(move |client| site_read::read(client, &page, &wanted)).await?;
         let site = SitePage::new(&self.page, overview, &shown, found);
-        Ok(match format {
-            Format::Html => html_of(view::site(&self.look, &self.page, &site)),
-            Format::Json => json_of(&site),
-        })
+        Ok(shown_in(format, &site, || view::site(&self.look, &self.page, &site)))
     }
 
     async fn incidents(
@@ -182,19 +173,17 @@ impl Serving {
         format: Format,
         overview: &Overview,
     ) -> Result<Answer, Failure> {
-        let ahead = ahead::ahead(&chosen::sites(&self.page, overview), overview.at);
-        let sites = self.by_number(overview);
+        let sites = chosen::sites(&self.page, overview);
+        let ahead = ahead::ahead(&sites, overview.at);
+        let sites = by_number(sites);
         let ids: Vec<i32> = sites.keys().copied().collect();
         let found = self.pool.read(move |client| history::read(client, &ids, before)).await?;
         let incidents = Incidents::new(&self.page, &sites, &found, ahead, overview.at);
-        Ok(match format {
-            Format::Html => html_of(view::incidents(&self.look, &self.page, &incidents)),
-            Format::Json => json_of(&incidents),
-        })
+        Ok(shown_in(format, &incidents, || view::incidents(&self.look, &self.page, &incidents)))
     }
 
     async fn incident(&self, id: i64, format: Format, overview: &Overview) -> Result<Answer, Failure> {
-        let sites = self.by_number(overview);
+        let sites = by_number(chosen::sites(&self.page, overview));
         let found = self.pool.read(move |client| history::read_one(client, id)).await?;
         let (site_id, incident) = found.ok_or(Failure::NotFound)?;
         let shown = sites.get(&site_id).ok_or(Failure::NotFound)?;
@@ -203,14 +192,11 @@ impl Serving {
         let read = move |client: &mut postgres::Client| history::read_results(client, &page, &key, &about);
         let results = self.pool.read(read).await?;
         let one = IncidentPage::new(&self.page, shown, &incident, results, overview.at);
-        Ok(match format {
-            Format::Html => html_of(view::incident(&self.look, &self.page, &one)),
-            Format::Json => json_of(&one),
-        })
+        Ok(shown_in(format, &one, || view::incident(&self.look, &self.page, &one)))
     }
 
     async fn feed(&self, root: &str, overview: &Overview) -> Result<Answer, Failure> {
-        let sites = self.by_number(overview);
+        let sites = by_number(chosen::sites(&self.page, overview));
         let ids: Vec<i32> = sites.keys().copied().collect();
         let told = self.pool.read(move |client| feed::read(client, &ids)).await?;
         let feed = Feed::new(&self.page, &sites, &told);
@@ -238,10 +224,6 @@ impl Serving {
 
     fn shown<'a>(&'a self, overview: &'a Overview, id: &str) -> Result<Shown<'a>, Failure> {
         chosen::sites(&self.page, overview).into_iter().find(|shown| shown.id == id).ok_or(Failure::NotFound)
-    }
-
-    fn by_number<'a>(&'a self, overview: &'a Overview) -> HashMap<i32, Shown<'a>> {
-        chosen::sites(&self.page, overview).into_iter().map(|shown| (shown.site.site_id, shown)).collect()
     }
 
     /// The last hours of some sites. Without them a page is still true.
@@ -295,6 +277,10 @@ impl Serving {
     }
 }
 
+fn by_number(sites: Vec<Shown<'_>>) -> HashMap<i32, Shown<'_>> {
+    sites.into_iter().map(|shown| (shown.site.site_id, shown)).collect()
+}
+
 fn refused(refusal: Refusal) -> Answer {
     let (status, words) = match refusal {
         Refusal::Password => (StatusCode::UNAUTHORIZED, "This page needs a name and a password."),
@@ -303,8 +289,12 @@ fn refused(refusal: Refusal) -> Answer {
     Answer::with(status, "text/plain; charset=utf-8", words)
 }
 
-fn html_of(markup: maud::Markup) -> Answer {
-    Answer::new(HTML, markup.into_string())
+/// A value for people or for programs.
+fn shown_in(format: Format, value: &impl serde::Serialize, html: impl FnOnce() -> maud::Markup) -> Answer {
+    match format {
+        Format::Html => Answer::new(HTML, html().into_string()),
+        Format::Json => json_of(value),
+    }
 }
 
 fn json_of(value: &impl serde::Serialize) -> Answer {

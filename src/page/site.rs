@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::budget::Budget;
 use super::changes::Change;
 use super::chosen::{self, Shown, ShownReason};
-use super::day::{DAYS, Day, Shares};
+use super::day::{Day, Shares};
 use super::front::whole_days;
 use super::incidents::ShownIncident;
 use super::overview::{Overview, SiteNow};
@@ -211,7 +211,7 @@ impl SitePage {
             days: site.bar.days(overview.today),
             latency,
             budget: site.facts.target.map(|target| {
-                let days = usize::try_from(target.window_days).unwrap_or(DAYS);
+                let days = usize::from(target.window_days);
                 Budget::of(target, site.bar.sum(days))
             }),
             heat: heat(&found.hours, days_before(HEAT_DAYS)),

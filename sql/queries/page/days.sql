@@ -6,7 +6,7 @@
 SELECT d.site_id, d.day,
        sum(d.success) AS success,
        sum(d.failure) AS failure,
-       sum(d.late + d.overlap + d.saturated + d.cancelled + d.network_down + d.checker_down + d.gap) AS unchecked,
+       sum(webmon.missed(d) + d.gap) AS unchecked,
        sum(d.maintenance) AS planned
 FROM webmon.site_days d
 WHERE d.day = ANY ($1)

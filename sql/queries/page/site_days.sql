@@ -4,7 +4,7 @@
 -- Locks: none.
 -- Rows: one for each location and day.
 SELECT (d.day::timestamp AT TIME ZONE 'UTC') AS from_at, d.success, d.failure,
-       d.late + d.overlap + d.saturated + d.cancelled + d.network_down + d.checker_down + d.gap AS unchecked,
+       webmon.missed(d) + d.gap AS unchecked,
        d.maintenance AS planned, d.buckets, d.counts, d.total_us_sum, d.dns_us_sum, d.connect_us_sum, d.tls_us_sum,
        d.ttfb_us_sum, d.download_us_sum
 FROM webmon.site_days d
